@@ -1,0 +1,128 @@
+"""Program: kernels, constants, a memory plan and host code; one entry point a method.
+
+Everything that a run touches is a `Slot`: a piece of one of four memories. Scalars are 0-d
+tensors in the arena, so host control flow reads a bool or an i64 from a slot. Slots of the arena
+may overlap where the memory plan found lifetimes apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from llvm_backend.kernel import Kernel
+from runtime.dtypes import DType
+
+SPACES = ("input", "output", "arena", "constant")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """`size` elements of dtype at `offset` bytes of a memory; input and output count arguments."""
+
+    space: str  # one of SPACES
+    dtype: DType
+    size: int
+    offset: int = 0  # bytes, in the arena and the constants (a multiple of 64)
+    index: int = 0  # which input or output
+
+
+@dataclass
+class Call:
+    """Runs a kernel; slots in the order of its buffers."""
+
+    kernel: Kernel
+    slots: list[Slot]
+
+
+@dataclass
+class Copy:
+    """Moves all bytes of one slot to another of the same size (memcpy)."""
+
+    source: Slot
+    target: Slot
+
+
+@dataclass
+class HostIf:
+    """`condition` is a bool slot."""
+
+    condition: Slot
+    then: list[HostStmt]
+    otherwise: list[HostStmt]
+
+
+@dataclass
+class HostLoop:
+    """for (n = 0; n < trip && condition; n++) { counter = n; body }.
+
+    trip: an int or an i64 slot, read once; condition: a bool slot read before every iteration (the
+    body rewrites it) or None; counter: an i64 slot written before every iteration, or None."""
+
+    trip: int | Slot
+    condition: Slot | None
+    counter: Slot | None
+    body: list[HostStmt]
+
+
+@dataclass
+class HostCheck:
+    """Ends the run with status AOT_FAILED and `message` unless the bool slot holds true."""
+
+    condition: Slot
+    message: str
+
+
+HostStmt = Call | Copy | HostIf | HostLoop | HostCheck
+
+
+@dataclass(frozen=True)
+class ValueInfo:
+    """One tensor at the interface. kind: tensor, int, float or bool (scalars are 0-d tensors)."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    kind: str = "tensor"
+
+
+@dataclass
+class Method:
+    """An entry point. Structures tell how tensors make up arguments and results (see aot.h)."""
+
+    name: str
+    inputs: list[ValueInfo]
+    outputs: list[ValueInfo]
+    body: list[HostStmt]
+    input_structure: str
+    output_structure: str
+
+
+@dataclass
+class Program:
+    """What the back end turns into an object. `constants` are laid out back to back, 64-aligned."""
+
+    name: str
+    methods: list[Method]
+    constants: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (byte offset, data)
+    constant_bytes: int = 0
+    arena_bytes: int = 0
+
+    def kernels(self) -> list[Kernel]:
+        """Every kernel called, in the order of first call."""
+        found: dict[int, Kernel] = {}
+
+        def walk(statements: list[HostStmt]) -> None:
+            for s in statements:
+                if isinstance(s, Call):
+                    found.setdefault(id(s.kernel), s.kernel)
+                elif isinstance(s, HostIf):
+                    walk(s.then)
+                    walk(s.otherwise)
+                elif isinstance(s, HostLoop):
+                    walk(s.body)
+
+        for m in self.methods:
+            walk(m.body)
+        return list(found.values())

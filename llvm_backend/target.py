@@ -1,0 +1,51 @@
+"""A target is a row: what a schedule needs to know of a CPU, and what LLVM is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.errors import TargetError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One CPU. Sizes in bytes; `features` are what the artifact's entry checks for."""
+
+    name: str
+    triple: str
+    cpu: str  # LLVM's -mcpu
+    features: tuple[str, ...]
+    vector_bytes: int  # width of one vector register
+    vector_registers: int
+    fma_ports: int
+    masked: bool  # cheap masked loads and stores
+    l1: int = 32 << 10
+    l2: int = 1 << 20
+    l3: int = 8 << 20
+
+    def lanes(self, element_bytes: int) -> int:
+        return self.vector_bytes // element_bytes
+
+
+_X86 = "x86_64-unknown-linux-gnu"
+_V2 = ("sse4.2", "ssse3", "popcnt")
+_V3 = _V2 + ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+_V4 = _V3 + ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+TARGETS = {
+    t.name: t
+    for t in (
+        Target("x86-64", _X86, "x86-64", (), 16, 16, 1, False),
+        Target("x86-64-v2", _X86, "x86-64-v2", _V2, 16, 16, 1, False),
+        Target("x86-64-v3", _X86, "x86-64-v3", _V3, 32, 16, 2, False),
+        Target("x86-64-v4", _X86, "x86-64-v4", _V4, 64, 32, 2, True, l1=48 << 10),
+    )
+}
+
+
+def target_of_name(name: str) -> Target:
+    """The row of a name. Raises TargetError that lists the known names."""
+    if name in TARGETS:
+        return TARGETS[name]
+    known = ", ".join(["native", *TARGETS])
+    raise TargetError(f"unknown CPU '{name}': expected one of {known}")
