@@ -1,0 +1,298 @@
+/* The C ABI of compiled models. C99 and C++, no library needed, nothing global that changes.
+ *
+ * A model called NAME is one object file. It defines
+ *
+ *     const aot_model NAME_model;      what the object holds: methods, types, sizes, required CPU
+ *     aot_status NAME_init(...);       makes an instance in memory of the caller
+ *     aot_status NAME_METHOD(...);     one typed entry for each method: plain pointers and scalars
+ *     const char *NAME_message(...);   what went wrong in the instance's last call
+ *
+ * and refers to nothing but memcpy, memmove and memset. The typed prototypes are in the generated
+ * NAME.h; this header holds what all models share. A shared library also exports its descriptor
+ * as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
+ *
+ * Ownership, once for all: THE CALLER OWNS ALL MEMORY. The model allocates nothing, frees nothing
+ * and keeps no pointer to inputs, outputs or descriptors of tensors after a call returns. Names,
+ * shapes and messages that a model hands out are constants of the object or lie in the instance;
+ * never free them; they live as long as the object is loaded and the instance's memory stands.
+ *
+ * Threads: weights are constants, all that changes is in the instance. Different instances run at
+ * the same time without a lock; one instance runs one call at a time.
+ *
+ * Runtime sources (aot_pool.h, aot_npy.h, aot_load.h) are extra; models never need them.
+ */
+#ifndef AOT_H
+#define AOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef AOT_FREESTANDING /* define it to do without aot_allocate, aot_release and <stdlib.h> */
+#include <stdlib.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Grows by one when a layout or a meaning in this file changes. */
+#define AOT_ABI_VERSION 1u
+
+/* ---- Statuses -------------------------------------------------------------------------------
+ * Every call that can fail returns one; 0 is success. After a failed call the instance can be used
+ * again, the outputs hold unspecified values, and the message function tells more. */
+
+typedef int32_t aot_status;
+
+enum {
+    AOT_OK = 0,
+    AOT_INVALID_ARGUMENT = 1, /* a null, misaligned or uninitialised pointer; wrong dtype, shape */
+    AOT_UNSUPPORTED_CPU = 2,  /* this CPU lacks an instruction set that the object was built for */
+    AOT_OUT_OF_MEMORY = 3,    /* only where something allocates: create helpers, the runtime */
+    AOT_FAILED = 4,           /* the model raised: an assert, a `raise`, an index out of range */
+    AOT_IO_ERROR = 5,         /* runtime sources: a file cannot be read or written */
+    AOT_INVALID_FILE = 6,     /* runtime sources: not an .npy file, not a compiled model */
+    AOT_NOT_FOUND = 7         /* runtime sources: no such file, method or symbol */
+};
+
+/* A short English text for a status; a constant, never NULL. */
+static inline const char *aot_status_text(aot_status status) {
+    switch (status) {
+    case AOT_OK: return "ok";
+    case AOT_INVALID_ARGUMENT: return "invalid argument";
+    case AOT_UNSUPPORTED_CPU: return "this CPU cannot run the model";
+    case AOT_OUT_OF_MEMORY: return "out of memory";
+    case AOT_FAILED: return "the model raised an error";
+    case AOT_IO_ERROR: return "input or output error";
+    case AOT_INVALID_FILE: return "invalid file";
+    case AOT_NOT_FOUND: return "not found";
+    default: return "unknown status";
+    }
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------
+ * aot_tensor is laid out as DLPack's DLTensor: a pointer to either can be used as the other. */
+
+enum { AOT_SIGNED = 0, AOT_UNSIGNED = 1, AOT_FLOAT = 2, AOT_BFLOAT = 4, AOT_BOOL = 6 };
+
+typedef struct aot_dtype {
+    uint8_t code;   /* AOT_SIGNED ... AOT_BOOL, DLPack's DLDataTypeCode */
+    uint8_t bits;   /* 8, 16, 32, 64; a bool is a byte that holds 0 or 1 */
+    uint16_t lanes; /* 1 */
+} aot_dtype;
+
+enum { AOT_CPU = 1 }; /* DLPack's kDLCPU */
+
+typedef struct aot_device {
+    int32_t type; /* AOT_CPU */
+    int32_t id;   /* 0 */
+} aot_device;
+
+/* A view of memory that the caller owns. A model takes tensors that are contiguous in C order:
+ * strides NULL, or equal to the contiguous ones (dims of size 1 may have any stride). The data
+ * begins at (char *)data + byte_offset and needs the alignment of its element type only. A tensor
+ * without elements may have data NULL; one without dims may have shape NULL. */
+typedef struct aot_tensor {
+    void *data;
+    aot_device device;
+    int32_t ndim;
+    aot_dtype dtype;
+    int64_t *shape;   /* ndim sizes; a model reads those of inputs and outputs, writes neither */
+    int64_t *strides; /* ndim strides in elements, or NULL: contiguous */
+    uint64_t byte_offset;
+} aot_tensor;
+
+typedef uint16_t aot_f16;  /* the bits of an IEEE half */
+typedef uint16_t aot_bf16; /* the bits of a bfloat16: the upper half of a float */
+
+/* ---- Options of an instance ----------------------------------------------------------------- */
+
+/* Calls task(args, begin, end) on ranges that cover 0 .. count exactly once, on any threads and in
+ * any order, and returns when all are done. Tasks do not call it again. Must not be called for
+ * count <= 0 or do nothing then. aot_pool.h has one; a host program may give its own. */
+typedef void (*aot_task)(void *args, int64_t begin, int64_t end);
+typedef void (*aot_parallel_for)(void *pool, aot_task task, void *args, int64_t count);
+
+/* All zero: serial, default seed. Copied by init; `pool` stays the caller's and must outlive the
+ * instance's last call. */
+typedef struct aot_options {
+    int64_t threads;               /* how many threads parallel_for has; 0 and 1 mean serial */
+    aot_parallel_for parallel_for; /* NULL: serial, whatever `threads` says */
+    void *pool;                    /* first argument of parallel_for */
+    uint64_t seed;                 /* of the instance's random numbers; 0: the default seed */
+    void *reserved[2];             /* NULL */
+} aot_options;
+
+/* ---- What an object says about itself: constants in it --------------------------------------- */
+
+enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL = 3 };
+
+/* One input or output of a method. A scalar (an int, float or bool of the program) has ndim 0 and
+ * dtype i64, f64 or bool; the generic call passes it as a 0-dim tensor, the typed entry by value.
+ * shape: ndim sizes, NULL for ndim 0. A negative size -1-k is the method's k-th named dim, known
+ * at the call; equal numbers are equal sizes. */
+typedef struct aot_value_info {
+    const char *name; /* "x", "state.0" (first member of an argument), "out0" */
+    const int64_t *shape;
+    int32_t ndim;
+    aot_dtype dtype;
+    int32_t kind;     /* AOT_KIND_TENSOR ... */
+    int32_t reserved; /* 0 */
+} aot_value_info;
+
+/* One method. `arguments` and `results` tell how the flat lists of values make up the method's
+ * Python arguments and result; a C program need not look at them:
+ *
+ *     structure = "T"                                  the next value of the list
+ *               | "N"                                  None
+ *               | string                               this constant string
+ *               | "(" [structure {"," structure}] ")"  tuple: "(T)" has one member, "()" none
+ *               | "[" [structure {"," structure}] "]"  list
+ *               | "{" [key ":" structure {"," ...}] "}"  dict, in this order
+ *               | [name] "(" field "=" structure {"," ...} ")"  named tuple
+ *     key       = string | [-] digits
+ *     string    = "'" characters "'"                   with \' and \\ for ' and \
+ *
+ * No blanks. `arguments` is a named tuple without a name: "(x=T,state=(T,T))", or "()".
+ *
+ * run: the generic call. inputs and outputs are arrays of num_inputs and num_outputs tensors with
+ * the dtypes and shapes of the infos, inputs only read, outputs written; no output may overlap an
+ * input or another output. Checks the instance, every tensor's device, dtype, ndim, shape, strides,
+ * and data; AOT_INVALID_ARGUMENT and a message that names the value if one does not fit. */
+typedef struct aot_method {
+    const char *name; /* "forward" */
+    const aot_value_info *inputs;
+    const aot_value_info *outputs;
+    int32_t num_inputs;
+    int32_t num_outputs;
+    const char *arguments;
+    const char *results;
+    aot_status (*run)(void *instance, const aot_tensor *inputs, aot_tensor *outputs);
+    const char *const *dim_names; /* of the named dims; NULL if there are none */
+    int32_t num_dims;
+    int32_t reserved; /* 0 */
+    uint64_t flops;   /* arithmetic operations of one call, as the compiler counts; 0: not known */
+} aot_method;
+
+/* The descriptor, a constant: NAME_model.
+ *
+ * init: makes an instance in `instance_size` bytes at `instance`, aligned to `instance_alignment`.
+ * options may be NULL (all zero). Checks the CPU: AOT_UNSUPPORTED_CPU. Called again, it puts the
+ * model's state (buffers that calls change, random numbers) back to the archive's. There is
+ * nothing to tear down: the caller frees or reuses the memory when it likes.
+ *
+ * message: what went wrong in the last init or run of this instance, "" if nothing did; never
+ * NULL, valid until the instance's next call. May be called after a failed init. */
+typedef struct aot_model {
+    uint32_t abi_version; /* AOT_ABI_VERSION; look at nothing else if it is another one */
+    uint32_t struct_size; /* sizeof(aot_model) */
+    const char *name;     /* "digits" */
+    const char *producer; /* "aot 0.1.0" */
+    const char *target_triple;
+    const char *target_cpu;
+    const char *const *cpu_features; /* instruction sets that init asks for: "avx2", "fma" */
+    int32_t num_cpu_features;
+    int32_t num_methods;
+    const aot_method *methods;
+    uint64_t instance_size;      /* bytes, the arena included */
+    uint64_t instance_alignment; /* a power of two, at least 64 */
+    uint64_t weight_bytes;       /* constants in the object, as packed */
+    uint64_t arena_bytes;        /* largest scratch memory of a method; part of instance_size */
+    aot_status (*init)(void *instance, const aot_options *options);
+    const char *(*message)(const void *instance);
+    uint64_t reserved[2]; /* 0 */
+} aot_model;
+
+/* ---- Layout, for those who write these structs from a compiler -------------------------------
+ * LP64 (x86-64, AArch64), little endian. tests/c/layout.c asserts every figure.
+ *
+ *   aot_tensor (48, align 8)        data 0, device.type 8, device.id 12, ndim 16, dtype.code 20,
+ *                                   dtype.bits 21, dtype.lanes 22, shape 24, strides 32,
+ *                                   byte_offset 40
+ *     LLVM { ptr, i32, i32, i32, i8, i8, i16, ptr, ptr, i64 }
+ *   aot_options (48, align 8)       threads 0, parallel_for 8, pool 16, seed 24, reserved 32
+ *     LLVM { i64, ptr, ptr, i64, [2 x ptr] }
+ *   aot_value_info (32, align 8)    name 0, shape 8, ndim 16, dtype.code 20, dtype.bits 21,
+ *                                   dtype.lanes 22, kind 24, reserved 28
+ *     LLVM { ptr, ptr, i32, i8, i8, i16, i32, i32 }
+ *   aot_method (80, align 8)        name 0, inputs 8, outputs 16, num_inputs 24, num_outputs 28,
+ *                                   arguments 32, results 40, run 48, dim_names 56, num_dims 64,
+ *                                   reserved 68, flops 72
+ *     LLVM { ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }
+ *   aot_model (128, align 8)        abi_version 0, struct_size 4, name 8, producer 16,
+ *                                   target_triple 24, target_cpu 32, cpu_features 40,
+ *                                   num_cpu_features 48, num_methods 52, methods 56,
+ *                                   instance_size 64, instance_alignment 72, weight_bytes 80,
+ *                                   arena_bytes 88, init 96, message 104, reserved 112
+ *     LLVM { i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr,
+ *            [2 x i64] }
+ *
+ * An instance begins with this head (64 bytes); the rest is the object's own business. init writes
+ * all of it; every entry checks `model` first, so that memory without an init is refused:
+ *
+ *   { const aot_model *model; const char *message; aot_options options; }
+ *     LLVM { ptr, ptr, i64, ptr, ptr, i64, [2 x ptr] }
+ *
+ * Typed entries: aot_status NAME_METHOD(NAME_instance *instance, ARGUMENTS, RESULTS), values in the
+ * order of the infos. Tensor in: const T *; scalar in: int64_t, double, bool by value; tensor or
+ * scalar out: T *. T: float, double, aot_f16, aot_bf16, int8_t ... int64_t, uint8_t, bool. Sizes of
+ * named dims come last, int64_t each. A null pointer to a value that has elements, a null or
+ * misaligned instance, and one without an init give AOT_INVALID_ARGUMENT.
+ *
+ * message(NULL) and message(instance without an init) are constants that say so. */
+
+/* ---- Conveniences, inline: nothing to link --------------------------------------------------- */
+
+static inline aot_dtype aot_dtype_of(int code, int bits) {
+    aot_dtype dtype;
+    dtype.code = (uint8_t)code;
+    dtype.bits = (uint8_t)bits;
+    dtype.lanes = 1;
+    return dtype;
+}
+
+/* A contiguous view of data. Borrows data and shape: both must outlive it. */
+static inline aot_tensor aot_tensor_of(void *data, aot_dtype dtype, int32_t ndim, int64_t *shape) {
+    aot_tensor tensor;
+    tensor.data = data;
+    tensor.device.type = AOT_CPU;
+    tensor.device.id = 0;
+    tensor.ndim = ndim;
+    tensor.dtype = dtype;
+    tensor.shape = shape;
+    tensor.strides = NULL;
+    tensor.byte_offset = 0;
+    return tensor;
+}
+
+#ifndef AOT_FREESTANDING
+
+/* size bytes aligned to alignment (a power of two), or NULL: no memory. The caller owns them and
+ * gives them back to aot_release, not to free. */
+static inline void *aot_allocate(uint64_t size, uint64_t alignment) {
+    void *block, *aligned;
+    uintptr_t address;
+    if (alignment < sizeof(void *)) alignment = sizeof(void *);
+    if ((alignment & (alignment - 1)) != 0 || alignment > SIZE_MAX / 4) return NULL;
+    if (size > SIZE_MAX / 2 - alignment - sizeof(void *)) return NULL;
+    block = malloc((size_t)(size + alignment + sizeof(void *)));
+    if (block == NULL) return NULL;
+    address = (uintptr_t)block + sizeof(void *);
+    address = (address + (uintptr_t)alignment - 1) & ~((uintptr_t)alignment - 1);
+    aligned = (void *)address;
+    ((void **)aligned)[-1] = block; /* the word below the aligned memory remembers the block */
+    return aligned;
+}
+
+/* Gives back what aot_allocate gave; NULL is allowed. */
+static inline void aot_release(void *memory) {
+    if (memory != NULL) free(((void **)memory)[-1]);
+}
+
+#endif /* AOT_FREESTANDING */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* AOT_H */
