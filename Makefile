@@ -37,7 +37,7 @@ test: install
 conformance: install
 	@$(PY) -c 'import torch' || \
 	    { echo 'PyTorch is needed: $(VENV)/bin/pip install torch==2.13.0 expecttest pillow' >&2; exit 1; }
-	OMP_NUM_THREADS=1 $(PY) -m tests.conformance
+	LD_LIBRARY_PATH="$(abspath $(BUILD))/torchvision-stubs:$$LD_LIBRARY_PATH" OMP_NUM_THREADS=1 $(PY) -m tests.conformance
 
 clean:
 	rm -rf $(BUILD) $(VENV)
