@@ -174,6 +174,10 @@ typedef struct aot_method {
     uint64_t flops;   /* arithmetic operations of one call, as the compiler counts; 0: not known */
 } aot_method;
 
+/* aot_model.flags. A model that remembers something from call to call (buffers that calls change,
+ * random numbers) gives the same answers only if the calls go to the same instance in order. */
+enum { AOT_STATEFUL = 1 };
+
 /* The descriptor, a constant: NAME_model.
  *
  * init: makes an instance in `instance_size` bytes at `instance`, aligned to `instance_alignment`.
@@ -200,7 +204,8 @@ typedef struct aot_model {
     uint64_t arena_bytes;        /* largest scratch memory of a method; part of instance_size */
     aot_status (*init)(void *instance, const aot_options *options);
     const char *(*message)(const void *instance);
-    uint64_t reserved[2]; /* 0 */
+    uint64_t flags;       /* AOT_STATEFUL or 0 */
+    uint64_t reserved;    /* 0 */
 } aot_model;
 
 /* ---- Layout, for those who write these structs from a compiler -------------------------------
@@ -223,9 +228,10 @@ typedef struct aot_model {
  *                                   target_triple 24, target_cpu 32, cpu_features 40,
  *                                   num_cpu_features 48, num_methods 52, methods 56,
  *                                   instance_size 64, instance_alignment 72, weight_bytes 80,
- *                                   arena_bytes 88, init 96, message 104, reserved 112
+ *                                   arena_bytes 88, init 96, message 104, flags 112,
+ *                                   reserved 120
  *     LLVM { i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr,
- *            [2 x i64] }
+ *            i64, i64 }
  *
  * An instance begins with this head (64 bytes); the rest is the object's own business. init writes
  * all of it; every entry checks `model` first, so that memory without an init is refused:

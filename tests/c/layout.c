@@ -72,7 +72,8 @@ AT(aot_model, weight_bytes, 80);
 AT(aot_model, arena_bytes, 88);
 AT(aot_model, init, 96);
 AT(aot_model, message, 104);
-AT(aot_model, reserved, 112);
+AT(aot_model, flags, 112);
+AT(aot_model, reserved, 120);
 
 /* A model may be laid into memory that aot_allocate gives: one call, so that the inlines compile. */
 int main(void) {

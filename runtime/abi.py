@@ -1,0 +1,170 @@
+"""The structs of include/aot.h for ctypes, and the descriptor of an object as plain data."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from ctypes import c_void_p
+
+from runtime import dtypes
+from runtime.description import KINDS, MethodDescription, ModelDescription, ValueInfo
+from runtime.dtypes import DType
+from runtime.errors import RuntimeFailure
+
+ABI_VERSION = 1
+OK, INVALID_ARGUMENT, UNSUPPORTED_CPU, OUT_OF_MEMORY, FAILED = range(5)
+IO_ERROR, INVALID_FILE, NOT_FOUND = 5, 6, 7
+CPU_DEVICE = 1  # DLPack's kDLCPU
+STATEFUL = 1  # aot_model.flags
+
+_DTYPES = {(d.dlpack, d.bits): d for d in dtypes.ALL}
+
+
+class Tensor(ctypes.Structure):
+    """aot_tensor, DLPack's DLTensor. Pointers are plain addresses."""
+
+    _fields_ = [
+        ("data", c_void_p),
+        ("device_type", c_int32),
+        ("device_id", c_int32),
+        ("ndim", c_int32),
+        ("code", c_uint8),
+        ("bits", c_uint8),
+        ("lanes", c_uint16),
+        ("shape", c_void_p),
+        ("strides", c_void_p),
+        ("byte_offset", c_uint64),
+    ]
+
+
+class Options(ctypes.Structure):
+    """aot_options."""
+
+    _fields_ = [
+        ("threads", c_int64),
+        ("parallel_for", c_void_p),
+        ("pool", c_void_p),
+        ("seed", c_uint64),
+        ("reserved", c_void_p * 2),
+    ]
+
+
+class CValueInfo(ctypes.Structure):
+    """aot_value_info."""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("shape", POINTER(c_int64)),
+        ("ndim", c_int32),
+        ("code", c_uint8),
+        ("bits", c_uint8),
+        ("lanes", c_uint16),
+        ("kind", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+RunFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p)
+InitFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
+MessageFunction = ctypes.CFUNCTYPE(c_char_p, c_void_p)
+
+
+class CMethod(ctypes.Structure):
+    """aot_method."""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("inputs", POINTER(CValueInfo)),
+        ("outputs", POINTER(CValueInfo)),
+        ("num_inputs", c_int32),
+        ("num_outputs", c_int32),
+        ("arguments", c_char_p),
+        ("results", c_char_p),
+        ("run", RunFunction),
+        ("dim_names", POINTER(c_char_p)),
+        ("num_dims", c_int32),
+        ("reserved", c_int32),
+        ("flops", c_uint64),
+    ]
+
+
+class CModel(ctypes.Structure):
+    """aot_model."""
+
+    _fields_ = [
+        ("abi_version", c_uint32),
+        ("struct_size", c_uint32),
+        ("name", c_char_p),
+        ("producer", c_char_p),
+        ("target_triple", c_char_p),
+        ("target_cpu", c_char_p),
+        ("cpu_features", POINTER(c_char_p)),
+        ("num_cpu_features", c_int32),
+        ("num_methods", c_int32),
+        ("methods", POINTER(CMethod)),
+        ("instance_size", c_uint64),
+        ("instance_alignment", c_uint64),
+        ("weight_bytes", c_uint64),
+        ("arena_bytes", c_uint64),
+        ("init", InitFunction),
+        ("message", MessageFunction),
+        ("flags", c_uint64),
+        ("reserved", c_uint64),
+    ]
+
+
+def dtype_of_c(code: int, bits: int) -> DType:
+    """The dtype of DLPack's code and bits; RuntimeFailure for one that no row has."""
+    try:
+        return _DTYPES[code, bits]
+    except KeyError:
+        raise RuntimeFailure(f"element type {code}:{bits} of the compiled model is unknown") from None
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")
+
+
+def _value(c: CValueInfo) -> ValueInfo:
+    shape = tuple(c.shape[i] for i in range(c.ndim))
+    return ValueInfo(_text(c.name), dtype_of_c(c.code, c.bits), shape, KINDS[c.kind])
+
+
+def _method(c: CMethod) -> MethodDescription:
+    return MethodDescription(
+        name=_text(c.name),
+        inputs=tuple(_value(c.inputs[i]) for i in range(c.num_inputs)),
+        outputs=tuple(_value(c.outputs[i]) for i in range(c.num_outputs)),
+        arguments=_text(c.arguments),
+        results=_text(c.results),
+        dim_names=tuple(_text(c.dim_names[i]) for i in range(c.num_dims)),
+        flops=c.flops,
+    )
+
+
+def model_at(address: int) -> CModel:
+    """The descriptor at an address; RuntimeFailure if it is of another ABI version."""
+    model = CModel.from_address(address)
+    if model.abi_version != ABI_VERSION or model.struct_size != ctypes.sizeof(CModel):
+        raise RuntimeFailure(
+            f"the compiled model has ABI version {model.abi_version}, this runtime reads version "
+            f"{ABI_VERSION}: compile the model again, or load it with the runtime of its compiler"
+        )
+    return model
+
+
+def describe(model: CModel) -> ModelDescription:
+    """All that the object says about itself."""
+    return ModelDescription(
+        name=_text(model.name),
+        methods=tuple(_method(model.methods[i]) for i in range(model.num_methods)),
+        instance_size=model.instance_size,
+        instance_alignment=model.instance_alignment,
+        weight_bytes=model.weight_bytes,
+        arena_bytes=model.arena_bytes,
+        producer=_text(model.producer),
+        target_triple=_text(model.target_triple),
+        target_cpu=_text(model.target_cpu),
+        cpu_features=tuple(_text(model.cpu_features[i]) for i in range(model.num_cpu_features)),
+        stateful=bool(model.flags & STATEFUL),
+    )
