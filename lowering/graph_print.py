@@ -1,0 +1,152 @@
+"""Prints a Graph as TorchScript prints it.
+
+Two things differ, because our Graph says more or less than TorchScript's: an input given by keyword
+whose overload is not resolved yet is `dtype=%3`, and tensors inside constants are always `<Tensor>`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lowering.objects import DeviceValue, EnumValue, ScriptObject, TensorData
+from lowering.types import Type
+
+if TYPE_CHECKING:
+    from lowering.graph import Block, Graph, Node, Value
+
+
+def print_graph(graph: Graph, ranges: bool = True) -> str:
+    """The graph's text, with a line's end; `ranges` adds the `# file:line:column` comments."""
+    printer = _Printer(ranges)
+    head = ",\n      ".join(f"%{v.name} : {v.type}" for v in graph.inputs)
+    printer.lines.append(f"graph({head}):")
+    printer.block(graph.block, 1)
+    printer.lines.append(f"  return ({_values(graph.outputs)})")
+    for name, inner in printer.subgraphs:
+        text = print_graph(inner, ranges).rstrip("\n")
+        printer.lines.append(f"with {name} = {text}")
+    return "\n".join(printer.lines) + "\n"
+
+
+class _Printer:
+    def __init__(self, ranges: bool) -> None:
+        self.ranges = ranges
+        self.lines: list[str] = []
+        self.subgraphs: list[tuple[str, Graph]] = []
+
+    def block(self, block: Block, depth: int) -> None:
+        for node in block.nodes:
+            self.node(node, depth)
+
+    def node(self, node: Node, depth: int) -> None:
+        indent = "  " * depth
+        outputs = ", ".join(f"%{v.name} : {v.type}" for v in node.outputs)
+        text = f"{indent}{outputs} = {self.kind(node)}({_inputs(node)})"
+        if self.ranges and node.range is not None:
+            text += f" # {node.range}"
+        self.lines.append(text)
+        for i, block in enumerate(node.blocks):
+            params = ", ".join(f"%{v.name} : {v.type}" for v in block.params)
+            self.lines.append(f"{indent}  block{i}({params}):")
+            self.block(block, depth + 2)
+            self.lines.append(f"{indent}    -> ({_values(block.outputs)})")
+
+    def kind(self, node: Node) -> str:
+        attributes = dict(node.attributes)
+        if "Subgraph" in attributes:
+            name = f"{node.kind}_{len(self.subgraphs)}"
+            self.subgraphs.append((name, attributes.pop("Subgraph")))
+            return name
+        if not attributes:
+            return node.kind
+        inner = ", ".join(_attribute(k, v) for k, v in attributes.items())
+        return f"{node.kind}[{inner}]"
+
+
+def _values(values: list[Value]) -> str:
+    return ", ".join("%" + v.name for v in values)
+
+
+def _inputs(node: Node) -> str:
+    texts = ["%" + v.name for v in node.positional]
+    texts += [f"{name}=%{v.name}" for name, v in node.keywords.items()]
+    return ", ".join(texts)
+
+
+def _attribute(name: str, value: object) -> str:
+    if hasattr(value, "parameters") and hasattr(value, "graph"):  # a Function
+        return f'name="{value.name.rpartition(".")[2]}"'
+    if isinstance(value, Type):
+        return f"{name}={value}"
+    if name == "types":
+        return "types=[%s]" % ", ".join(map(str, value))
+    return f"{name}={format_constant(value)}"
+
+
+def format_constant(value: object) -> str:
+    """A constant in TorchScript's graph text: 5. "a\\n" [1, 2] (1,) <Tensor> __torch__.Color.RED."""
+    if value is None:
+        return "None"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return format_float(value)
+    if isinstance(value, complex):
+        return format_complex(value)
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, DeviceValue):
+        return f'"{value}"'
+    if isinstance(value, EnumValue):
+        return repr(value)
+    if isinstance(value, TensorData):
+        return "<Tensor>"
+    if isinstance(value, ScriptObject):
+        return f"<{value.type.name}>"
+    if isinstance(value, list):
+        return "[%s]" % ", ".join(map(format_constant, value))
+    if isinstance(value, tuple):
+        return "(%s%s)" % (", ".join(map(format_constant, value)), "," * (len(value) == 1))
+    if isinstance(value, dict):
+        items = (f"{format_constant(k)}: {format_constant(v)}" for k, v in value.items())
+        return "{%s}" % ", ".join(items)
+    return f"<{type(value).__name__}>"
+
+
+def format_float(value: float) -> str:
+    """17 significant digits, and a point where the text would look like an integer."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    text = f"{value:.17g}"
+    return text + "." if text.lstrip("-").isdigit() else text
+
+
+def format_complex(value: complex) -> str:
+    """As in `1.+2.j`."""
+    imaginary = format_float(value.imag)
+    sign = "" if imaginary.startswith("-") else "+"
+    return f"{format_float(value.real)}{sign}{imaginary}j"
+
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r",
+            "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}  # fmt: skip
+
+
+def quote(text: str) -> str:
+    """A string literal of TorchScript's texts; bytes outside printable ASCII are octal escapes."""
+    out = ['"']
+    for char in text:
+        if char in _ESCAPES:
+            out.append(_ESCAPES[char])
+        elif " " <= char <= "~":
+            out.append(char)
+        else:
+            # surrogatepass: a text may hold half of a surrogate pair and must print anyway
+            out.extend(f"\\{b:03o}" for b in char.encode("utf-8", "surrogatepass"))
+    out.append('"')
+    return "".join(out)
