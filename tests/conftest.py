@@ -1,7 +1,8 @@
 """What every test may use: the one rule about what is skipped where.
 
-PyTorch, mlir-opt and valgrind are outside answers that not every machine has. On a person's machine a test that
-needs a missing one is skipped; in CI (CI=true or AOT_CI=1) PyTorch and mlir-opt must be there and the test fails.
+PyTorch, mlir-opt and valgrind are outside answers that not every machine has. On a person's machine
+a test that needs a missing one is skipped; in CI (CI=true or AOT_CI=1) PyTorch and mlir-opt must be
+there and the test fails.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import importlib
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The law of the house: `aot -> lowering -> llvm_backend -> runtime`; imports look right, nothing looks back.
+"""The law of the house: imports look right, `aot -> lowering -> llvm_backend -> runtime`.
 
 The imports are read from the source text, so that one inside a function counts like any other.
 """
@@ -9,8 +9,8 @@ import ast
 import configparser
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -44,7 +44,7 @@ ALL_MODULES = {module_name(path): path for room in ROOMS for path in module_file
 
 
 def imported_names(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every module that the tree imports, `from package import module` resolved."""
+    """(line, dotted name) of every module that the tree imports."""
     name = module_name(path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(tree):
@@ -122,7 +122,9 @@ def test_no_circle_of_imports() -> None:
 def loaded_by(statement: str) -> set[str]:
     """Top-level names of all modules in a fresh interpreter after `statement`."""
     code = f"{statement}\nimport sys\nprint(' '.join({{m.split('.')[0] for m in sys.modules}}))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
 
@@ -141,7 +143,7 @@ def test_runtime_needs_numpy_only() -> None:
 
 
 def test_every_package_is_listed() -> None:
-    """setup.cfg names exactly the packages there are: one missing there would be missing once installed."""
+    """One missing in setup.cfg would be missing once installed."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", "utf-8")
     listed = config["options"]["packages"].split()

@@ -1,8 +1,9 @@
-"""Trains the bundled digit classifier and writes digits.pt, images.npy and labels.npy beside this file.
+"""Trains the bundled digit classifier; writes digits.pt, images.npy, labels.npy beside this file.
 
-Needs PyTorch and scikit-learn, which brings the data: 1797 handwritten digits of 43 people, 8x8 pixels, collected
-for the UCI "Optical Recognition of Handwritten Digits" set. A fifth is held out before training and never used in
-it; the accuracy printed at the end, and the images written for the examples, are of that fifth.
+Needs PyTorch and scikit-learn, which brings the data: 1797 handwritten digits of 43 people, 8x8
+pixels, collected for the UCI "Optical Recognition of Handwritten Digits" set. A fifth is held out
+before training and never used in it; the accuracy printed at the end, and the images written for
+the examples, are of that fifth.
 
     python examples/digits/train.py
 """
@@ -76,7 +77,7 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
 
 
 def save(module: torch.jit.ScriptModule, path: Path) -> None:
-    """torch.jit.save without the *.debug_pkl members, which quote source files of the machine that trained."""
+    """torch.jit.save without *.debug_pkl, which quotes source files of the machine that trained."""
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as target:
@@ -96,8 +97,10 @@ def main() -> None:
     with torch.no_grad():
         right = int((classifier(held_images).argmax(1) == held_labels).sum())
         traced = torch.jit.trace(classifier, held_images[:1].clone())
-    print(f"trained on {len(labels)} images; right on {right} of {len(held_labels)} held-out images: "
-          f"{100 * right / len(held_labels):.1f} %")
+    print(
+        f"trained on {len(labels)} images; right on {right} of {len(held_labels)} held-out images: "
+        f"{100 * right / len(held_labels):.1f} %"
+    )
     save(traced, HERE / "digits.pt")
     np.save(HERE / "images.npy", held_images[:BUNDLED].numpy())
     np.save(HERE / "labels.npy", held_labels[:BUNDLED].numpy())

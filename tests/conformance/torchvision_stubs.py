@@ -1,7 +1,8 @@
-"""Makes the CUDA build of torchvision load beside a CPU build of PyTorch, so that its CPU operators are there.
+"""Makes the CUDA build of torchvision load beside a CPU build of PyTorch.
 
-PyPI's torchvision wheel asks the loader for libtorch_cuda.so and libc10_cuda.so. Its CPU operators never call into
-them, so two libraries that merely define the missing names satisfy the loader. The names are read from the wheel.
+PyPI's torchvision wheel asks the loader for libtorch_cuda.so and libc10_cuda.so. Its CPU operators
+never call into them, so two libraries that merely define the missing names satisfy the loader. The
+names are read from the wheel.
 
     python -m tests.conformance.torchvision_stubs FOLDER     # needs gcc and nm; prints the folder
     LD_LIBRARY_PATH=FOLDER python ...
@@ -17,7 +18,9 @@ from pathlib import Path
 
 def symbols(library: Path, *options: str) -> set[str]:
     """Names in the dynamic symbol table, by nm's options."""
-    out = subprocess.run(["nm", "-D", *options, str(library)], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        ["nm", "-D", *options, str(library)], capture_output=True, text=True, check=True
+    ).stdout
     return {line.split()[-1].split("@")[0] for line in out.splitlines() if line.split()}
 
 
@@ -45,14 +48,17 @@ def make(folder: Path) -> Path:
     present: set[str] = set()
     for path in [*(torch / "lib").glob("*.so"), *bundled.glob("*.so*")]:
         present |= symbols(path, "--defined-only")
-    missing = {name for name in wanted - present if "cuda" in name.lower() and not name.startswith("cuda")}
+    missing = {
+        name for name in wanted - present if "cuda" in name.lower() and not name.startswith("cuda")
+    }
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "stub.c"
     source.write_text(stub_source(missing))
     for library in ("libtorch_cuda.so", "libc10_cuda.so"):
-        command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", str(folder / library), str(source)]
-        subprocess.run(command, check=True)
-    for path in bundled.glob("libcudart.*.so.*"):  # the wheel brings it under a name with a hash in it
+        options = ["-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", str(folder / library)]
+        subprocess.run(["gcc", *options, str(source)], check=True)
+    # The wheel brings the CUDA runtime under a name with a hash in it.
+    for path in bundled.glob("libcudart.*.so.*"):
         link = folder / ("libcudart.so" + path.name.partition(".so")[2])
         link.unlink(missing_ok=True)
         link.symlink_to(path)

@@ -1,0 +1,222 @@
+"""The language of --input: what one argument of the compiled method is.
+
+    x:f32[1,3,224,224]   a tensor; dtypes f32 f64 f16 bf16 i8 i16 i32 i64 u8 bool (or float32 ...)
+    x:f32[]              a tensor of rank 0
+    n:int  f:float  flag:bool          a scalar that the caller gives at run time
+    n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in
+    none  mask:none      None
+
+One spec an argument, in the method's order; the name becomes the parameter's name in the header.
+Arguments that are left out at the end take their defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Union
+
+import numpy as np
+
+from runtime import dtypes
+from runtime.dtypes import DType
+from runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """A tensor given at run time. An empty name stands for the method's own parameter's."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name or 'x'}:{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class ScalarInput:
+    """An int, float or bool given at run time."""
+
+    name: str
+    kind: str  # 'int', 'float' or 'bool'
+
+    def __str__(self) -> str:
+        return f"{self.name or 'x'}:{self.kind}"
+
+
+@dataclass(frozen=True)
+class ConstantInput:
+    """A value known now: int, float, bool, str or None. It is no argument of the compiled
+    method."""
+
+    name: str
+    value: int | float | bool | str | None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.name}:none" if self.name else "none"
+        text = str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+        return f"{self.name or 'x'}:{type(self.value).__name__}={text}"
+
+
+Input = Union[TensorInput, ScalarInput, ConstantInput]
+
+EXAMPLES = (
+    "x:f32[1,3,224,224], ids:i64[1,128], n:int, n:int=5, flag:bool=true, f:float=0.5, "
+    "s:str=abc, none"
+)
+SCALARS = ("int", "float", "bool")
+C_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+MAX_ELEMENTS = 1 << 40  # more is a typing error, and would overflow sizes further on
+_TENSOR = re.compile(r"(?P<dtype>[A-Za-z0-9_]+)\[(?P<dims>[^\[\]]*)\]\Z")
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+def parse_input(spec: str) -> Input:
+    """One --input. Raises InputError that says what was expected and found."""
+    text = spec.strip()
+    if text.lower() == "none":
+        return ConstantInput("", None)
+    name, colon, rest = text.partition(":")
+    name, rest = name.strip(), rest.strip()
+    if not colon:
+        raise _error(spec, "NAME:TYPE is expected, and there is no colon")
+    if not C_IDENTIFIER.match(name):
+        raise _error(
+            spec, f"the name '{name}' is no identifier (letters, digits and _, no digit first)"
+        )
+    if "=" in rest and "[" not in rest.partition("=")[0]:
+        kind, _, value = rest.partition("=")
+        return ConstantInput(name, _constant(spec, kind.strip().lower(), value))
+    if "[" in rest or "]" in rest:
+        return _tensor(spec, name, rest)
+    kind = rest.lower()
+    if kind == "none":
+        return ConstantInput(name, None)
+    if kind in SCALARS:
+        return ScalarInput(name, kind)
+    if kind == "str":
+        raise _error(spec, f"a string must be known when compiling: write {name}:str=VALUE")
+    if _dtype(rest) is not None:
+        raise _error(
+            spec,
+            f"a tensor needs its shape: write {name}:{rest}[DIMS], or {name}:{rest}[] for rank 0",
+        )
+    raise _error(spec, f"unknown type '{rest}'; {_known_types()}")
+
+
+def parse_inputs(specs: Iterable[str]) -> tuple[Input, ...]:
+    """All --input options, in order. Raises InputError for the first bad one, or for a name used
+    twice."""
+    inputs = tuple(parse_input(spec) for spec in specs)
+    names = [given.name for given in inputs if given.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"--input: the name '{name}' is used {names.count(name)} times; "
+                "each argument has its own"
+            )
+    return inputs
+
+
+def input_of_value(value: object, name: str = "") -> Input:
+    """The spec of an example argument: arrays become tensors, anything else a constant."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        try:
+            dtype = dtypes.dtype_of_numpy(value.dtype)
+        except KeyError:
+            raise InputError(
+                f"an example input has the numpy type {value.dtype}; {_known_types()}"
+            ) from None
+        return TensorInput(name, dtype, tuple(value.shape))
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return ConstantInput(name, value)
+    raise InputError(
+        f"an example input is a {type(value).__name__}; "
+        "expected a numpy array, int, float, bool, str or None"
+    )
+
+
+def _tensor(spec: str, name: str, rest: str) -> TensorInput:
+    match = _TENSOR.match(rest)
+    if match is None:
+        raise _error(spec, f"'{rest}' is no DTYPE[DIM,DIM,...]")
+    dtype = _dtype(match["dtype"])
+    if dtype is None:
+        hint = {
+            "int": " (i64 is PyTorch's int tensor)",
+            "float": " (f32 is PyTorch's float tensor)",
+        }
+        raise _error(
+            spec,
+            f"unknown dtype '{match['dtype']}'{hint.get(match['dtype'], '')}; {_known_types()}",
+        )
+    dims = [dim.strip() for dim in match["dims"].split(",")] if match["dims"].strip() else []
+    shape = tuple(_dim(spec, dim) for dim in dims)
+    elements = 1
+    for dim in shape:
+        elements *= max(dim, 1)
+    if elements > MAX_ELEMENTS:
+        raise _error(
+            spec, f"the shape has {elements} elements; at most {MAX_ELEMENTS} are possible"
+        )
+    return TensorInput(name, dtype, shape)
+
+
+def _dim(spec: str, dim: str) -> int:
+    if dim.isascii() and dim.isdigit() and len(dim) <= 18:
+        return int(dim)
+    if C_IDENTIFIER.match(dim):
+        raise _error(
+            spec,
+            f"the dim '{dim}' is a name, and sizes that vary at run time are not supported yet; "
+            "give a number",
+        )
+    raise _error(spec, f"a dim is a number that is not negative, found '{dim}'")
+
+
+def _constant(spec: str, kind: str, value: str) -> int | float | bool | str:
+    if kind == "str":
+        return value
+    value = value.strip()
+    if kind == "bool":
+        if value.lower() not in _TRUTH:
+            raise _error(spec, f"a bool is true or false, found '{value}'")
+        return _TRUTH[value.lower()]
+    try:
+        if kind == "int":
+            number = int(value)
+            if not -(1 << 63) <= number < 1 << 63:
+                raise _error(spec, f"an int has 64 bits, found {value}")
+            return number
+        if kind == "float":
+            return float(value)
+    except ValueError:
+        raise _error(
+            spec, f"expected {'an int' if kind == 'int' else 'a float'}, found '{value}'"
+        ) from None
+    if _dtype(kind) is not None:
+        raise _error(
+            spec,
+            f"a tensor cannot be given as a constant; constants are {', '.join(SCALARS)} and str",
+        )
+    raise _error(spec, f"unknown type '{kind}' for a constant; expected int, float, bool or str")
+
+
+def _dtype(name: str) -> DType | None:
+    try:
+        return dtypes.dtype_of_name(name.lower())
+    except KeyError:
+        return None
+
+
+def _known_types() -> str:
+    tensors = " ".join(d.name for d in dtypes.ALL)
+    return f"tensors are {tensors}, scalars {' '.join(SCALARS)} str, or none"
+
+
+def _error(spec: str, problem: str) -> InputError:
+    return InputError(f"--input '{spec}': {problem}\n  examples: {EXAMPLES}")

@@ -1,0 +1,100 @@
+"""Every knob, one sentence each: those of a compilation, and those of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Optional
+
+from aot.inputs import C_IDENTIFIER, Input
+from runtime.errors import CompileError
+
+# Words that C or C++ keep for themselves, and so no model can be called.
+_RESERVED = frozenset(
+    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl
+    concept const const_cast consteval constexpr constinit continue co_await co_return co_yield
+    decltype default delete do double dynamic_cast else enum explicit export extern false float for
+    friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr operator
+    or or_eq private protected public register reinterpret_cast requires restrict return short
+    signed sizeof static static_assert static_cast struct switch template this thread_local throw
+    true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor
+    xor_eq""".split()
+)
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What is compiled, and for which machine. All fields change the code, except the last
+    group."""
+
+    # One spec an argument, or None: the example inputs that a traced archive carries.
+    inputs: tuple[Input, ...] | None = None
+    # The method that is compiled.
+    method: str = "forward"
+    # Prefix of every symbol of the artifact, a C identifier.
+    name: str = "model"
+    # A row of the target table, or native: the machine that compiles.
+    cpu: str = "native"
+    # Threads that parallel loops are divided for; 1 leaves no parallel loop.
+    threads: int = 1
+    # False leaves out every optimisation: the slow code that the fast one is compared with.
+    optimize: bool = True
+    # Names of tensor passes that are left out, for finding the one that breaks something.
+    without: frozenset[str] = field(default_factory=frozenset)
+
+    # These change no code:
+    # Check every stage's invariants after every pass.
+    check: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not 1 <= self.threads <= 1024:
+            raise CompileError(f"--threads {self.threads}: expected a number from 1 to 1024")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the environment variables say."""
+
+    # AOT_DEBUG=1..6: tracebacks and times, then also Graph, TensorOps, kernels, LLVM IR, assembly,
+    # on stderr.
+    debug: int = 0
+    # AOT_DUMP=FOLDER: every stage is written into the folder as text.
+    dump: str = ""
+    # AOT_CRASH_DIR=FOLDER: where the report of an internal error is written; the current folder
+    # when not set.
+    crash_dir: str = "."
+
+
+def environment() -> Environment:
+    """The environment variables, read anew at each call; one that is not understood counts as not
+    set."""
+    debug = os.environ.get("AOT_DEBUG", "0").strip()
+    return Environment(
+        debug=min(int(debug), 6) if debug.isascii() and debug.isdigit() else 0,
+        dump=os.environ.get("AOT_DUMP", ""),
+        crash_dir=os.environ.get("AOT_CRASH_DIR", ".") or ".",
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises CompileError unless `name` can be the prefix of C symbols."""
+    if not C_IDENTIFIER.match(name) or not name.isascii():
+        raise CompileError(
+            f"--name '{name}': expected a C identifier (letters, digits and _, no digit first)"
+        )
+    if name in _RESERVED:
+        raise CompileError(f"--name '{name}': this word is reserved in C or C++")
+    if len(name) > 200:
+        raise CompileError(f"--name: expected at most 200 characters, found {len(name)}")
+
+
+def name_of_path(stem: str) -> str:
+    """A C identifier made from a file's stem: 'resnet-18' becomes 'resnet_18'."""
+    name = (
+        "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in stem)[:200]
+        or "model"
+    )
+    if name[0].isdigit():
+        name = "m" + name
+    return name + "_" if name in _RESERVED else name
