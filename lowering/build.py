@@ -1,0 +1,304 @@
+"""Builds TensorOps: what an operator's entry is written with.
+
+Functions append to the current region (`with collect(region):`) and return Values. Operands may
+be Values or Python numbers; broadcasting and dtype promotion follow PyTorch.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from lowering import expr as E
+from lowering.expr import Expr
+from lowering.index_algebra import IndexAlgebra
+from lowering.tensor_ir import (
+    Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Shape, Sort, TensorOp, Value,
+)
+from runtime.dtypes import DType, bf16, bool_, dtype_of_numpy, f16, f32, i64, promote
+
+Operand = Value | int | float | bool
+
+_region: ContextVar[Region] = ContextVar("region")
+
+
+@contextmanager
+def collect(region: Region) -> Iterator[Region]:
+    """Ops built inside go to `region`."""
+    token = _region.set(region)
+    try:
+        yield region
+    finally:
+        _region.reset(token)
+
+
+def append(op: TensorOp) -> TensorOp:
+    _region.get().ops.append(op)
+    return op
+
+
+# Creation
+
+
+def constant(data, dtype: DType | None = None) -> Value:
+    """A compile-time tensor from an array (interface or interpreter form) or number."""
+    array = np.asarray(data)
+    dtype = dtype or dtype_of_numpy(array.dtype)
+    if dtype is bf16 and array.dtype == np.uint16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return append(Constant(array.astype(dtype.compute, copy=False), dtype)).out
+
+
+def full(shape: Sequence[int], value: Operand, dtype: DType) -> Value:
+    """A tensor of one value (a number or a 0-d Value)."""
+    body = E.const(value, dtype) if not isinstance(value, Value) else E.cast(E.load(value), dtype)
+    return compute(shape, lambda *_: body)
+
+
+def compute(shape: Sequence[int], fn: Callable[..., Expr]) -> Value:
+    """out[i0, i1, ...] = fn(i0, i1, ...), the general pointwise op."""
+    shape = tuple(shape)
+    return generic(shape, len(shape), fn(*E.identity(len(shape))))
+
+
+def generic(domain: Shape, parallel: int, body: Expr, combiner: str | None = None,
+            post: Expr | None = None, base: Value | None = None,
+            write: tuple[Expr, ...] | None = None) -> Value:
+    """Appends a Generic with its index arithmetic simplified."""
+    algebra = IndexAlgebra(tuple(domain))
+    body = algebra.simplify(body)
+    post = algebra.simplify(post) if post is not None else None
+    write = tuple(algebra.simplify(w) for w in write) if write is not None else None
+    return append(Generic(domain, parallel, body, combiner, post, base, write)).out
+
+
+# Dtypes
+
+
+def category(dtype: DType) -> int:
+    return 0 if dtype is bool_ else 2 if dtype.is_float else 1
+
+
+def number_dtype(x: int | float | bool) -> DType:
+    return bool_ if isinstance(x, bool) else i64 if isinstance(x, int) else f32
+
+
+def result_type(*operands: Operand) -> DType:
+    """PyTorch's promotion: tensors with dims before 0-d tensors before numbers, unless a later
+    group has a higher category (bool < integer < float)."""
+    groups: list[DType | None] = [None, None, None]
+    for x in operands:
+        if isinstance(x, Value):
+            rank = 2 if x.wrapped else 0 if x.ndim else 1
+            dtype = f32 if x.wrapped and x.dtype.is_float else x.dtype
+        else:
+            rank, dtype = 2, number_dtype(x)
+        groups[rank] = dtype if groups[rank] is None else promote(groups[rank], dtype)
+    result: DType | None = None
+    for dtype in groups:
+        if dtype is None:
+            continue
+        if result is None or category(dtype) > category(result):
+            result = dtype
+    assert result is not None, "no operand"
+    return result
+
+
+def compute_dtype(dtype: DType) -> DType:
+    """The dtype that arithmetic on `dtype` is done in: f32 for f16 and bf16."""
+    return f32 if dtype in (f16, bf16) else dtype
+
+
+def float_result(dtype: DType) -> DType:
+    """Integers and bool become the default float dtype, as in exp or mean of integers."""
+    return dtype if dtype.is_float else f32
+
+
+def cast(x: Value, dtype: DType) -> Value:
+    """x in another dtype (x itself when it is that already)."""
+    if x.dtype is dtype and not x.wrapped:
+        return x
+    if x.dtype is dtype:
+        return compute(x.shape, lambda *i: E.load(x, i))
+    return compute(x.shape, lambda *i: E.cast(E.load(x, i), dtype))
+
+
+# Pointwise
+
+
+def broadcast_shape(*shapes: Shape) -> Shape:
+    """The common shape. ValueError names the shapes that do not fit."""
+    ndim = max((len(s) for s in shapes), default=0)
+    out = []
+    for k in range(ndim):
+        sizes = {s[k - ndim + len(s)] for s in shapes if k - ndim + len(s) >= 0} - {1}
+        if len(sizes) > 1:
+            raise ValueError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast")
+        out.append(sizes.pop() if sizes else 1)
+    return tuple(out)
+
+
+def read(x: Operand, shape: Shape, dtype: DType) -> Expr:
+    """x at the loop indices of `shape`, broadcast, in `dtype`."""
+    if not isinstance(x, Value):
+        return E.const(x, dtype)
+    skip = len(shape) - x.ndim
+    i = [E.const(0) if n == 1 else E.index(k + skip) for k, n in enumerate(x.shape)]
+    return E.cast(E.load(x, i), dtype)
+
+
+def pointwise(fn: Callable[..., Expr], *operands: Operand, dtype: DType | None = None,
+              out: DType | None = None) -> Value:
+    """fn over broadcast operands. fn gets expressions of one dtype: `dtype`, else the promoted
+    one, with f16 and bf16 computed in f32. The result is cast to `out`, else to the promoted dtype
+    (comparisons and other bool results stay bool)."""
+    promoted = dtype or result_type(*operands)
+    working = compute_dtype(promoted)
+    shape = broadcast_shape(*(x.shape for x in operands if isinstance(x, Value)))
+    body = fn(*(read(x, shape, working) for x in operands))
+    if out is None:
+        out = bool_ if body.dtype is bool_ else promoted if body.dtype is working else body.dtype
+    return generic(shape, len(shape), E.cast(body, out))
+
+
+def unary(op: str, x: Value) -> Value:
+    """A float function: integers and bool are computed in, and give, float32."""
+    return pointwise(lambda a: E.unary(op, a), x, dtype=float_result(x.dtype))
+
+
+# Views as values
+
+
+def reindex(x: Value, shape: Sequence[int], fn: Callable[..., Sequence[Expr | int]]) -> Value:
+    """out[i...] = x[fn(i...)]: any gather by index arithmetic."""
+    return compute(shape, lambda *i: E.load(x, fn(*i)))
+
+
+def gather(x: Value, shape: Sequence[int], fn: Callable[..., Sequence[Expr | int]],
+           valid: Callable[..., Expr], fill: Operand) -> Value:
+    """out[i...] = valid(i...) ? x[fn(i...)] : fill. fn may leave the bounds where valid is false."""
+    def body(*i: Expr) -> Expr:
+        clamped = [
+            E.minimum(E.maximum(E.as_index(p), 0), max(n - 1, 0)) for p, n in zip(fn(*i), x.shape)
+        ]
+        if x.numel == 0:
+            return E.const(fill, x.dtype)
+        return E.select(valid(*i), E.load(x, clamped), E.lift(fill, x.dtype))
+
+    return compute(shape, body)
+
+
+# Reductions
+
+
+def dims_of(dims: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Non-negative sorted dims; None or [] mean all. IndexError as PyTorch words it."""
+    if dims is None:
+        return tuple(range(ndim))
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    if not dims:
+        return tuple(range(ndim))
+    return tuple(sorted({dim_of(d, ndim) for d in dims}))
+
+
+def dim_of(dim: int, ndim: int) -> int:
+    """A non-negative dim."""
+    n = max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+        )
+    return dim % n
+
+
+def reduce(combiner: str, x: Value, dims: int | Sequence[int] | None, keepdim: bool,
+           body: Callable[[Expr], Expr] | None = None, post: Callable[[Expr], Expr] | None = None,
+           dtype: DType | None = None, out: DType | None = None) -> Value:
+    """Combines body(x) over dims, then post. Works in `dtype` (default x's; f16, bf16 in f32);
+    the result is cast to `out`, default `dtype`."""
+    given = dtype or x.dtype
+    working = compute_dtype(given)
+    dims = dims_of(dims, x.ndim) if x.ndim else ()
+    kept = [k for k in range(x.ndim) if k not in dims]
+    domain = tuple(x.shape[k] for k in kept) + tuple(x.shape[k] for k in dims)
+    position = {k: n for n, k in enumerate([*kept, *dims])}
+    element = E.cast(E.load(x, [E.index(position[k]) for k in range(x.ndim)]), working)
+    value = body(element) if body else element
+    arg = combiner in ("argmin", "argmax")
+    out = out or (i64 if arg else given if value.dtype is working else value.dtype)
+    if not dims:
+        domain = (*domain, 1)
+    acc_dtype = i64 if arg else value.dtype
+    result = post(E.acc(acc_dtype)) if post else E.acc(acc_dtype)
+    result = E.cast(result, out)
+    y = generic(domain, len(kept), value, combiner, None if result.op == "acc" else result)
+    if keepdim:
+        shape = tuple(1 if k in dims else n for k, n in enumerate(x.shape))
+        y = reindex(y, shape, lambda *i: [i[k] for k in kept]) if dims else y
+    return y
+
+
+# Others
+
+
+def sort(x: Value, dim: int, descending: bool) -> tuple[Value, Value]:
+    op = append(Sort(x, dim, descending))
+    return op.results[0], op.results[1]
+
+
+def scan(x: Value, dim: int, combiner: str, indices: bool = False) -> list[Value]:
+    return append(Scan(x, dim, combiner, indices)).results
+
+
+def scatter(base: Value, domain: Sequence[int], write: Callable[..., Sequence[Expr]],
+            body: Callable[..., Expr], mode: str = "set") -> Value:
+    """See tensor_ir.Scatter."""
+    i = E.identity(len(domain))
+    algebra = IndexAlgebra(tuple(domain))
+    at = tuple(algebra.simplify(E.as_index(w)) for w in write(*i))
+    return append(Scatter(base, domain, at, algebra.simplify(body(*i)), mode)).out
+
+
+def update(base: Value, shape: Sequence[int], write: Callable[..., Sequence[Expr | int]],
+           body: Callable[..., Expr]) -> Value:
+    """A copy of base with out[write(i)] = body(i) for i in shape; write affine and injective."""
+    i = E.identity(len(shape))
+    at = tuple(E.as_index(w) for w in write(*i))
+    return generic(tuple(shape), len(shape), body(*i), None, None, base, at)
+
+
+def insert(base: Value, x: Value, starts: Sequence[int], steps: Sequence[int] | None = None) -> Value:
+    """A copy of base with x at starts + i * steps."""
+    steps = steps or [1] * x.ndim
+    return update(base, x.shape, lambda *i: [s + k * t for k, s, t in zip(i, starts, steps)],
+                  lambda *i: E.load(x, i))
+
+
+def loop(trip: int | Value, inits: Sequence[Value],
+         body: Callable[..., Sequence[Value]]) -> list[Value]:
+    """carried = body(counter, *carried), `trip` times, kept as a loop."""
+    region = Region([Value((), i64), *(Value(v.shape, v.dtype) for v in inits)])
+    with collect(region):
+        region.results = list(body(*region.params))
+    for v, w in zip(region.results, inits):
+        if v.shape != w.shape or v.dtype is not w.dtype:
+            raise ValueError(f"a loop carries {w!r} but yields {v!r}")
+    return append(Loop(trip, None, list(inits), region)).results
+
+
+def cond(condition: Value, then: Callable[[], Sequence[Value]],
+         otherwise: Callable[[], Sequence[Value]]) -> list[Value]:
+    regions = []
+    for fn in (then, otherwise):
+        with collect(Region()) as r:
+            r.results = list(fn())
+        regions.append(r)
+    return append(If(condition, *regions)).results
+
+
+def check(condition: Value, message: str) -> None:
+    append(Check(condition, message))
+

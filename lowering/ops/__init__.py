@@ -1,0 +1,6 @@
+"""The operators. Importing this package fills the table (lowering/ops/table.py)."""
+
+from lowering.ops import activation
+from lowering.ops.table import TABLE, Entry, aten
+
+__all__ = ["TABLE", "Entry", "activation", "aten"]

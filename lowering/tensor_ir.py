@@ -1,0 +1,271 @@
+"""TensorOps: what a model computes, as loop nests over immutable tensor Values.
+
+Almost everything is a `Generic`: one perfect loop nest whose body is a scalar expression. What is no
+loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
+Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
+
+A dim is an int. (Named dims will be i64 expressions; code that needs a number says so.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lowering.expr import Expr, walk
+from runtime.dtypes import DType, i64
+
+Dim = int
+Shape = tuple[Dim, ...]
+
+
+class Value:
+    """A tensor that is computed once. `wrapped`: a 0-d Value that stands for a Python number (it
+    promotes like one). `origin`: where in the user's program it came from, for messages."""
+
+    __slots__ = ("name", "shape", "dtype", "op", "wrapped", "origin")
+    _count = 0
+
+    def __init__(self, shape, dtype: DType, op: TensorOp | None = None, name: str = "",
+                 wrapped: bool = False):
+        Value._count += 1
+        self.name = name or f"v{Value._count}"
+        self.shape: Shape = tuple(shape)
+        self.dtype = dtype
+        self.op = op
+        self.wrapped = wrapped
+        self.origin: object = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    def __repr__(self) -> str:
+        return f"%{self.name}:{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+class TensorOp:
+    """Base. `results` are the Values it defines; `operands()` the Values it reads."""
+
+    __slots__ = ("results",)
+    results: list[Value]
+
+    def operands(self) -> list[Value]:
+        raise NotImplementedError
+
+    def regions(self) -> list[Region]:
+        return []
+
+    @property
+    def out(self) -> Value:
+        return self.results[0]
+
+
+class Constant(TensorOp):
+    """A tensor known at compile time. `data` is an interpreter array (dtype.compute)."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: np.ndarray, dtype: DType):
+        self.data = data
+        self.results = [Value(data.shape, dtype, self)]
+
+    def operands(self) -> list[Value]:
+        return []
+
+
+class Generic(TensorOp):
+    """out[i...] = post(combine over r... of body(i..., r...)).
+
+    domain = parallel extents followed by reduced extents; index(k) in `body` counts domain[k].
+    combiner  None when nothing is reduced (body is the result, post is None), else one of
+              add mul min max and or       from its neutral element; an empty min or max is +-inf
+                                           (integers: the dtype's extreme)
+              argmin argmax                the body's value is compared; the result is the row-major
+                                           position (i64) in the reduced dims of the first extreme,
+                                           NaN counting as the extreme
+    post      expression of acc(dtype) and of loads and indices over the parallel dims; None = acc.
+    base, write  None: out has the shape domain[:parallel] and element i is written at i. Otherwise
+              out starts as a copy of `base` and element i is written at the affine, injective
+              position write(i): assignment to a slice, padding, concatenation.
+    """
+
+    __slots__ = ("domain", "parallel", "body", "combiner", "post", "base", "write")
+
+    def __init__(self, domain, parallel: int, body: Expr, combiner: str | None = None,
+                 post: Expr | None = None, base: Value | None = None,
+                 write: tuple[Expr, ...] | None = None):
+        self.domain: Shape = tuple(domain)
+        self.parallel = parallel
+        self.body, self.combiner, self.post = body, combiner, post
+        self.base, self.write = base, write
+        assert (combiner is None) == (parallel == len(self.domain)), "reduced dims need a combiner"
+        shape = self.domain[:parallel] if base is None else base.shape
+        self.results = [Value(shape, self.result_dtype, self)]
+
+    @property
+    def acc_dtype(self) -> DType:
+        return i64 if self.combiner in ("argmin", "argmax") else self.body.dtype
+
+    @property
+    def result_dtype(self) -> DType:
+        return self.post.dtype if self.post is not None else self.acc_dtype
+
+    def expressions(self) -> list[Expr]:
+        return [self.body, *([self.post] if self.post is not None else []), *(self.write or ())]
+
+    def operands(self) -> list[Value]:
+        found: dict[Value, None] = {}
+        for e in self.expressions():
+            for x in walk(e):
+                if x.op == "load":
+                    found[x.attr] = None
+        if self.base is not None:
+            found[self.base] = None
+        return list(found)
+
+
+class Sort(TensorOp):
+    """results = values, indices (i64): x sorted along `dim`; stable; NaN is the greatest."""
+
+    __slots__ = ("x", "dim", "descending")
+
+    def __init__(self, x: Value, dim: int, descending: bool):
+        self.x, self.dim, self.descending = x, dim, descending
+        self.results = [Value(x.shape, x.dtype, self), Value(x.shape, i64, self)]
+
+    def operands(self) -> list[Value]:
+        return [self.x]
+
+
+class Scan(TensorOp):
+    """Inclusive running combination along `dim`: add mul min max (results: values) or, with
+    indices=True for min and max, also the i64 position of the last extreme (NaN sticks)."""
+
+    __slots__ = ("x", "dim", "combiner", "indices")
+
+    def __init__(self, x: Value, dim: int, combiner: str, indices: bool = False):
+        self.x, self.dim, self.combiner, self.indices = x, dim, combiner, indices
+        self.results = [Value(x.shape, x.dtype, self)]
+        if indices:
+            self.results.append(Value(x.shape, i64, self))
+
+    def operands(self) -> list[Value]:
+        return [self.x]
+
+
+class Scatter(TensorOp):
+    """out = copy of base; then for every point of domain, in row-major order:
+    out[write(i)] = mode == 'set' ? body(i) : combine(out[write(i)], body(i)).
+
+    write may load; positions out of bounds are not written. mode: set add mul min max."""
+
+    __slots__ = ("base", "domain", "write", "body", "mode")
+
+    def __init__(self, base: Value, domain, write: tuple[Expr, ...], body: Expr, mode: str):
+        self.base, self.domain = base, tuple(domain)
+        self.write, self.body, self.mode = tuple(write), body, mode
+        self.results = [Value(base.shape, base.dtype, self)]
+
+    def operands(self) -> list[Value]:
+        found: dict[Value, None] = {self.base: None}
+        for e in (*self.write, self.body):
+            for x in walk(e):
+                if x.op == "load":
+                    found[x.attr] = None
+        return list(found)
+
+
+class If(TensorOp):
+    """results[k] = condition ? then.results[k] : otherwise.results[k]; condition is 0-d bool."""
+
+    __slots__ = ("condition", "then", "otherwise")
+
+    def __init__(self, condition: Value, then: Region, otherwise: Region):
+        self.condition, self.then, self.otherwise = condition, then, otherwise
+        self.results = [Value(v.shape, v.dtype, self) for v in then.results]
+
+    def operands(self) -> list[Value]:
+        return [self.condition]
+
+    def regions(self) -> list[Region]:
+        return [self.then, self.otherwise]
+
+
+class Loop(TensorOp):
+    """TorchScript's loop: for (n = 0; n < trip && condition; n++) body.
+
+    body.params = counter (0-d i64), carried...; body.results = next condition (0-d bool) when
+    `condition` is not None, next carried...; results = final carried. trip: int or 0-d i64 Value.
+    """
+
+    __slots__ = ("trip", "condition", "inits", "body")
+
+    def __init__(self, trip: int | Value, condition: Value | None, inits: list[Value],
+                 body: Region):
+        self.trip, self.condition, self.inits, self.body = trip, condition, inits, body
+        self.results = [Value(v.shape, v.dtype, self) for v in inits]
+
+    def operands(self) -> list[Value]:
+        extra = [v for v in (self.trip, self.condition) if isinstance(v, Value)]
+        return extra + list(self.inits)
+
+    def regions(self) -> list[Region]:
+        return [self.body]
+
+
+class Check(TensorOp):
+    """Fails the run with `message` unless the 0-d bool condition holds. Stays in program order."""
+
+    __slots__ = ("condition", "message")
+
+    def __init__(self, condition: Value, message: str):
+        self.condition, self.message = condition, message
+        self.results = []
+
+    def operands(self) -> list[Value]:
+        return [self.condition]
+
+
+@dataclass(eq=False)
+class Region:
+    """Ops in order, with parameters and results. A region may read Values of regions around it."""
+
+    params: list[Value] = field(default_factory=list)
+    ops: list[TensorOp] = field(default_factory=list)
+    results: list[Value] = field(default_factory=list)
+
+    def reads(self) -> list[Value]:
+        """Values that the region uses and does not define, in order of first use."""
+        defined: set[Value] = set(self.params)
+        found: dict[Value, None] = {}
+        for op in self.ops:
+            inner = [v for r in op.regions() for v in r.reads()]
+            for v in [*op.operands(), *inner]:
+                if v not in defined:
+                    found[v] = None
+            defined.update(op.results)
+        for v in self.results:
+            if v not in defined:
+                found[v] = None
+        return list(found)
+
+
+@dataclass(eq=False)
+class TensorProgram:
+    """One method as TensorOps. `body.params` are the inputs, `body.results` the outputs; names and
+    Python structures (grammar in runtime/include/aot.h) tell how they make up the arguments."""
+
+    name: str
+    body: Region
+    input_names: list[str]
+    input_structure: str
+    output_structure: str
