@@ -19,14 +19,15 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     div              floats only. idiv: integers, towards zero; x idiv 0 and MIN idiv -1 are 0 and MIN.
     irem             sign of the dividend; x irem 0 is 0.
     floordiv mod     integers, towards minus infinity, mod has the divisor's sign; by 0 as idiv, irem.
-    fma a,b,c        a * b + c, rounded once.
+    fma a,b,c        a * b + c, rounded once where the target has the instruction, else twice.
     min max          NaN if either is NaN (floats). fmin fmax: the other one if one is NaN.
     neg abs sqrt floor ceil trunc round       round: ties to even.
     and or xor not   integers bitwise, bool logical. shl shr: shr is arithmetic for signed.
     lt le gt ge eq ne            result bool. Comparisons with NaN are false, ne is true.
     select c,a,b     lane-wise, c bool.
     cast a           attrs none; to the result dtype. float to int: towards zero, saturating, NaN is 0.
-                     int to narrower int wraps. anything to bool: != 0. float rounding ties to even.
+                     int to narrower int wraps. anything to bool: != 0. float rounding ties to even;
+                     f64 and integers reach f16 and bf16 through f32.
     bitcast a        same bits.
     exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     erf erfc erfinv lgamma digamma rsqrt      pow atan2 fmod     floats; expanded by vector math.
@@ -108,13 +109,18 @@ class For:
     """counter = lo, lo+step ... while counter < hi; lo <= hi need not hold (then no iteration).
 
     carried[k] starts as inits[k] and takes yields[k] after every iteration; results[k] is its last
-    value. kind 'parallel' (outermost only, nothing carried): iterations are independent.
+    value. kind 'serial'; 'parallel' (outermost only, nothing carried): iterations are independent;
+    'unrolled' (constant bounds): every iteration written out. unroll: a serial loop with constant
+    bounds has its body written out that many times a turn (what is left over, after it).
     """
 
-    __slots__ = ("lo", "hi", "step", "kind", "counter", "inits", "carried", "yields", "results", "body")
+    __slots__ = ("lo", "hi", "step", "kind", "unroll", "counter", "inits", "carried", "yields",
+                 "results", "body")
 
-    def __init__(self, lo: KValue, hi: KValue, step: int, kind: str, inits: Sequence[KValue]):
+    def __init__(self, lo: KValue, hi: KValue, step: int, kind: str, inits: Sequence[KValue],
+                 unroll: int = 1):
         self.lo, self.hi, self.step, self.kind = lo, hi, step, kind
+        self.unroll = unroll
         self.counter = KValue(Type(i64), self)
         self.inits = list(inits)
         self.carried = [KValue(v.type, self) for v in inits]
@@ -256,11 +262,11 @@ class KernelBuilder:
 
     @contextmanager
     def loop(self, lo: KValue | int, hi: KValue | int, step: int = 1, kind: str = "serial",
-             carried: Sequence[KValue] = ()) -> Iterator[For]:
+             carried: Sequence[KValue] = (), unroll: int = 1) -> Iterator[For]:
         """`with b.loop(0, n, carried=[acc]) as f:` uses f.counter, f.carried; set f.yields inside.
 
         After the block f.results holds the final carried values."""
-        node = For(self.index(lo), self.index(hi), step, kind, carried)
+        node = For(self.index(lo), self.index(hi), step, kind, carried, unroll)
         self._blocks[-1].append(node)
         with self._block(node.body):
             yield node

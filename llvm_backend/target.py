@@ -22,6 +22,7 @@ class Target:
     l1: int = 32 << 10
     l2: int = 1 << 20
     l3: int = 8 << 20
+    attributes: str = ""  # LLVM's -mattr where it says more than `cpu`
 
     def lanes(self, element_bytes: int) -> int:
         return self.vector_bytes // element_bytes
@@ -32,6 +33,9 @@ _V2 = ("sse4.2", "ssse3", "popcnt")
 _V3 = _V2 + ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = _V3 + ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
+# What init can ask the CPU for (see cpu_check.py); a native row names those that the machine has.
+CHECKED_FEATURES = _V4 + ("avx512vnni", "avx512bf16", "avx512vbmi", "avxvnni")
+
 TARGETS = {
     t.name: t
     for t in (
@@ -39,6 +43,7 @@ TARGETS = {
         Target("x86-64-v2", _X86, "x86-64-v2", _V2, 16, 16, 1, False),
         Target("x86-64-v3", _X86, "x86-64-v3", _V3, 32, 16, 2, False),
         Target("x86-64-v4", _X86, "x86-64-v4", _V4, 64, 32, 2, True, l1=48 << 10),
+        Target("aarch64", "aarch64-unknown-linux-gnu", "generic", (), 16, 32, 2, False),
     )
 }
 

@@ -1,0 +1,87 @@
+"""Machine code in this process: an object goes through LLVM's in-memory linker, weights stay put."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from llvm_backend import codegen
+from llvm_backend.emit_kernel import attributes, emit_kernel, trip_count
+from llvm_backend.expand_math import expand_math
+from llvm_backend.kernel import Kernel
+from llvm_backend.native import native_target
+from llvm_backend.target import Target
+from runtime.errors import TargetError
+
+_library_names = itertools.count()
+_LIBC = ("memcpy", "memmove", "memset")
+
+
+class LoadedObject:
+    """Linked machine code. The addresses are good for as long as this object lives."""
+
+    def __init__(self, data: bytes, exports: list[str], imports: dict[str, int] | None = None):
+        """Links object code for this process; `imports` gives addresses to undefined symbols."""
+        self._compiler = llvm.create_lljit_compiler(
+            codegen.machine_of(native_target(), jit=True), use_jit_link=False)
+        builder = llvm.JITLibraryBuilder().add_object_img(data)
+        process = ctypes.CDLL(None)
+        for name in _LIBC:
+            address = ctypes.cast(getattr(process, name), ctypes.c_void_p).value
+            builder.import_symbol(name, address)
+        for name, address in (imports or {}).items():
+            builder.import_symbol(name, address)
+        for name in exports:
+            builder.export_symbol(name)
+        self._tracker = builder.link(self._compiler, f"aot{next(_library_names)}")
+        self.addresses: dict[str, int] = {name: self._tracker[name] for name in exports}
+
+
+def check_runs_here(target: Target) -> None:
+    """TargetError if code for the target cannot run in this process."""
+    here = native_target()
+    missing = [f for f in target.features if f not in here.features]
+    if target.triple.split("-")[0] != here.triple.split("-")[0]:
+        raise TargetError(f"code for {target.triple} cannot run here ({here.triple})")
+    if missing:
+        raise TargetError(f"this CPU lacks {', '.join(missing)}, which {target.name} code uses; "
+                          "choose --cpu native")
+
+
+class KernelFunction:
+    """One kernel as a Python function of numpy arrays, for tests, benchmarks and tuning.
+
+    Arrays come in the order of the buffers, with the buffer's storage dtype (bf16 is uint16),
+    contiguous, and at least the buffer's size; a parallel kernel runs its whole range."""
+
+    def __init__(self, kernel: Kernel, target: Target | None = None):
+        target = target or native_target()
+        check_runs_here(target)
+        self.kernel = kernel
+        self.llvm_text = emit_kernel(expand_math(kernel, target), target, "kernel", "dso_local")
+        module = codegen.parse(self.llvm_text + attributes(target))
+        machine = codegen.machine_of(target)
+        codegen.optimise(module, machine)
+        self.assembly = codegen.assembly(module, machine)
+        self.object = codegen.object_code(module, machine)
+        self._loaded = LoadedObject(self.object, ["kernel"])
+        self._trips = trip_count(kernel)
+        types = [ctypes.c_void_p] * len(kernel.buffers)
+        if self._trips is not None:
+            types += [ctypes.c_int64] * 2
+        self.function = ctypes.CFUNCTYPE(None, *types)(self._loaded.addresses["kernel"])
+
+    def __call__(self, *arrays: np.ndarray) -> None:
+        pointers = []
+        for b, a in zip(self.kernel.buffers, arrays, strict=True):
+            if a.dtype != b.dtype.storage or not a.flags.c_contiguous or a.size < b.size:
+                raise ValueError(f"buffer {b.name}: expected {b.size} contiguous {b.dtype}, "
+                                 f"got {a.size} {a.dtype}")
+            if a.ctypes.data % max(b.align, 1):
+                raise ValueError(f"buffer {b.name}: expected alignment {b.align}")
+            pointers.append(a.ctypes.data)
+        extra = () if self._trips is None else (0, self._trips)
+        self.function(*pointers, *extra)
