@@ -118,7 +118,7 @@ def dtype_of_c(code: int, bits: int) -> DType:
     try:
         return _DTYPES[code, bits]
     except KeyError:
-        raise RuntimeFailure(f"element type {code}:{bits} of the compiled model is unknown") from None
+        raise RuntimeFailure(f"the compiled model has unknown element type {code}:{bits}") from None
 
 
 def _text(raw: bytes | None) -> str:
