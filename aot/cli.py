@@ -1,0 +1,194 @@
+"""aot-compile: an archive in, an artifact out.
+
+Exit status 0, or 2 with one clear message a problem. No traceback for anything that a user can do;
+an internal error says that it is a bug, and leaves a report with the command that replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from aot import output
+from aot.crash import write_report
+from aot.inputs import EXAMPLES, parse_inputs
+from aot.options import CompileOptions, check_name, environment, name_of_path
+from aot.progress import Progress, progress_for
+from aot.version import VERSION
+from runtime.errors import AotError, ArchiveError, CompileError
+
+PROGRAM = "aot-compile"
+BINARIES = ("obj", "lib", "exe")
+TEXTS = ("graph", "code", "tensor", "kernels", "llvm", "asm")
+FAILED = 2
+INTERRUPTED = 130
+
+_EPILOG = f"""\
+--emit obj writes OUT.o and OUT.h, lib OUT.so and OUT.h, exe OUT; the other kinds are texts of one
+stage each, for OUT or standard output. One --input an argument, in order: {EXAMPLES}.
+A traced archive carries its example inputs; without --input they give the shapes.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = environment().debug
+    try:
+        arguments = _parser().parse_args(argv)
+        _run(arguments)
+        sys.stdout.flush()
+        return 0
+    except AotError as error:
+        return _fail(str(error), debug)
+    except BrokenPipeError:
+        # The reader of our text has seen enough; Python must not complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"\n{PROGRAM}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError:
+        return _fail("not enough memory to compile this", debug)
+    except RecursionError:
+        return _fail("the program is nested too deeply to compile", debug)
+    except Exception as error:  # the last resort: a bug of ours, reported as one
+        report = write_report(argv, error, environment().crash_dir)
+        summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        where = f"the report is in {report}" if report else "no report could be written"
+        return _fail(f"internal error, a bug in aot: {summary}; {where}", debug)
+
+
+def _fail(message: str, debug: int) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    return FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CompileError(f"{message} (see {PROGRAM} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Compiles a TorchScript archive ahead of time.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL.pt", help="an archive that torch.jit.save wrote")
+    add("-o", metavar="OUT", dest="out", help="where to write; default: the model's name, here")
+    add("--emit", choices=BINARIES + TEXTS, default="obj", help="what to write (default: obj)")
+    add("--input", metavar="NAME:DTYPE[DIMS]", action="append", dest="inputs", help="an argument")
+    add("--method", default="forward", help="the method to compile (default: forward)")
+    add("--name", metavar="C_IDENTIFIER", help="prefix of all symbols (default: OUT's name)")
+    add("--cpu", default="native", help="native, x86-64-v3, ... (default: native)")
+    add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
+    add("--verify", action="store_true", help="run the result against the interpreter")
+    add("-v", "--verbose", action="store_true", help="say what is done and how long it takes")
+    add("--version", action="version", version=f"{PROGRAM} {VERSION}")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    begun = time.monotonic()
+    archive = Path(arguments.model)
+    _check_readable(archive)
+    emit = arguments.emit
+    to_stdout = emit in TEXTS and arguments.out in (None, "-")
+    stem = output.stem(archive, arguments.out, emit)
+    files = [] if to_stdout else output.files(stem, emit)
+    for file in files:
+        output.check_writable(file, archive)
+    if arguments.name is not None:
+        check_name(arguments.name)
+    options = CompileOptions(
+        inputs=parse_inputs(arguments.inputs) if arguments.inputs else None,
+        method=arguments.method,
+        name=arguments.name or name_of_path(stem.name),
+        cpu=arguments.cpu,
+        threads=arguments.threads,
+    )
+    progress = progress_for(arguments.verbose)
+    try:
+        _compile(archive, options, arguments, None if to_stdout else stem, progress, begun)
+    finally:
+        progress.finish()
+
+
+def _check_readable(archive: Path) -> None:
+    try:
+        mode = archive.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ArchiveError(f"{archive}: is a directory; expected an archive of torch.jit.save")
+        if not stat.S_ISREG(mode):
+            raise ArchiveError(f"{archive}: is not a regular file")
+        with archive.open("rb"):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ArchiveError(f"{archive}: {reason or error}") from None
+
+
+def _compile(
+    archive: Path,
+    options: CompileOptions,
+    arguments: argparse.Namespace,
+    stem: Path | None,
+    progress: Progress,
+    begun: float,
+) -> None:
+    """Compiles and writes: to the files of `stem`, or the text to standard output without one."""
+    # Imported here so that --help and a mistyped option answer at once, without loading LLVM.
+    from aot import pipeline, verify
+
+    emit = arguments.emit
+    if emit in ("graph", "code"):  # these are of the archive, before anything is compiled
+        progress.stage("read")
+        text = pipeline.archive_text(archive, options, emit)
+        progress.finish()
+        _write_text(text, stem)
+        return
+    compiled = pipeline.compile_archive(archive, options, progress)
+    if emit in TEXTS:
+        text = compiled.text(emit)
+        progress.finish()
+        _write_text(text, stem)
+        return
+    assert stem is not None
+    targets = output.files(stem, emit)
+    progress.stage("write")
+    with output.staged(targets) as made:
+        compiled.save(made[0])
+    if arguments.verify:
+        progress.stage("verify")
+        outcome = verify.verify(archive, compiled, options)
+    progress.finish()
+    if arguments.verify:
+        print(outcome)
+    if arguments.verbose or sys.stderr.isatty():
+        seconds = time.monotonic() - begun
+        print(compiled.stats.line(options.name, seconds), file=sys.stderr)
+
+
+def _write_text(text: str, stem: Path | None) -> None:
+    text = text if text.endswith("\n") else text + "\n"
+    if stem is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(stem, text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
