@@ -61,6 +61,14 @@ def imported_names(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, full if full in ALL_MODULES else base
 
 
+def without_type_checking(tree: ast.AST) -> ast.AST:
+    """The tree without the bodies of `if TYPE_CHECKING:`, which never run."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = [ast.Pass()]
+    return tree
+
+
 def broken_imports(path: Path, text: str) -> list[str]:
     """One message for each import of `path` that the law forbids."""
     room = path.relative_to(ROOT).parts[0]
@@ -98,10 +106,10 @@ def test_the_law_notices_a_breach(where: str, text: str) -> None:
 
 
 def test_no_circle_of_imports() -> None:
-    """At module level (an import inside a function is a circle broken by hand, and counts too)."""
+    """An import inside a function is a circle broken by hand, and counts too."""
     graph: dict[str, set[str]] = {}
     for name, path in ALL_MODULES.items():
-        imports = imported_names(ast.parse(path.read_text("utf-8")), path)
+        imports = imported_names(without_type_checking(ast.parse(path.read_text("utf-8"))), path)
         graph[name] = {needed for _, needed in imports if needed in ALL_MODULES} - {name}
     done: set[str] = set()
     circles: list[str] = []
