@@ -5,6 +5,7 @@
     n:int  f:float  flag:bool          a scalar that the caller gives at run time
     n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in
     none  mask:none      None
+    state:(f32[1,8],f32[1,8])   a tuple, here of two tensors;  xs:[f32[3],f32[4]]   a list
 
 One spec an argument, in the method's order; the name becomes the parameter's name in the header.
 Arguments that are left out at the end take their defaults.
@@ -62,7 +63,34 @@ class ConstantInput:
         return f"{self.name or 'x'}:{type(self.value).__name__}={text}"
 
 
-Input = Union[TensorInput, ScalarInput, ConstantInput]
+@dataclass(frozen=True)
+class SequenceInput:
+    """A tuple or a list whose length is known now; its items' names are empty."""
+
+    name: str
+    kind: str  # 'tuple' or 'list'
+    items: tuple[Input, ...]
+
+    def __str__(self) -> str:
+        inside = ",".join(str(item).partition(":")[2] or "none" for item in self.items)
+        return f"{self.name or 'x'}:" + (f"({inside})" if self.kind == "tuple" else f"[{inside}]")
+
+
+@dataclass(frozen=True)
+class DictInput:
+    """A dict whose keys are known now. It comes from an example input; --input has no word for
+    it."""
+
+    name: str
+    keys: tuple[int | float | bool | str, ...]
+    items: tuple[Input, ...]
+
+    def __str__(self) -> str:
+        pairs = (f"{k!r}:{str(v).partition(':')[2]}" for k, v in zip(self.keys, self.items))
+        return f"{self.name or 'x'}:{{{','.join(pairs)}}}"
+
+
+Input = Union[TensorInput, ScalarInput, ConstantInput, SequenceInput, DictInput]
 
 EXAMPLES = (
     "x:f32[1,3,224,224], ids:i64[1,128], n:int, n:int=5, flag:bool=true, f:float=0.5, "
@@ -88,24 +116,7 @@ def parse_input(spec: str) -> Input:
         raise _error(
             spec, f"the name '{name}' is no identifier (letters, digits and _, no digit first)"
         )
-    if "=" in rest and "[" not in rest.partition("=")[0]:
-        kind, _, value = rest.partition("=")
-        return ConstantInput(name, _constant(spec, kind.strip().lower(), value))
-    if "[" in rest or "]" in rest:
-        return _tensor(spec, name, rest)
-    kind = rest.lower()
-    if kind == "none":
-        return ConstantInput(name, None)
-    if kind in SCALARS:
-        return ScalarInput(name, kind)
-    if kind == "str":
-        raise _error(spec, f"a string must be known when compiling: write {name}:str=VALUE")
-    if _dtype(rest) is not None:
-        raise _error(
-            spec,
-            f"a tensor needs its shape: write {name}:{rest}[DIMS], or {name}:{rest}[] for rank 0",
-        )
-    raise _error(spec, f"unknown type '{rest}'; {_known_types()}")
+    return _parse_type(spec, name, rest)
 
 
 def parse_inputs(specs: Iterable[str]) -> tuple[Input, ...]:
@@ -122,8 +133,50 @@ def parse_inputs(specs: Iterable[str]) -> tuple[Input, ...]:
     return inputs
 
 
+def _parse_type(spec: str, name: str, text: str) -> Input:
+    text = text.strip()
+    for kind, opening, closing in (("tuple", "(", ")"), ("list", "[", "]")):
+        if text.startswith(opening):
+            if not text.endswith(closing):
+                raise _error(spec, f"the {kind} is not closed with {closing}")
+            items = tuple(_parse_type(spec, "", item) for item in _split(spec, text[1:-1]))
+            return SequenceInput(name, kind, items)
+    if "=" in text and "[" not in text.partition("=")[0]:
+        kind, _, value = text.partition("=")
+        return ConstantInput(name, _constant(spec, kind.strip().lower(), value))
+    if "[" in text or "]" in text:
+        return _tensor(spec, name, text)
+    if text.lower() == "none":
+        return ConstantInput(name, None)
+    if text.lower() in SCALARS:
+        return ScalarInput(name, text.lower())
+    called = name or "x"
+    if text.lower() == "str":
+        raise _error(spec, f"a string must be known when compiling: write {called}:str=VALUE")
+    if _dtype(text) is not None:
+        shaped = f"{called}:{text}[DIMS], or {called}:{text}[] for rank 0"
+        raise _error(spec, f"a tensor needs its shape: write {shaped}")
+    raise _error(spec, f"unknown type '{text}'; {_known_types()}")
+
+
+def _split(spec: str, text: str) -> list[str]:
+    """The items between commas that stand in no bracket; one comma at the end adds none."""
+    items, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if depth < 0:
+            raise _error(spec, "a bracket is closed that was not opened")
+        if character == "," and depth == 0:
+            items.append("")
+        else:
+            items[-1] += character
+    if depth:
+        raise _error(spec, "a bracket is not closed")
+    return items[:-1] if not items[-1].strip() else items
+
+
 def input_of_value(value: object, name: str = "") -> Input:
-    """The spec of an example argument: arrays become tensors, anything else a constant."""
+    """The spec of an example argument: arrays become tensors, other leaves constants."""
     if isinstance(value, (np.ndarray, np.generic)):
         try:
             dtype = dtypes.dtype_of_numpy(value.dtype)
@@ -134,9 +187,15 @@ def input_of_value(value: object, name: str = "") -> Input:
         return TensorInput(name, dtype, tuple(value.shape))
     if value is None or isinstance(value, (bool, int, float, str)):
         return ConstantInput(name, value)
+    if isinstance(value, (tuple, list)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return SequenceInput(name, kind, tuple(input_of_value(item) for item in value))
+    if isinstance(value, dict) and all(isinstance(k, (int, float, bool, str)) for k in value):
+        items = tuple(input_of_value(item) for item in value.values())
+        return DictInput(name, tuple(value), items)
     raise InputError(
         f"an example input is a {type(value).__name__}; "
-        "expected a numpy array, int, float, bool, str or None"
+        "expected a numpy array, int, float, bool, str, None, or a tuple, list or dict of these"
     )
 
 

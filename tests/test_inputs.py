@@ -7,7 +7,9 @@ import pytest
 
 from aot.inputs import (
     ConstantInput,
+    DictInput,
     ScalarInput,
+    SequenceInput,
     TensorInput,
     input_of_value,
     parse_input,
@@ -15,6 +17,9 @@ from aot.inputs import (
 )
 from runtime import dtypes
 from runtime.errors import InputError
+
+F32_1X2 = TensorInput("", dtypes.f32, (1, 2))
+EMPTY = SequenceInput("", "list", ())
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,10 @@ from runtime.errors import InputError
         ("s:str=a[0]=b:c", ConstantInput("s", "a[0]=b:c")),
         ("none", ConstantInput("", None)),
         ("mask:none", ConstantInput("mask", None)),
+        ("h:(f32[1,2],int)", SequenceInput("h", "tuple", (F32_1X2, ScalarInput("", "int")))),
+        ("h:[ f32[1,2], ]", SequenceInput("h", "list", (F32_1X2,))),
+        ("h:[]", SequenceInput("h", "list", ())),
+        ("h:([],none)", SequenceInput("h", "tuple", (EMPTY, ConstantInput("", None)))),
     ],
 )
 def test_parse(spec: str, expected: object) -> None:
@@ -79,6 +88,10 @@ def test_constants_keep_their_type() -> None:
         ("s:str", "write s:str=VALUE"),
         ("x:f32=1", "a tensor cannot be given as a constant"),
         ("x:complex=1", "unknown type 'complex'"),
+        ("h:(f32[1],int", "not closed"),
+        ("h:(f32[1]),int)", "closed that was not opened"),
+        ("h:(f32[1)", "a bracket is not closed"),
+        ("h:(f32,int)", "needs its shape"),
         ("x:complex", "unknown type 'complex'"),
     ],
 )
@@ -98,6 +111,9 @@ def test_a_name_is_used_once() -> None:
 def test_examples() -> None:
     assert input_of_value(np.zeros((2, 3), np.float16), "x") == TensorInput("x", dtypes.f16, (2, 3))
     assert input_of_value(np.int64(3)) == TensorInput("", dtypes.i64, ())
+    state = input_of_value((np.zeros((1, 2), np.float32), [1]), "h")
+    assert str(state) == "h:(f32[1,2],[int=1])"
+    assert input_of_value({"a": 2}) == DictInput("", ("a",), (ConstantInput("", 2),))
     assert input_of_value(True) == ConstantInput("", True)
     with pytest.raises(InputError, match="complex64"):
         input_of_value(np.zeros(1, np.complex64))
