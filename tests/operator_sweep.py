@@ -1,0 +1,142 @@
+"""Sample inputs of every operator in the table, and the sweep that runs them.
+
+Samples come from PyTorch's OpInfo database (its public list of sample inputs for each operator) and,
+where it has none for an overload, from tests/operator_samples.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Callable, Iterator, Sequence
+
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+from lowering.ops import TABLE
+from tests import operator_samples
+from tests.opinfo_harness import NotBound, Sample, bind, check_sample, reference, supported
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+          torch.int16, torch.int8, torch.uint8, torch.bool)
+
+# What entries raise for wrong arguments (lowering/ops/table.py).
+ENTRY_ERRORS = (ValueError, IndexError, TypeError, RuntimeError)
+
+
+@functools.cache
+def opinfos() -> dict[str, list]:
+    """OpInfos by the ATen name they are likely to call."""
+    found: dict[str, list] = defaultdict(list)
+    for info in op_db:
+        names = {info.aten_name, _plain(info.name), *(_plain(a.name) for a in info.aliases)}
+        for name in names:
+            found[f"aten::{name}"].append(info)
+    return found
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("nn.functional.").removeprefix("torch.ops.aten.").replace(".", "_")
+
+
+def samples(name: str, dtype: torch.dtype) -> Iterator[Sample]:
+    """All samples of one operator for one dtype, those of the database first."""
+    source, adapt = operator_samples.BORROWED.get(name, (name, None))
+    for info in opinfos().get(source, []):
+        if dtype in info.supported_dtypes("cpu"):
+            for s in info.sample_inputs("cpu", dtype):
+                sample = Sample([s.input, *s.args], dict(s.kwargs))
+                sample = adapt(sample) if adapt else sample
+                if sample is not None:
+                    yield sample
+    for make in operator_samples.OWN.get(name, []):
+        yield from make(dtype)
+
+
+@dataclass
+class Report:
+    """Outcome of one operator's sweep. `checked` counts compared samples by overload."""
+
+    name: str
+    checked: Counter = field(default_factory=Counter)
+    passed: int = 0
+    skipped: Counter = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def unchecked(self) -> list[str]:
+        """Overloads that no sample reached."""
+        return [f"{self.name}.{e.schema.overload}" for e in TABLE[self.name]
+                if not self.checked[e.schema.overload]]
+
+
+def sweep(name: str, limit: Callable[[torch.dtype], int | None],
+          engines: Sequence[str] = ("interpreter",)) -> Report:
+    """Runs samples of an operator, at most limit(dtype) of each overload (None: all)."""
+    report = Report(name)
+    for dtype in DTYPES:
+        torch.manual_seed(0)
+        counts: Counter = Counter()
+        most = limit(dtype)
+        overloads = {e.schema.overload for e in TABLE[name]}
+        for sample in samples(name, dtype):
+            if most is not None and all(counts[o] >= most for o in overloads):
+                break
+            overload = _check(report, sample, dtype, counts, most, engines)
+            if overload is not None:
+                counts[overload] += 1
+    return report
+
+
+def _check(report: Report, sample: Sample, dtype: torch.dtype, counts: Counter, most: int | None,
+           engines: Sequence[str]) -> str | None:
+    """Checks one sample; the overload it reached, None if it was left out."""
+    if not supported(sample.args) or not supported(sample.kwargs):
+        report.skipped["a dtype or layout that we do not have"] += 1
+        return None
+    try:
+        entry, bound = bind(report.name, sample.args, sample.kwargs)
+    except NotBound:
+        report.skipped["binds to no overload of the table"] += 1
+        return None
+    overload = entry.schema.overload
+    if most is not None and counts[overload] >= most:
+        return None
+    try:
+        expected = reference(entry, bound)
+    except Exception:  # whatever PyTorch raises: it does not take the sample either
+        report.skipped["PyTorch raises"] += 1
+        return None
+    if not supported(expected):
+        report.skipped["a dtype or layout that we do not have"] += 1
+        return None
+    report.checked[overload] += 1
+    try:
+        for run_time_scalars in (False, True):
+            if run_time_scalars and not _has_scalar(entry, bound):
+                continue
+            check_sample(report.name, sample, engines, run_time_scalars)
+        report.passed += 1
+    except Exception as error:  # any difference or crash is this sample's failure
+        text = str(error).strip().replace("\n", " ")
+        report.failures.append(
+            f"{report.name}.{overload} {dtype} {describe(sample)}: {type(error).__name__}: {text}")
+    return overload
+
+
+def _has_scalar(entry, bound: dict) -> bool:
+    return any(a.type == "Scalar" and isinstance(bound.get(a.name), (bool, int, float))
+               and (entry.name, a.name) not in operator_samples.COMPILE_TIME
+               for a in entry.schema.arguments)
+
+
+def describe(x: object) -> str:
+    """Short text of a sample: tensors as dtype and shape."""
+    if isinstance(x, Sample):
+        keyword = "".join(f", {k}={describe(v)}" for k, v in x.kwargs.items())
+        return "(" + ", ".join(map(describe, x.args)) + keyword + ")"
+    if isinstance(x, torch.Tensor):
+        return f"{str(x.dtype).removeprefix('torch.')}{list(x.shape)}"
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(map(describe, x)) + "]"
+    return repr(x)
