@@ -11,6 +11,8 @@ stores carry the best alignment that the index is known to have.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Sequence
 
 from llvm_backend import emit_arith, emit_cast
 from llvm_backend.emit_arith import constant_of
@@ -35,10 +37,19 @@ def trip_count(kernel: Kernel) -> int | None:
     return max(0, -(-(hi - lo) // loop.step))
 
 
-def emit_kernel(kernel: Kernel, target: Target, name: str | None = None,
-                linkage: str = "internal") -> str:
+@dataclass(frozen=True)
+class BufferFacts:
+    """What all callers of a kernel guarantee of one buffer, beyond what the kernel declares."""
+
+    align: int = 1  # bytes
+    alone: bool = True  # overlaps no other buffer of a call
+
+
+def emit_kernel(kernel: Kernel, target: Target, name: str | None = None, linkage: str = "internal",
+                facts: Sequence[BufferFacts] = ()) -> str:
     """The function's text, ready to stand in a module together with `attributes(target)`."""
-    return _FunctionEmitter(kernel, target).run(name or kernel.name, linkage)
+    facts = facts or [BufferFacts()] * len(kernel.buffers)
+    return _FunctionEmitter(kernel, target, facts).run(name or kernel.name, linkage)
 
 
 def attributes(target: Target) -> str:
@@ -49,9 +60,11 @@ def attributes(target: Target) -> str:
 
 
 class _FunctionEmitter:
-    def __init__(self, kernel: Kernel, target: Target):
+    def __init__(self, kernel: Kernel, target: Target, facts: Sequence[BufferFacts]):
         self.kernel = kernel
         self.w = Writer(target)
+        self.alone = {b: f.alone for b, f in zip(kernel.buffers, facts)}
+        self.aligns = {b: max(b.align, f.align) for b, f in zip(kernel.buffers, facts)}
         self.names: dict[KValue, str] = {}
         self.buffers = {b: f"%b{k}" for k, b in enumerate(kernel.buffers)}
         self.multiples: dict[KValue, int] = {}
@@ -62,7 +75,9 @@ class _FunctionEmitter:
         parameters = []
         for b, text in self.buffers.items():
             access = "" if b.writable else " readonly"
-            parameters.append(f"ptr noalias captures(none){access} align {max(b.align, 1)} {text}")
+            alone = " noalias" if self.alone[b] else ""
+            align = max(self.aligns[b], b.dtype.bytes)
+            parameters.append(f"ptr{alone} captures(none){access} align {align} {text}")
         if self.parallel is not None:
             parameters += ["i64 %begin", "i64 %end"]
         self.block(self.kernel.body)
@@ -225,7 +240,7 @@ class _FunctionEmitter:
         the code generator folds into the displacement."""
         size = buffer.dtype.bytes
         c = constant_of(index)
-        align = max(buffer.align, size)
+        align = max(self.aligns[buffer], size)
         if c is not None:
             total = (c + offset) * size
             name = self.buffers[buffer]

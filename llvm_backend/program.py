@@ -1,8 +1,9 @@
 """Program: kernels, constants, a memory plan and host code; one entry point a method.
 
-Everything that a run touches is a `Slot`: a piece of one of four memories. Scalars are 0-d
+Everything that a run touches is a `Slot`: a piece of one of five memories. Scalars are 0-d
 tensors in the arena, so host control flow reads a bool or an i64 from a slot. Slots of the arena
-may overlap where the memory plan found lifetimes apart.
+may overlap where the memory plan found lifetimes apart. The state keeps its contents from call to
+call; init fills it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from llvm_backend.kernel import Kernel
 from runtime.dtypes import DType
 
-SPACES = ("input", "output", "arena", "constant")
+SPACES = ("input", "output", "arena", "constant", "state")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Slot:
     space: str  # one of SPACES
     dtype: DType
     size: int
-    offset: int = 0  # bytes, in the arena and the constants (a multiple of 64)
+    offset: int = 0  # bytes, in the arena, the constants and the state (a multiple of 64)
     index: int = 0  # which input or output
 
 
@@ -101,13 +102,18 @@ class Method:
 
 @dataclass
 class Program:
-    """What the back end turns into an object. `constants` are laid out back to back, 64-aligned."""
+    """What the back end turns into an object. `constants` are laid out back to back, 64-aligned.
+
+    state: (offset in the state, offset in the constants, bytes) of what init copies; the rest of
+    the state_bytes (a multiple of 64) is zeroed."""
 
     name: str
     methods: list[Method]
     constants: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (byte offset, data)
     constant_bytes: int = 0
     arena_bytes: int = 0
+    state: list[tuple[int, int, int]] = field(default_factory=list)
+    state_bytes: int = 0
 
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""

@@ -1,0 +1,187 @@
+"""A method's body as LLVM IR: kernel calls, copies, branches, loops and checks over slots.
+
+    define internal i32 @.mK.body(ptr %instance, ptr %in0, ..., ptr %out0, ...)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvm_backend.descriptor import HEAD_BYTES, Constants
+from llvm_backend.program import (Call, Copy, HostCheck, HostIf, HostLoop, HostStmt, Method,
+                                  Program, Slot)
+from runtime import abi
+
+
+@dataclass(frozen=True)
+class KernelSymbol:
+    """How to call an emitted kernel; trips is trip_count: None for a function without a range."""
+
+    name: str
+    trips: int | None
+
+
+def range_task(symbol: KernelSymbol, buffers: int) -> str:
+    """`@NAME.task(args, begin, end)`: a parallel kernel as parallel_for wants it."""
+    lines = [f"define internal void @{symbol.name}.task(ptr %args, i64 %begin, i64 %end) #1 {{"]
+    for k in range(buffers):
+        lines += [f"  %p{k} = getelementptr ptr, ptr %args, i64 {k}",
+                  f"  %b{k} = load ptr, ptr %p{k}, align 8"]
+    arguments = "".join(f"ptr %b{k}, " for k in range(buffers))
+    lines += [f"  call void @{symbol.name}({arguments}i64 %begin, i64 %end)", "  ret void", "}", ""]
+    return "\n".join(lines)
+
+
+def method_body(k: int, method: Method, program: Program, symbols: dict[int, KernelSymbol],
+                constants: Constants) -> str:
+    """The function's text; `symbols` maps id(kernel) to what was emitted for it."""
+    return _Body(method, program, symbols, constants).run(k)
+
+
+class _Body:
+    def __init__(self, method: Method, program: Program, symbols: dict[int, KernelSymbol],
+                 constants: Constants):
+        self.method, self.program = method, program
+        self.symbols, self.constants = symbols, constants
+        self.lines: list[str] = []
+        self.count = 0
+        self.most_buffers = 0
+        self.block = "entry"
+
+    def run(self, k: int) -> str:
+        self.statements(self.method.body)
+        ins = [f"ptr %in{n}" for n in range(len(self.method.inputs))]
+        outs = [f"ptr %out{n}" for n in range(len(self.method.outputs))]
+        head = [f"define internal i32 @.m{k}.body({', '.join(['ptr %instance', *ins, *outs])}) "
+                "noinline #1 {", "entry:"]
+        if self.most_buffers:
+            head.append(f"  %args = alloca [{self.most_buffers} x ptr], align 8")
+        return "\n".join([*head, *self.lines, f"  ret i32 {abi.OK}", "}", ""])
+
+    def fresh(self, text: str) -> str:
+        self.count += 1
+        self.lines.append(f"  %t{self.count} = {text}")
+        return f"%t{self.count}"
+
+    def labels(self, *names: str) -> list[str]:
+        self.count += 1
+        return [f"{n}{self.count}" for n in names]
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def pointer(self, s: Slot) -> str:
+        if s.space in ("input", "output"):
+            base = f"%{'in' if s.space == 'input' else 'out'}{s.index}"
+            return self.fresh(f"getelementptr i8, ptr {base}, i64 {s.offset}") if s.offset else base
+        if s.space == "constant":
+            return self.fresh(f"getelementptr i8, ptr @.weights, i64 {s.offset}")
+        start = HEAD_BYTES + (self.program.state_bytes if s.space == "arena" else 0)
+        return self.fresh(f"getelementptr i8, ptr %instance, i64 {start + s.offset}")
+
+    def statements(self, body: list[HostStmt]) -> None:
+        for s in body:
+            if isinstance(s, Call):
+                self.call(s)
+            elif isinstance(s, Copy):
+                self.copy(s)
+            elif isinstance(s, HostIf):
+                self.branch(s)
+            elif isinstance(s, HostLoop):
+                self.loop(s)
+            else:
+                self.check(s)
+
+    def call(self, s: Call) -> None:
+        symbol = self.symbols[id(s.kernel)]
+        pointers = [self.pointer(slot) for slot in s.slots]
+        arguments = ", ".join(f"ptr {p}" for p in pointers)
+        if symbol.trips is None:
+            self.lines.append(f"  call void @{symbol.name}({arguments})")
+            return
+        if symbol.trips == 0:
+            return
+        whole = f"  call void @{symbol.name}({arguments}{', ' * bool(pointers)}i64 0, i64 {symbol.trips})"
+        if symbol.trips == 1:
+            self.lines.append(whole)
+            return
+        self.most_buffers = max(self.most_buffers, len(pointers))
+        at = self.fresh("getelementptr i8, ptr %instance, i64 24")
+        spread = self.fresh(f"load ptr, ptr {at}, align 8")
+        serial = self.fresh(f"icmp eq ptr {spread}, null")
+        one, many, done = self.labels("serial", "parallel", "done")
+        self.lines.append(f"  br i1 {serial}, label %{one}, label %{many}")
+        self.start(one)
+        self.lines += [whole, f"  br label %{done}"]
+        self.start(many)
+        for k, p in enumerate(pointers):
+            cell = self.fresh(f"getelementptr ptr, ptr %args, i64 {k}")
+            self.lines.append(f"  store ptr {p}, ptr {cell}, align 8")
+        at = self.fresh("getelementptr i8, ptr %instance, i64 32")
+        pool = self.fresh(f"load ptr, ptr {at}, align 8")
+        self.lines += [f"  call void {spread}(ptr {pool}, ptr @{symbol.name}.task, ptr %args, "
+                       f"i64 {symbol.trips})", f"  br label %{done}"]
+        self.start(done)
+
+    def copy(self, s: Copy) -> None:
+        size = s.source.size * s.source.dtype.bytes
+        if size == 0:
+            return
+        source, target = self.pointer(s.source), self.pointer(s.target)
+        # memmove: a memory plan may let a copy's two slots overlap
+        self.lines.append(f"  call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, "
+                          f"i64 {size}, i1 false)")
+
+    def bool_of(self, s: Slot) -> str:
+        byte = self.fresh(f"load i8, ptr {self.pointer(s)}, align 1")
+        return self.fresh(f"icmp ne i8 {byte}, 0")
+
+    def branch(self, s: HostIf) -> None:
+        condition = self.bool_of(s.condition)
+        then, otherwise, done = self.labels("then", "else", "endif")
+        self.lines.append(f"  br i1 {condition}, label %{then}, label %{otherwise}")
+        for label, body in ((then, s.then), (otherwise, s.otherwise)):
+            self.start(label)
+            self.statements(body)
+            self.lines.append(f"  br label %{done}")
+        self.start(done)
+
+    def loop(self, s: HostLoop) -> None:
+        if isinstance(s.trip, int):
+            trip = str(s.trip)
+        else:
+            trip = self.fresh(f"load i64, ptr {self.pointer(s.trip)}, align 8")
+        head, test, body, done = self.labels("head", "test", "body", "done")
+        n = f"%n{self.count}"
+        before = self.block
+        self.lines.append(f"  br label %{head}")
+        self.start(head)
+        phi = len(self.lines)
+        more = self.fresh(f"icmp slt i64 {n}, {trip}")
+        self.lines.append(f"  br i1 {more}, label %{test}, label %{done}")
+        self.start(test)
+        if s.condition is not None:
+            condition = self.bool_of(s.condition)
+            self.lines.append(f"  br i1 {condition}, label %{body}, label %{done}")
+        else:
+            self.lines.append(f"  br label %{body}")
+        self.start(body)
+        if s.counter is not None:
+            self.lines.append(f"  store i64 {n}, ptr {self.pointer(s.counter)}, align 8")
+        self.statements(s.body)
+        following = self.fresh(f"add i64 {n}, 1")
+        latch = self.block
+        self.lines.append(f"  br label %{head}")
+        self.lines.insert(phi, f"  {n} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+        self.start(done)
+
+    def check(self, s: HostCheck) -> None:
+        condition = self.bool_of(s.condition)
+        good, bad = self.labels("holds", "fails")
+        self.lines.append(f"  br i1 {condition}, label %{good}, label %{bad}")
+        self.start(bad)
+        at = self.fresh("getelementptr i8, ptr %instance, i64 8")
+        self.lines += [f"  store ptr {self.constants.string(s.message)}, ptr {at}, align 8",
+                       f"  ret i32 {abi.FAILED}"]
+        self.start(good)

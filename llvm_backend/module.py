@@ -1,0 +1,146 @@
+"""Program -> the text of one LLVM module, and what the program says about itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from llvm_backend.cpu_check import cpu_check
+from llvm_backend.descriptor import Constants, describe_program, descriptor
+from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
+from llvm_backend.entry_code import entry_attributes, generic_run, init_and_message, typed_entry
+from llvm_backend.expand_math import expand_math
+from llvm_backend.host_code import KernelSymbol, method_body, range_task
+from llvm_backend.kernel import Kernel
+from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
+from llvm_backend.target import Target
+from runtime.description import ModelDescription
+
+WEIGHTS = ".weights"  # the symbol of the constants
+
+
+@dataclass
+class ModuleText:
+    """LLVM text; kernels: the distinct kernel functions in it."""
+
+    text: str
+    description: ModelDescription
+    kernels: int
+
+
+def build_module(program: Program, target: Target, weights: Path | bytes | None) -> ModuleText:
+    """The module of a program. weights: a file that the assembler includes; the bytes themselves,
+    for an assembler of another architecture than this machine's; or None: `.weights` stays an
+    undefined symbol, for code that is linked in this process."""
+    constants = Constants()
+    description = describe_program(program, target)
+    functions: list[str] = []
+    symbols, count = _kernels(program, target, functions)
+    functions.append(cpu_check(target, constants))
+    functions.append(init_and_message(program, description, constants))
+    for k, (method, info) in enumerate(zip(program.methods, description.methods, strict=True)):
+        functions.append(method_body(k, method, program, symbols, constants))
+        functions.append(generic_run(k, info, description, constants))
+        functions.append(typed_entry(k, info, description, constants))
+    descriptor(constants, description)
+    text = "\n".join([
+        f'source_filename = "{program.name}"',
+        f'target triple = "{target.triple}"',
+        _weights(program, weights),
+        *constants.lines,
+        "",
+        *functions,
+        attributes(target),
+        entry_attributes(target),
+        "",
+    ])
+    return ModuleText(text, description, count)
+
+
+def _weights(program: Program, weights: Path | bytes | None) -> str:
+    size = max(program.constant_bytes, 1)
+    if program.constant_bytes == 0:
+        return f"@{WEIGHTS} = private constant [1 x i8] zeroinitializer, align 64"
+    if weights is None:
+        return f"@{WEIGHTS} = external constant [{size} x i8], align 64"
+    if isinstance(weights, bytes):
+        body = re.sub(rb'[^ !#-\[\]-~]', lambda m: b"\\%02X" % m[0][0], weights).decode("ascii")
+        return f'@{WEIGHTS} = internal constant [{size} x i8] c"{body}", align 64'
+    path = str(weights).replace("\\", "\\\\").replace('"', '\\"')
+    lines = [".section .rodata", ".balign 64", f"{WEIGHTS}:", f'.incbin "{path}"', ".text"]
+    escaped = (re.sub(r'[\\"]', lambda m: f"\\{ord(m[0]):02X}", line) for line in lines)
+    return "\n".join([*(f'module asm "{line}"' for line in escaped),
+                      f"@{WEIGHTS} = external hidden constant [{size} x i8], align 64"])
+
+
+def _kernels(program: Program, target: Target,
+             functions: list[str]) -> tuple[dict[int, KernelSymbol], int]:
+    """Emits every kernel, equal ones once; returns (id(kernel) -> symbol, distinct functions)."""
+    facts = _facts(program)
+    symbols: dict[int, KernelSymbol] = {}
+    known: dict[str, KernelSymbol] = {}
+    for kernel in program.kernels():
+        text = emit_kernel(expand_math(kernel, target), target, "?", facts=facts[id(kernel)])
+        if text not in known:
+            plain = re.sub(r"[^A-Za-z0-9_]", "_", kernel.name)
+            symbol = KernelSymbol(f"k{len(known)}_{plain}", trip_count(kernel))
+            known[text] = symbol
+            functions.append(text.replace("@?(", f"@{symbol.name}(", 1))
+            if symbol.trips is not None and symbol.trips > 1:
+                functions.append(range_task(symbol, len(kernel.buffers)))
+        symbols[id(kernel)] = known[text]
+    return symbols, len(known)
+
+
+def _facts(program: Program) -> dict[int, list[BufferFacts]]:
+    """What holds of each kernel's buffers in all of its calls: alignment, and no overlap."""
+    found: dict[int, list[BufferFacts]] = {}
+
+    def meet(s: Call) -> None:
+        if len(s.slots) != len(s.kernel.buffers):
+            raise ValueError(f"kernel {s.kernel.name}: {len(s.kernel.buffers)} buffers, "
+                             f"called with {len(s.slots)}")
+        now = [BufferFacts(_alignment(slot), _alone(s, k)) for k, slot in enumerate(s.slots)]
+        for b, f in zip(s.kernel.buffers, now):
+            if b.align > f.align:
+                raise ValueError(f"kernel {s.kernel.name}: buffer {b.name} wants alignment "
+                                 f"{b.align}, its slot has {f.align}")
+        before = found.get(id(s.kernel), now)
+        found[id(s.kernel)] = [BufferFacts(math.gcd(a.align, b.align), a.alone and b.alone)
+                               for a, b in zip(before, now)]
+
+    def walk(statements: list[HostStmt]) -> None:
+        for s in statements:
+            if isinstance(s, Call):
+                meet(s)
+            elif isinstance(s, HostIf):
+                walk(s.then)
+                walk(s.otherwise)
+            elif isinstance(s, HostLoop):
+                walk(s.body)
+
+    for m in program.methods:
+        walk(m.body)
+    return found
+
+
+def _alignment(s: Slot) -> int:
+    """Bytes that a slot's address is a multiple of; a caller's memory has its element's only."""
+    base = s.dtype.bytes if s.space in ("input", "output") else 64
+    return math.gcd(base, s.offset) if s.offset else base
+
+
+def _alone(s: Call, k: int) -> bool:
+    """False if slot k shares bytes with another slot of the call and one of the two is written."""
+    mine = s.slots[k]
+    for n, other in enumerate(s.slots):
+        if n == k or (mine.space, mine.index) != (other.space, other.index):
+            continue
+        if not (s.kernel.buffers[k].writable or s.kernel.buffers[n].writable):
+            continue
+        if (mine.offset < other.offset + other.size * other.dtype.bytes
+                and other.offset < mine.offset + mine.size * mine.dtype.bytes):
+            return False
+    return True
