@@ -1,6 +1,8 @@
 """The operators. Importing this package fills the table (lowering/ops/table.py)."""
 
 from lowering.ops import activation
+from lowering.ops import matmul_einsum  # noqa: F401
+from lowering.ops import matmul  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten
 
 __all__ = ["TABLE", "Entry", "activation", "aten"]
