@@ -1,0 +1,128 @@
+"""--verify: the artifact beside the numpy interpreter, on random inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aot.inputs import ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput
+from runtime.dtypes import DType, bf16, to_compute, to_storage
+from runtime.errors import RuntimeFailure
+
+# A correct float32 artifact is far below this; a wrong one far above. Relative to the largest
+# magnitude of the output, by the precision of the output's dtype.
+TOLERANCE = {"f64": 1e-6, "f32": 1e-3, "f16": 2e-2, "bf16": 1e-1}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The largest difference found, alone and over the output's largest magnitude."""
+
+    absolute: float
+    relative: float
+
+    def __str__(self) -> str:
+        return f"verify: largest error {self.absolute:.3g}, relative {self.relative:.3g}"
+
+
+def random_value(given: Input, random: np.random.Generator) -> Any:
+    """A value that fits: normal floats; small integers, which are valid indices nearly always."""
+    if isinstance(given, TensorInput):
+        return _random_array(given.dtype, given.shape, random)
+    if isinstance(given, ScalarInput):
+        return {"int": 1, "float": 0.75, "bool": True}[given.kind]
+    if isinstance(given, ConstantInput):
+        return given.value
+    items = [random_value(item, random) for item in given.items]
+    if isinstance(given, DictInput):
+        return dict(zip(given.keys, items))
+    assert isinstance(given, SequenceInput)
+    return tuple(items) if given.kind == "tuple" else items
+
+
+def compare(found: Any, expected: Any, where: str = "the result") -> Outcome:
+    """Both as nested tuples, lists, dicts, numpy arrays. RuntimeFailure where they do not agree."""
+    worst = Outcome(0.0, 0.0)
+    pairs = list(_pairs(found, expected, where))
+    for place, ours, theirs, dtype in pairs:
+        outcome = _compare_arrays(place, ours, theirs)
+        limit = TOLERANCE.get(dtype, 0.0)
+        if not outcome.relative <= limit:
+            raise RuntimeFailure(
+                f"verify: {place} of the artifact differs from the interpreter's: largest error "
+                f"{outcome.absolute:.3g}, relative {outcome.relative:.3g}, allowed {limit:g}"
+            )
+        if outcome.relative >= worst.relative:
+            worst = outcome
+    return worst
+
+
+def verify(
+    artifact: Callable[..., Any], interpreter: Callable[..., Any], inputs: tuple[Input, ...]
+) -> Outcome:
+    """Runs both on the same random inputs. RuntimeFailure if they do not agree.
+
+    The artifact takes the values that are known at run time only; the interpreter takes all.
+    """
+    random = np.random.default_rng(0)
+    values = [random_value(given, random) for given in inputs]
+    given_at_run_time = [
+        value for value, spec in zip(values, inputs) if not isinstance(spec, ConstantInput)
+    ]
+    return compare(artifact(*given_at_run_time), interpreter(*values))
+
+
+def _random_array(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    if dtype.is_float:
+        values = random.standard_normal(shape).astype(np.float32)
+        return to_storage(values, dtype) if dtype is bf16 else values.astype(dtype.storage)
+    return random.integers(0, 2, shape).astype(dtype.storage)
+
+
+def _pairs(found: Any, expected: Any, where: str) -> Any:
+    """(place, array, array, dtype name) of all leaves that hold numbers."""
+    if isinstance(expected, (tuple, list)):
+        if not isinstance(found, (tuple, list)) or len(found) != len(expected):
+            raise RuntimeFailure(f"verify: {where} has another structure than the interpreter's")
+        for i, (ours, theirs) in enumerate(zip(found, expected)):
+            yield from _pairs(ours, theirs, f"{where}[{i}]")
+    elif isinstance(expected, dict):
+        if not isinstance(found, dict) or list(found) != list(expected):
+            raise RuntimeFailure(f"verify: {where} has other keys than the interpreter's")
+        for key, theirs in expected.items():
+            yield from _pairs(found[key], theirs, f"{where}[{key!r}]")
+    elif expected is None or isinstance(expected, str):
+        if found != expected:
+            raise RuntimeFailure(f"verify: {where} is {found!r}, the interpreter's {expected!r}")
+    else:
+        ours, theirs = np.asarray(found), np.asarray(expected)
+        if ours.dtype == np.uint16 or theirs.dtype == np.uint16:  # the bits of bfloat16
+            yield where, _wide(ours), _wide(theirs), "bf16"
+        else:
+            name = {"float64": "f64", "float32": "f32", "float16": "f16"}.get(ours.dtype.name, "")
+            yield where, ours, theirs, name
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return to_compute(array, bf16) if array.dtype == np.uint16 else array
+
+
+def _compare_arrays(place: str, ours: np.ndarray, theirs: np.ndarray) -> Outcome:
+    if ours.shape != theirs.shape:
+        raise RuntimeFailure(
+            f"verify: {place} has the shape {ours.shape}, the interpreter's has {theirs.shape}"
+        )
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    odd = ~np.isfinite(a) | ~np.isfinite(b)
+    if not np.array_equal(a[odd], b[odd], equal_nan=True):
+        raise RuntimeFailure(f"verify: {place}: infinities or NaN differ from the interpreter's")
+    difference = np.abs(a[~odd] - b[~odd])
+    if difference.size == 0 or difference.max() == 0:
+        return Outcome(0.0, 0.0)
+    magnitude = np.abs(b[~odd]).max()
+    return Outcome(
+        float(difference.max()), float(difference.max() / magnitude) if magnitude else np.inf
+    )
