@@ -121,23 +121,24 @@ def dtype_of_c(code: int, bits: int) -> DType:
         raise RuntimeFailure(f"the compiled model has unknown element type {code}:{bits}") from None
 
 
-def _text(raw: bytes | None) -> str:
+def text(raw: bytes | None) -> str:
+    """A C string of an object; NULL is the empty text."""
     return (raw or b"").decode("utf-8", "replace")
 
 
 def _value(c: CValueInfo) -> ValueInfo:
     shape = tuple(c.shape[i] for i in range(c.ndim))
-    return ValueInfo(_text(c.name), dtype_of_c(c.code, c.bits), shape, KINDS[c.kind])
+    return ValueInfo(text(c.name), dtype_of_c(c.code, c.bits), shape, KINDS[c.kind])
 
 
 def _method(c: CMethod) -> MethodDescription:
     return MethodDescription(
-        name=_text(c.name),
+        name=text(c.name),
         inputs=tuple(_value(c.inputs[i]) for i in range(c.num_inputs)),
         outputs=tuple(_value(c.outputs[i]) for i in range(c.num_outputs)),
-        arguments=_text(c.arguments),
-        results=_text(c.results),
-        dim_names=tuple(_text(c.dim_names[i]) for i in range(c.num_dims)),
+        arguments=text(c.arguments),
+        results=text(c.results),
+        dim_names=tuple(text(c.dim_names[i]) for i in range(c.num_dims)),
         flops=c.flops,
     )
 
@@ -156,15 +157,15 @@ def model_at(address: int) -> CModel:
 def describe(model: CModel) -> ModelDescription:
     """All that the object says about itself."""
     return ModelDescription(
-        name=_text(model.name),
+        name=text(model.name),
         methods=tuple(_method(model.methods[i]) for i in range(model.num_methods)),
         instance_size=model.instance_size,
         instance_alignment=model.instance_alignment,
         weight_bytes=model.weight_bytes,
         arena_bytes=model.arena_bytes,
-        producer=_text(model.producer),
-        target_triple=_text(model.target_triple),
-        target_cpu=_text(model.target_cpu),
-        cpu_features=tuple(_text(model.cpu_features[i]) for i in range(model.num_cpu_features)),
+        producer=text(model.producer),
+        target_triple=text(model.target_triple),
+        target_cpu=text(model.target_cpu),
+        cpu_features=tuple(text(model.cpu_features[i]) for i in range(model.num_cpu_features)),
         stateful=bool(model.flags & STATEFUL),
     )

@@ -176,7 +176,7 @@ def leaf_count(structure: Structure) -> int:
 
 
 def flatten(structure: Structure, value: Any, name: str, leaves: list[Any]) -> None:
-    """Append the leaves of `value` to `leaves`; InputError that names the argument if it differs."""
+    """Append the leaves of `value` to `leaves`; InputError that names what does not fit."""
     if isinstance(structure, Leaf):
         leaves.append(value)
     elif isinstance(structure, Constant):

@@ -1,0 +1,93 @@
+"""Object code as files: object and header, shared library, standalone program.
+
+Libraries and programs are linked by the system's C compiler. Every file is written under a
+temporary name beside its target and renamed: a reader sees the old file or the whole new one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from runtime.c_compiler import C_FLAGS, run_compiler, source
+from runtime.description import is_c_identifier
+from runtime.errors import CompileError
+
+LIBRARY_SOURCES = ("aot_pool.c",)
+PROGRAM_SOURCES = ("main.c", "aot_npy.c", "aot_pool.c")
+
+
+def write_object(object_code: bytes, path: str | Path) -> None:
+    """Write an object file. CompileError if the path cannot be written."""
+    write_file(object_code, path)
+
+
+def write_shared_library(object_code: bytes, path: str | Path, name: str) -> None:
+    """Link the object of the model `name` into a shared library that `load_library` loads.
+
+    It exports the object's symbols, the descriptor as `aot_model_entry`, and the thread pool.
+    CompileError: no C compiler, it failed, or the path cannot be written."""
+    path = Path(path)
+    arguments = ["-shared", f"-Wl,--defsym,aot_model_entry={_identifier(name)}_model",
+                 f"-Wl,-soname,{path.name}", "-Wl,-z,defs"]
+    _link(object_code, path, LIBRARY_SOURCES, arguments, "writing a shared library")
+
+
+def write_executable(object_code: bytes, path: str | Path, name: str) -> None:
+    """Link the object of the model `name` and runtime/src/main.c into a program.
+
+    CompileError: no C compiler, it failed, or the path cannot be written."""
+    arguments = [f"-DAOT_MODEL={_identifier(name)}_model"]
+    _link(object_code, Path(path), PROGRAM_SOURCES, arguments, "writing a program")
+
+
+def write_file(data: bytes | str, path: str | Path) -> None:
+    """Write a file (text as UTF-8). CompileError if it cannot be written."""
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    with _replacing(Path(path)) as temporary:
+        temporary.write_bytes(raw)
+
+
+def _identifier(name: str) -> str:
+    if not is_c_identifier(name):
+        raise CompileError(f"'{name}' is no C identifier")
+    return name
+
+
+def _link(
+    object_code: bytes, path: Path, sources: tuple[str, ...], arguments: list[str], purpose: str
+) -> None:
+    files = [source(name) for name in sources]
+    with _replacing(path) as temporary:
+        object_file = temporary.with_name("model.o")
+        object_file.write_bytes(object_code)
+        run_compiler([*C_FLAGS, *arguments, object_file, *files, "-o", temporary],
+                     f"{path}: {purpose}")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name in a new folder beside `path`; what is written there becomes `path` at the end.
+
+    A device or pipe (/dev/null, /dev/stdout) is written to, never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        mode = stat.S_IFREG  # nothing there yet
+    if stat.S_ISDIR(mode):
+        raise CompileError(f"{path}: cannot be written: it is a folder")
+    beside = path.parent if stat.S_ISREG(mode) else None
+    try:
+        with tempfile.TemporaryDirectory(prefix=".aot-", dir=beside) as folder:
+            temporary = Path(folder) / "output"
+            yield temporary
+            if beside is not None:
+                os.replace(temporary, path.resolve() if path.is_symlink() else path)
+            else:
+                path.write_bytes(temporary.read_bytes())
+    except OSError as error:
+        raise CompileError(f"{path}: cannot be written: {error.strerror or error}") from None
