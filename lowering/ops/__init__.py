@@ -1,6 +1,9 @@
 """The operators. Importing this package fills the table (lowering/ops/table.py)."""
 
 from lowering.ops import activation
+from lowering.ops import convolution_transposed  # noqa: F401
+from lowering.ops import convolution  # noqa: F401
+from lowering.ops import padding  # noqa: F401
 from lowering.ops import matmul_einsum  # noqa: F401
 from lowering.ops import matmul  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten

@@ -195,6 +195,11 @@ def _type_name(dtype: DType) -> str:
     return _TYPE_NAMES[dtype.name]
 
 
+def tensor_name(x: Value) -> str:
+    """PyTorch's name of the class of such tensors, for messages."""
+    return f"torch.{_type_name(x.dtype)}Tensor"
+
+
 @aten("outer(Tensor self, Tensor vec2) -> Tensor", "ger(Tensor self, Tensor vec2) -> Tensor")
 def outer(a, b):
     for x, name in ((a, "self"), (b, "vec2")):
