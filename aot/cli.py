@@ -22,6 +22,7 @@ from aot.inputs import EXAMPLES, parse_inputs
 from aot.options import CompileOptions, check_name, environment, name_of_path
 from aot.progress import Progress, progress_for
 from aot.version import VERSION
+from llvm_backend.linking import write_file
 from runtime.errors import AotError, ArchiveError, CompileError
 
 PROGRAM = "aot-compile"
@@ -169,8 +170,7 @@ def _compile(
     assert stem is not None
     targets = output.files(stem, emit)
     progress.stage("write")
-    with output.staged(targets) as made:
-        compiled.save(made[0])
+    compiled.save(targets[0])
     if arguments.verify:
         progress.stage("verify")
         outcome = verify.verify(archive, compiled, options)
@@ -187,7 +187,7 @@ def _write_text(text: str, stem: Path | None) -> None:
     if stem is None:
         sys.stdout.write(text)
     else:
-        output.write_text(stem, text)
+        write_file(text, stem)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,16 @@ import os
 from dataclasses import dataclass, field
 from typing import Optional
 
-from aot.inputs import C_IDENTIFIER, Input
+from aot.inputs import Input
+from runtime.description import c_identifier, is_c_identifier
 from runtime.errors import CompileError
 
-# Words that C or C++ keep for themselves, and so no model can be called.
-_RESERVED = frozenset(
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl
-    concept const const_cast consteval constexpr constinit continue co_await co_return co_yield
-    decltype default delete do double dynamic_cast else enum explicit export extern false float for
-    friend goto if inline int long main mutable namespace new noexcept not not_eq nullptr operator
-    or or_eq private protected public register reinterpret_cast requires restrict return short
-    signed sizeof static static_assert static_cast struct switch template this thread_local throw
-    true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor
-    xor_eq""".split()
-)
+MAX_NAME = 200  # of a model, so that the symbols made from it stay readable
 
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """What is compiled, and for which machine. All fields change the code, except the last
-    group."""
+    """What is compiled, and for which machine. All fields change the code but the last group."""
 
     # One spec an argument, or None: the example inputs that a traced archive carries.
     inputs: tuple[Input, ...] | None = None
@@ -79,22 +69,14 @@ def environment() -> Environment:
 
 def check_name(name: str) -> None:
     """Raises CompileError unless `name` can be the prefix of C symbols."""
-    if not C_IDENTIFIER.match(name) or not name.isascii():
-        raise CompileError(
-            f"--name '{name}': expected a C identifier (letters, digits and _, no digit first)"
-        )
-    if name in _RESERVED:
-        raise CompileError(f"--name '{name}': this word is reserved in C or C++")
-    if len(name) > 200:
-        raise CompileError(f"--name: expected at most 200 characters, found {len(name)}")
+    if not is_c_identifier(name):
+        expected = "a C identifier (a letter, then letters, digits and _)"
+        raise CompileError(f"--name '{name}': expected {expected}")
+    if len(name) > MAX_NAME:
+        raise CompileError(f"--name: expected at most {MAX_NAME} characters, found {len(name)}")
 
 
 def name_of_path(stem: str) -> str:
     """A C identifier made from a file's stem: 'resnet-18' becomes 'resnet_18'."""
-    name = (
-        "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in stem)[:200]
-        or "model"
-    )
-    if name[0].isdigit():
-        name = "m" + name
-    return name + "_" if name in _RESERVED else name
+    name = c_identifier(stem)
+    return (name if name[0].isalpha() else "m" + name)[:MAX_NAME]

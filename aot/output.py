@@ -1,17 +1,9 @@
-"""Names and places of what is written.
-
-All files of an artifact appear together and whole: they are made in a folder beside their place and
-renamed into it, so that an error or an interrupt leaves what was there before.
-"""
+"""Names and places of what is written. The writing itself is llvm_backend/linking.py."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.errors import CompileError
@@ -54,43 +46,6 @@ def check_writable(file: Path, archive: Path) -> None:
             raise CompileError(f"cannot write {file}: no permission to write in {folder}")
     except (OSError, ValueError) as error:
         raise CompileError(f"cannot write {file}: {_reason(error)}") from None
-
-
-@contextmanager
-def staged(targets: list[Path]) -> Iterator[list[Path]]:
-    """Stand-ins for `targets`, all in one new folder; moved into place when the block succeeds."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".aot-", dir=_staging_parent(targets[0])))
-    except OSError as error:
-        raise CompileError(f"cannot write {targets[0]}: {_reason(error)}") from None
-    try:
-        stand_ins = [folder / target.name for target in targets]
-        yield stand_ins
-        for made, target in zip(stand_ins, targets):
-            _place(made, target)
-    except OSError as error:
-        raise CompileError(f"cannot write {targets[0]}: {_reason(error)}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_text(target: Path, text: str) -> None:
-    """The text as UTF-8. Raises CompileError if it cannot be written."""
-    with staged([target]) as (made,):
-        made.write_text(text, "utf-8")
-
-
-def _staging_parent(target: Path) -> Path | None:
-    special = target.exists() and not target.is_file()
-    return None if special else target.parent  # None: the system's folder; not beside /dev/null
-
-
-def _place(made: Path, target: Path) -> None:
-    if target.exists() and not target.is_file():  # a device or a pipe is written, not replaced
-        with made.open("rb") as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        return
-    os.replace(made, target.resolve())  # resolve: a symbolic link stays one
 
 
 def _reason(error: Exception) -> str:
