@@ -43,7 +43,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, NamedTuple
 
+from lowering import types
 from lowering.graph_print import print_graph
+from lowering.objects import (
+    DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict,
+)  # fmt: skip
 from lowering.types import Type
 
 
@@ -256,3 +260,35 @@ class Function:
     @property
     def is_built(self) -> bool:
         return self._graph is not None
+
+
+def type_of_value(value: object) -> Type:
+    """The type of a constant of any kind, as far as the value tells; TypeError if it does not."""
+    simple = {type(None): types.NoneT, bool: types.Bool, int: types.Int, float: types.Float,
+              str: types.Str, complex: types.Complex}.get(value.__class__)  # fmt: skip
+    if simple is not None:
+        return simple
+    if isinstance(value, TensorData):
+        dtype = value.storage.dtype
+        return types.TensorType(dtype, value.sizes, value.strides, value.requires_grad, "cpu")
+    if isinstance(value, (ScriptObject, EnumValue, NamedTupleValue)):
+        return value.type
+    if isinstance(value, DeviceValue):
+        return types.Device
+    if isinstance(value, Function):
+        return types.FunctionType(value)
+    if isinstance(value, list):
+        element = getattr(value, "element", None)
+        if element is None:
+            element = type_of_value(value[0]) if value else types.Tensor
+        return types.ListType(types.Tensor if isinstance(element, types.TensorType) else element)
+    if isinstance(value, tuple):
+        return types.TupleType(tuple(type_of_value(v) for v in value))
+    if isinstance(value, dict):
+        if isinstance(value, TypedDict) and value.key is not None:
+            return types.DictType(value.key, value.value)
+        if value:
+            key, item = next(iter(value.items()))
+            return types.DictType(type_of_value(key), type_of_value(item))
+        return types.DictType(types.Str, types.Tensor)
+    raise TypeError(f"a {type(value).__name__} has no TorchScript type")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from lowering import types
-from lowering.graph import Block, Graph, Node, SourceRange, Use, Value
+from lowering.graph import Block, Graph, Node, SourceRange, Use, Value, type_of_value
 from lowering.types import Type
 
 
@@ -16,17 +15,6 @@ def interning_key(value: object, type: Type) -> tuple | None:
     if isinstance(value, (float, complex)):
         return (type, value.__class__, repr(value))  # tells 0.0 from -0.0, and nan is itself
     return None
-
-
-def type_of_constant(value: object) -> Type:
-    """The type of a scalar constant; TypeError for values whose type must be given."""
-    if value is None:
-        return types.NoneT
-    simple = {bool: types.Bool, int: types.Int, float: types.Float, str: types.Str,
-              complex: types.Complex}.get(value.__class__)  # fmt: skip
-    if simple is None:
-        raise TypeError(f"the type of a constant {value!r} must be given")
-    return simple
 
 
 class Builder:
@@ -76,7 +64,7 @@ class Builder:
         self, value: object, type: Type | None = None, range: SourceRange | None = None
     ) -> Value:
         """A prim::Constant at the head of the graph; equal scalars are one constant."""
-        type = type_of_constant(value) if type is None else type
+        type = type_of_value(value) if type is None else type
         key = interning_key(value, type)
         known = self.graph._interned.get(key) if key is not None else None
         if known is not None:
