@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.conformance.compare import TOLERANCE, relative_error
+from tests.conformance.compare import TOLERANCE, BFloat16, argument, relative_error
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (ROOT.parent / "shared" / "corpus", ROOT / "tests" / "archives")
@@ -39,7 +39,8 @@ def decode(value: dict[str, Any], arrays: Any) -> Any:
     """A recorded value as numpy and Python values."""
     kind = value["t"]
     if kind == "tensor":
-        return arrays[value["k"]]
+        array = arrays[value["k"]]
+        return BFloat16(array) if value.get("dtype") == "torch.bfloat16" else array
     if kind == "none":
         return None
     if kind in ("tuple", "list"):
@@ -57,7 +58,7 @@ def read_calls(path: Path) -> list[tuple[str, list[Any], Any]]:
         return [
             (
                 call["method"],
-                [decode(value, arrays) for value in call["args"]],
+                [argument(decode(value, arrays)) for value in call["args"]],
                 decode(call["out"], arrays),
             )
             for call in script["calls"]

@@ -1,0 +1,66 @@
+"""Archives that PyTorch wrote, with recorded calls: interpreted and compiled, without PyTorch.
+
+tests/archives/make.py writes them. The digits archive has real, trained weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aot
+from tests.conformance.compare import TOLERANCE, relative_error
+from tests.conformance.corpus_table import plain, read_calls
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "tests" / "archives"
+ARCHIVES = sorted(FOLDER.glob("*.pt"))
+DIGITS = ROOT / "examples" / "digits"
+each_archive = pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.stem)
+
+
+def test_the_archives_are_here() -> None:
+    assert len(ARCHIVES) >= 10
+    assert all(path.with_suffix(".npz").exists() for path in ARCHIVES)
+
+
+@each_archive
+def test_interpreted(path: Path) -> None:
+    module = aot.jit.load(str(path))
+    for i, (method, arguments, expected) in enumerate(read_calls(path)):
+        found = plain(getattr(module, method)(*arguments))
+        assert relative_error(found, expected, f"{method} #{i}") <= TOLERANCE
+
+
+@each_archive
+def test_compiled(path: Path) -> None:
+    """Each recorded call of `forward` that needs no state of an earlier call."""
+    stateful = path.stem.startswith("stateful")
+    for i, (method, arguments, expected) in enumerate(read_calls(path)):
+        if stateful and i > 0:
+            break
+        module = aot.jit.load(str(path))
+        function = aot.compile(module, example_inputs=tuple(arguments), method=method, threads=1)
+        found = plain(function(*arguments))
+        assert relative_error(found, expected, f"{method} #{i}") <= TOLERANCE
+
+
+def test_state_is_kept_between_calls() -> None:
+    path = FOLDER / "stateful_script.pt"
+    calls = read_calls(path)[:2]
+    module = aot.jit.load(str(path))
+    function = aot.compile(module, example_inputs=tuple(calls[0][1]), threads=1)
+    for method, arguments, expected in calls:
+        assert relative_error(plain(function(*arguments)), expected, method) <= TOLERANCE
+
+
+def test_trained_digits() -> None:
+    """99 of the 100 held-out images, which is what PyTorch gets right of them."""
+    images, labels = np.load(DIGITS / "images.npy"), np.load(DIGITS / "labels.npy")
+    module = aot.jit.load(str(DIGITS / "digits.pt"))
+    found = plain(module(images[:10]))
+    assert (found.argmax(1) == labels[:10]).all()
+    function = aot.compile(module, example_inputs=(images,), threads=1)
+    assert int((plain(function(images)).argmax(1) == labels).sum()) == 99
