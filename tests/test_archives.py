@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import aot
+from aot.archive.reader import read_archive
+from runtime import dtypes
 from tests.conformance.compare import TOLERANCE, relative_error
 from tests.conformance.corpus_table import plain, read_calls
 from tests.conftest import ROOT
@@ -64,3 +66,14 @@ def test_trained_digits() -> None:
     assert (found.argmax(1) == labels[:10]).all()
     function = aot.compile(module, example_inputs=(images,), threads=1)
     assert int((plain(function(images)).argmax(1) == labels).sum()) == 99
+
+
+def test_traced_inputs_have_shapes_without_values() -> None:
+    """PyTorch 2.13 writes their storages empty; the shapes are what --input needs."""
+    for path, sizes in (
+        (DIGITS / "digits.pt", (1, 1, 8, 8)),
+        (FOLDER / "conv_trace.pt", (2, 3, 11, 13)),
+    ):
+        (example,) = read_archive(str(path)).traced_inputs()["forward"]
+        assert tuple(example.sizes) == sizes and example.dtype is dtypes.f32
+        assert not example.numpy().any()
