@@ -1,0 +1,440 @@
+"""TensorProgram to Program: every op becomes kernels, every Value a place in memory.
+
+Values are placed as their ops are met, in program order: outputs of the program in the caller's
+memory, insertions in their base's, views on what they look into, all else in the arena. A Value's
+dims lie in the order that layout.py chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowering import expr as E
+from lowering.index_algebra import IndexAlgebra, contiguous_strides
+from lowering.passes.rewriting import users
+from lowering.schedule.contraction import schedule_contraction
+from lowering.schedule.codegen import affine_in
+from lowering.schedule.fill import covered_box, insertions, is_constant_fill, uncovered
+from lowering.schedule.layout import result_order
+from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.memory import ALIGNMENT, Lifetimes, plan_arena
+from lowering.schedule.nest import Nest, nest_of
+from lowering.schedule.scan import schedule_scan
+from lowering.schedule.scatter import schedule_scatter
+from lowering.schedule.sort import schedule_sort
+from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
+from lowering.tensor_ir import (
+    Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
+)
+from llvm_backend.kernel import Kernel
+from llvm_backend.program import (
+    Call, HostCheck, HostIf, HostLoop, HostStmt, Method, Program, Slot, ValueInfo,
+)
+from llvm_backend.target import Target
+from runtime.dtypes import bool_, to_storage
+
+
+@dataclass
+class _Step:
+    """A kernel call before the memory plan: slots are still memories."""
+
+    kernel: Kernel
+    memories: list[MemoryBuffer]
+
+
+@dataclass
+class _Branch:
+    condition: MemoryBuffer
+    then: list
+    otherwise: list
+
+
+@dataclass
+class _Repeat:
+    trip: int | MemoryBuffer
+    condition: MemoryBuffer | None
+    counter: MemoryBuffer
+    body: list
+
+
+@dataclass
+class _Assert:
+    condition: MemoryBuffer
+    message: str
+
+
+_Node = _Step | _Branch | _Repeat | _Assert
+
+
+def lower_program(program: TensorProgram, target: Target, name: str,
+                  progress=None) -> Program:
+    """The Program of one method. `progress(done, total)` is called as ops are scheduled."""
+    lowering = _Lowering(target, progress, sum(1 for _ in program.body.ops))
+    nodes = lowering.program(program)
+    arena = lowering.plan(nodes)
+    constants, constant_bytes = lowering.place_constants(nodes)
+    method = Method(
+        program.name,
+        [_info(v, n) for v, n in zip(program.body.params, program.input_names)],
+        [_info(v, f"out{k}") for k, v in enumerate(program.body.results)],
+        lowering.host(nodes), program.input_structure, program.output_structure,
+    )
+    return Program(name, [method], constants, constant_bytes, arena)
+
+
+def _info(v: Value, name: str) -> ValueInfo:
+    kind = "tensor"
+    if v.wrapped:
+        kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"
+    return ValueInfo(name, v.dtype, v.shape, kind)
+
+
+class _Lowering:
+    """One program's worth of state."""
+
+    def __init__(self, target: Target, progress, total: int):
+        self.target = target
+        self.storages: dict[Value, Storage] = {}
+        self.residents: dict[MemoryBuffer, list[Value]] = {}
+        self.kernels = 0
+        self.progress, self.total, self.done = progress, total, 0
+
+    # Regions
+
+    def program(self, program: TensorProgram) -> list[_Node]:
+        body = program.body
+        for k, v in enumerate(body.params):
+            self._place(v, MemoryBuffer(v.dtype, max(v.numel, 1), "input", k))
+        outputs = [MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
+                   for k, v in enumerate(body.results)]
+        return self._region(body, outputs, _RegionState(body, dict(zip(body.results, outputs))))
+
+    def _region(self, region: Region, results: list[MemoryBuffer],
+                state: _RegionState) -> list[_Node]:
+        """Code of a region whose results end in the given buffers, row-major."""
+        nodes: list[_Node] = []
+        for position, op in enumerate(region.ops):
+            state.position = position
+            nodes += self._op(op, state)
+        moves = [(v, Storage(memory, contiguous_strides(v.shape)))
+                 for v, memory in zip(region.results, results) if v.numel]
+        moves = [(v, where) for v, where in moves if self.storages[v] != where]
+        overwritten = {where.buffer for _, where in moves}
+        for k, (v, where) in enumerate(moves):  # a loop may swap what it carries
+            if self.storages[v].buffer in overwritten:
+                aside = Value(v.shape, v.dtype)
+                self._new(aside)
+                nodes += self._copy(v, self.storages[aside])
+                moves[k] = aside, where
+        for v, where in moves:
+            nodes += self._copy(v, where)
+        return nodes
+
+    def _place(self, v: Value, memory: MemoryBuffer, strides: tuple[int, ...] | None = None,
+               offset: int = 0) -> None:
+        self.storages[v] = Storage(memory, strides or contiguous_strides(v.shape), offset)
+        self.residents.setdefault(memory, []).append(v)
+
+    def _new(self, v: Value, order: tuple[int, ...] | None = None,
+             state: _RegionState | None = None) -> None:
+        """Places v in fresh memory: the caller's if it is a result of the program and row-major."""
+        row_major = order is None or [d for d in order if v.shape[d] != 1] == [
+            d for d in range(v.ndim) if v.shape[d] != 1]
+        if state is not None and row_major and v in state.direct:
+            self._place(v, state.direct.pop(v))
+            return
+        memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
+        self._place(v, memory, ordered_strides(v.shape, order) if order else None)
+
+    # Ops
+
+    def _op(self, op: TensorOp, state: _RegionState) -> list[_Node]:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, max(self.total, self.done))
+        if isinstance(op, Constant):
+            data = np.ascontiguousarray(to_storage(op.data, op.out.dtype))
+            self._place(op.out, MemoryBuffer(op.out.dtype, max(op.out.numel, 1), "constant",
+                                             data=data))
+            return []
+        if isinstance(op, Generic):
+            return self._generic(op, state)
+        if isinstance(op, Sort):
+            for v in op.results:
+                self._new(v, None, state)
+            return self._steps(schedule_sort(op, self.storages, self.target, self._name()))
+        if isinstance(op, Scan):
+            for v in op.results:
+                self._new(v, None, state)
+            return self._steps(schedule_scan(op, self.storages, self.target, self._name()))
+        if isinstance(op, Scatter):
+            self._place_on_base(op, op.base, state)
+            return self._steps(schedule_scatter(op, self.storages, self.target, self._name()))
+        if isinstance(op, Check):
+            nodes, condition = self._scalar(op.condition)
+            return [*nodes, _Assert(condition, op.message)]
+        if isinstance(op, If):
+            return self._if(op, state)
+        if isinstance(op, Loop):
+            return self._loop(op, state)
+        raise AssertionError(f"unknown op {type(op).__name__}")
+
+    def _name(self) -> str:
+        self.kernels += 1
+        return f"k{self.kernels}"
+
+    def _steps(self, scheduled: list[Scheduled]) -> list[_Node]:
+        return [_Step(kernel, memories) for kernel, memories in scheduled if memories]
+
+    def _generic(self, op: Generic, state: _RegionState) -> list[_Node]:
+        if op.out.numel == 0:
+            self._new(op.out)
+            return []
+        if op.out in state.direct and op.body.op == "load" and op.base is None:
+            self._new(op.out, None, state)  # a copy has no order of its own to prefer
+        elif op.base is None and self._as_view(op, state):
+            return []
+        nodes: list[_Node] = []
+        if op.base is not None:
+            if is_constant_fill(op.base.op) and op.base not in self.storages:
+                nodes += self._fill(op.base, op, state)
+            copied = self._place_on_base(op, op.base, state)
+            if copied:
+                nodes += self._copy(op.base, self.storages[op.out])
+        elif is_constant_fill(op) and op.out not in self.storages and (
+                state.only_reader.get(op.out) is not None
+                and getattr(state.only_reader[op.out], "base", None) is op.out
+                and isinstance(state.only_reader[op.out], Generic)):
+            return []  # written when the first insertion is met, around what is inserted
+        elif op.out not in self.storages:
+            self._new(op.out, result_order(op, self.storages), state)
+        if 0 in op.domain[: op.parallel]:
+            return nodes
+        return nodes + self._nest(nest_of(op, self.storages))
+
+    def _nest(self, nest: Nest) -> list[_Node]:
+        name = self._name()
+        scheduled = schedule_contraction(nest, self.target, name)
+        if scheduled is None:
+            scheduled = [schedule_loops(nest, self.target, name)]
+        return self._steps(scheduled)
+
+    def _copy(self, v: Value, where: Storage) -> list[_Node]:
+        """v's elements to another place of the same shape."""
+        i = E.identity(v.ndim)
+        source = self.storages[v]
+        algebra = IndexAlgebra(v.shape)
+        return self._nest(Nest(
+            v.shape, v.ndim, E.load(source.buffer, [algebra.simplify(source.address(i))]), None,
+            None, where.buffer, algebra.simplify(where.address(i))))
+
+    def _as_view(self, op: Generic, state: _RegionState) -> bool:
+        """A pure copy with an affine address needs no code: its Value is placed on the operand's
+        memory. Not where memory is written by somebody else later, or is the caller's to read."""
+        if op.out in self.storages or op.combiner is not None or op.body.op != "load":
+            return False
+        source = self.storages.get(op.body.attr)
+        if source is None or op.body.attr in state.carried:
+            return False
+        algebra = IndexAlgebra(op.domain)
+        form = affine_in(algebra.simplify(source.address(op.body.args)), algebra)
+        if form is None:
+            return False
+        offset = algebra.affine(source.address(op.body.args))[1]
+        strides = tuple(form.get(d, 0) for d in range(op.parallel))
+        self._place(op.out, source.buffer, strides, offset)
+        return True
+
+    def _place_on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> bool:
+        """Puts op's result where its base is, if nobody needs the base afterwards. Returns whether
+        the base has to be copied (Scatter's schedule does that itself)."""
+        if op.out in self.storages:
+            return True
+        source = self.storages[base]
+        free = source.buffer.space == "arena" and all(
+            state.last_use.get(v, -1) <= state.position
+            and v not in state.outer and v not in state.carried
+            for v in self.residents[source.buffer])
+        reads = [v for v in op.operands() if v is not base]
+        if free and all(self.storages[v].buffer is not source.buffer for v in reads):
+            self._place(op.out, source.buffer, source.strides, source.offset)
+            return False
+        if base in state.in_place and state.in_place[base] is op.out:
+            self._place(op.out, source.buffer, source.strides, source.offset)
+            return False
+        self._new(op.out)
+        return True
+
+    def _fill(self, base: Value, first: Generic, state: _RegionState) -> list[_Node]:
+        """Places a constant base in the layout that the first insertion likes, and writes what no
+        insertion of the chain covers."""
+        fill = base.op
+        self._new(base, result_order(first, self.storages))
+        boxes = [covered_box(u) for u in insertions(base, state.only_reader)]
+        whole = nest_of(fill, self.storages)
+        nodes: list[_Node] = []
+        for piece in uncovered(base.shape, [b for b in boxes if b is not None]):
+            sizes = tuple(e - s for s, e in piece)
+            nodes += self._nest(whole.map(
+                sizes, len(sizes), tuple(E.index(d) + s for d, (s, _) in enumerate(piece))))
+        return nodes
+
+    # Control flow
+
+    def _scalar(self, v: Value) -> tuple[list[_Node], MemoryBuffer]:
+        """A memory that holds the 0-d v alone, and what puts it there."""
+        where = self.storages[v]
+        if where.offset == 0 and where.buffer.size == 1:
+            return [], where.buffer
+        memory = MemoryBuffer(v.dtype, 1, "arena")
+        return self._copy(v, Storage(memory, ())), memory
+
+    def _if(self, op: If, state: _RegionState) -> list[_Node]:
+        for v in op.results:
+            self._new(v, None, state)
+        results = [self.storages[v].buffer for v in op.results]
+        nodes, condition = self._scalar(op.condition)
+        branches = [self._region(r, results, _RegionState(r)) for r in (op.then, op.otherwise)]
+        return [*nodes, _Branch(condition, *branches)]
+
+    def _loop(self, op: Loop, state: _RegionState) -> list[_Node]:
+        nodes: list[_Node] = []
+        for v, init in zip(op.results, op.inits):
+            self._new(v, None, state)
+            if v.numel:
+                nodes += self._copy(init, self.storages[v])
+        carried = op.body.params[1:]
+        counter = op.body.params[0]
+        self._new(counter)
+        for p, v in zip(carried, op.results):
+            self._place(p, self.storages[v].buffer)
+        results = [self.storages[v].buffer for v in op.results]
+        condition = None
+        if op.condition is not None:
+            condition = MemoryBuffer(bool_, 1, "arena")
+            nodes += self._copy(op.condition, Storage(condition, ()))
+            results = [condition, *results]
+        trip = op.trip
+        if isinstance(trip, Value):
+            before, trip = self._scalar(trip)
+            nodes += before
+        body = self._region(op.body, results, _RegionState(op.body, carried=True))
+        return [*nodes, _Repeat(trip, condition, self.storages[counter].buffer, body)]
+
+    # Memory
+
+    def plan(self, nodes: list[_Node]) -> int:
+        lifetimes = Lifetimes()
+
+        def walk(items: list[_Node]) -> None:
+            for n in items:
+                lifetimes.step()
+                if isinstance(n, _Step):
+                    for m in n.memories:
+                        lifetimes.use(m)
+                elif isinstance(n, _Assert):
+                    lifetimes.use(n.condition)
+                elif isinstance(n, _Branch):
+                    lifetimes.use(n.condition)
+                    walk(n.then)
+                    walk(n.otherwise)
+                else:
+                    began = lifetimes.now
+                    for m in (n.trip, n.condition, n.counter):
+                        if isinstance(m, MemoryBuffer):
+                            lifetimes.use(m)
+                    walk(n.body)
+                    lifetimes.step()
+                    for m in (n.condition, n.counter):
+                        if m is not None:
+                            lifetimes.use(m)
+                    lifetimes.loop_ends(began)
+
+        walk(nodes)
+        return plan_arena(lifetimes)
+
+    def place_constants(self, nodes: list[_Node]) -> tuple[list[tuple[int, np.ndarray]], int]:
+        """Offsets of the constants that kernels read, and their bytes in all."""
+        placed: dict[MemoryBuffer, None] = {}
+        by_content: dict[tuple, MemoryBuffer] = {}
+        constants, at = [], 0
+        for memory in _memories(nodes):
+            if memory.space != "constant" or memory in placed:
+                continue
+            placed[memory] = None
+            data = np.ascontiguousarray(memory.data)
+            key = (data.dtype.str, data.size, data.__array_interface__["data"][0])
+            if key in by_content:
+                memory.offset = by_content[key].offset
+                continue
+            by_content[key] = memory
+            memory.offset = at
+            constants.append((at, data))
+            at = -(-(at + max(data.nbytes, 1)) // ALIGNMENT) * ALIGNMENT
+        return constants, at
+
+    def host(self, nodes: list[_Node]) -> list[HostStmt]:
+        out: list[HostStmt] = []
+        for n in nodes:
+            if isinstance(n, _Step):
+                out.append(Call(n.kernel, [_slot(m) for m in n.memories]))
+            elif isinstance(n, _Assert):
+                out.append(HostCheck(_slot(n.condition), n.message))
+            elif isinstance(n, _Branch):
+                out.append(HostIf(_slot(n.condition), self.host(n.then), self.host(n.otherwise)))
+            else:
+                trip = n.trip if isinstance(n.trip, int) else _slot(n.trip)
+                condition = _slot(n.condition) if n.condition is not None else None
+                out.append(HostLoop(trip, condition, _slot(n.counter), self.host(n.body)))
+        return out
+
+
+class _RegionState:
+    """Who reads what, and how long, within one region. direct: where results of the program that
+    are not placed yet end; carried: the params are what a loop carries from turn to turn."""
+
+    def __init__(self, region: Region, direct: dict[Value, MemoryBuffer] | None = None,
+                 carried: bool = False):
+        self.position = 0
+        self.direct = direct or {}
+        readers = users(region)
+        index = {id(op): k for k, op in enumerate(region.ops)}
+        end = len(region.ops)
+        self.last_use = {
+            v: max(end if op is None else index[id(op)] for op in ops)
+            for v, ops in readers.items()
+        }
+        self.only_reader = {v: ops[0] if len(ops) == 1 else None for v, ops in readers.items()}
+        self.outer = set(region.reads()) - set(region.params)
+        self.carried = set(region.params) if carried else set()
+        # A carried tensor that one op rewrites in place, as the loop's next value of it.
+        self.in_place: dict[Value, Value] = {}
+        pairs = zip(region.params[::-1], region.results[::-1]) if carried else ()
+        for p, v in pairs:
+            op = self.only_reader.get(p)
+            if isinstance(op, (Generic, Scatter)) and op.base is p and op.out is v and (
+                    readers[v] == [None]):
+                self.in_place[p] = v
+
+
+def _memories(nodes: list[_Node]):
+    for n in nodes:
+        if isinstance(n, _Step):
+            yield from n.memories
+        elif isinstance(n, _Branch):
+            yield n.condition
+            yield from _memories(n.then)
+            yield from _memories(n.otherwise)
+        elif isinstance(n, _Repeat):
+            yield from (m for m in (n.trip, n.condition, n.counter)
+                        if isinstance(m, MemoryBuffer))
+            yield from _memories(n.body)
+        else:
+            yield n.condition
+
+
+def _slot(memory: MemoryBuffer) -> Slot:
+    return Slot(memory.space, memory.dtype, memory.size, memory.offset, memory.index)
+

@@ -1,0 +1,50 @@
+"""What depends on constants alone is computed now.
+
+    w = constant; v = permute(w); linear(x, v)   ~>   v = constant; linear(x, v)
+
+A result much larger than its operands (a broadcast) stays an op: it costs less to compute than
+to store.
+"""
+
+from __future__ import annotations
+
+from lowering.interpreter import run_region
+from lowering.tensor_ir import Constant, Generic, Region, Scan, Scatter, Sort, TensorOp, Value
+
+_GROWTH = 4
+_ALWAYS_BELOW = 4096  # elements
+
+
+def fold_constants(region: Region) -> None:
+    """Rewrites in place, inner regions included."""
+    constants: dict[Value, Constant] = {}
+    _fold(region, constants)
+
+
+def _fold(region: Region, constants: dict[Value, Constant]) -> None:
+    ops: list[TensorOp] = []
+    for op in region.ops:
+        if isinstance(op, Constant):
+            constants[op.out] = op
+        elif isinstance(op, (Generic, Sort, Scan, Scatter)) and _foldable(op, constants):
+            needed = [constants[v] for v in op.operands()]
+            results = run_region(Region([], [*needed, op], list(op.results)), [], {})
+            for v, data in zip(op.results, results):
+                folded = Constant(data, v.dtype)
+                folded.results = [v]
+                v.op = folded
+                constants[v] = folded
+                ops.append(folded)
+            continue
+        ops.append(op)
+        for r in op.regions():
+            _fold(r, constants)
+    region.ops = ops
+
+
+def _foldable(op: TensorOp, constants: dict[Value, Constant]) -> bool:
+    operands = op.operands()
+    if not operands or any(v not in constants for v in operands):
+        return False
+    size = sum(v.numel for v in op.results)
+    return size <= max(_ALWAYS_BELOW, _GROWTH * sum(v.numel for v in operands))

@@ -1,0 +1,90 @@
+"""What tensor passes share: uses of Values, replacing Values, walking regions."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator
+
+from lowering import expr as E
+from lowering.expr import Expr
+from lowering.tensor_ir import (
+    Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, Value,
+)
+
+
+def all_regions(region: Region) -> Iterator[Region]:
+    """The region and all regions inside, outer ones first."""
+    yield region
+    for op in region.ops:
+        for r in op.regions():
+            yield from all_regions(r)
+
+
+def users(region: Region) -> dict[Value, list[TensorOp | None]]:
+    """The ops of this region that read each Value, once an op; None stands for the region's
+    results. An op with regions counts as a reader of what they read."""
+    found: dict[Value, list[TensorOp | None]] = {}
+    for op in region.ops:
+        reads = dict.fromkeys(op.operands())
+        for r in op.regions():
+            reads.update(dict.fromkeys(r.reads()))
+        for v in reads:
+            found.setdefault(v, []).append(op)
+    for v in region.results:
+        found.setdefault(v, []).append(None)
+    return found
+
+
+def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
+    """Every read of v becomes a read of change(v), in this region and those inside."""
+    memo: dict[Expr, Expr] = {}
+
+    def in_expr(e: Expr | None) -> Expr | None:
+        if e is None:
+            return None
+
+        def leaf(x: Expr) -> Expr | None:
+            if x.op == "load" and change(x.attr) is not x.attr:
+                return E.load(change(x.attr), x.args)
+            return None
+
+        return E.rewrite(e, leaf, memo)
+
+    for op in region.ops:
+        if isinstance(op, Generic):
+            op.body, op.post = in_expr(op.body), in_expr(op.post)
+            op.base = change(op.base) if op.base is not None else None
+            op.write = tuple(in_expr(w) for w in op.write) if op.write is not None else None
+        elif isinstance(op, Scatter):
+            op.base, op.body = change(op.base), in_expr(op.body)
+            op.write = tuple(in_expr(w) for w in op.write)
+        elif isinstance(op, (Sort, Scan)):
+            op.x = change(op.x)
+        elif isinstance(op, (If, Check)):
+            op.condition = change(op.condition)
+        elif isinstance(op, Loop):
+            op.inits = [change(v) for v in op.inits]
+            op.trip = change(op.trip) if isinstance(op.trip, Value) else op.trip
+            op.condition = change(op.condition) if op.condition is not None else None
+        for r in op.regions():
+            replace_values(r, change)
+    region.results = [change(v) for v in region.results]
+
+
+def remove_dead(region: Region) -> None:
+    """Drops ops whose results nobody reads; Checks stay, and so do ops that hold one."""
+    for op in region.ops:
+        for r in op.regions():
+            remove_dead(r)
+    live: set[Value] = set(region.results)
+    kept: list[TensorOp] = []
+    for op in reversed(region.ops):
+        if isinstance(op, Check) or _has_check(op) or any(v in live for v in op.results):
+            kept.append(op)
+            live.update(op.operands())
+            for r in op.regions():
+                live.update(r.reads())
+    region.ops = kept[::-1]
+
+
+def _has_check(op: TensorOp) -> bool:
+    return any(isinstance(o, Check) or _has_check(o) for r in op.regions() for o in r.ops)

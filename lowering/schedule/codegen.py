@@ -1,0 +1,187 @@
+"""Scalar expressions to Kernel instructions, at a point of a nest.
+
+A Point says what each dim's index is: a loop counter plus a constant, or a run of lanes. Values that
+do not depend on the lanes stay scalar and are broadcast where they meet a vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lowering.expr import Expr
+from lowering.index_algebra import IndexAlgebra
+from lowering.schedule.storage import MemoryBuffer
+from llvm_backend.kernel import BINARY, COMPARE, Buffer, Kernel, KernelBuilder, KValue
+from runtime.dtypes import bf16, f16, f32, i64
+
+
+@dataclass(frozen=True)
+class Point:
+    """index(k) = counters[k] + offsets[k], plus 0..lanes-1 where k == vector; `mask` tells which
+    lanes exist (None: all)."""
+
+    counters: tuple[KValue | None, ...]
+    offsets: tuple[int, ...]
+    vector: int | None = None
+    lanes: int = 1
+    mask: KValue | None = None
+
+    def at(self, dim: int, counter: KValue | None, offset: int = 0) -> Point:
+        counters, offsets = list(self.counters), list(self.offsets)
+        counters[dim], offsets[dim] = counter, offset
+        return Point(tuple(counters), tuple(offsets), self.vector, self.lanes, self.mask)
+
+    def shifted(self, dim: int, by: int) -> Point:
+        offsets = list(self.offsets)
+        offsets[dim] += by
+        return Point(self.counters, tuple(offsets), self.vector, self.lanes, self.mask)
+
+    def over(self, vector: int | None, lanes: int, mask: KValue | None = None) -> Point:
+        return Point(self.counters, self.offsets, vector, lanes, mask)
+
+
+def origin(ndim: int) -> Point:
+    return Point((None,) * ndim, (0,) * ndim)
+
+
+class Coder:
+    """Generates code for one kernel. Buffers become parameters at first use."""
+
+    def __init__(self, name: str, domain: tuple[int, ...]):
+        self.b = KernelBuilder(name)
+        self.algebra = IndexAlgebra(domain)
+        self.memory: list[MemoryBuffer] = []
+        self._parameters: dict[MemoryBuffer, Buffer] = {}
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.b.kernel
+
+    def parameter(self, memory: MemoryBuffer, writable: bool = False) -> Buffer:
+        p = self._parameters.get(memory)
+        if p is None:
+            p = self.b.buffer(f"p{len(self.memory)}", memory.dtype, memory.size, writable,
+                              memory.dtype.bytes if memory.space in ("input", "output") else 64)
+            self._parameters[memory] = p
+            self.memory.append(memory)
+        p.writable = p.writable or writable
+        return p
+
+    # Addresses
+
+    def address(self, e: Expr, p: Point) -> tuple[KValue | int, int, int | None]:
+        """(base, constant, step): lane l of the address is base + constant + l * step. step None:
+        base is a vector of addresses and lanes follow no step."""
+        terms, constant = self.algebra.affine(e)
+        base: KValue | None = None
+        vector: KValue | None = None
+        step = 0
+        for atom, k in terms.items():
+            if atom.op == "index":
+                d = atom.attr
+                constant += k * p.offsets[d]
+                step += k if d == p.vector else 0
+                part = p.counters[d]
+                if part is None:
+                    continue
+            else:
+                part = self.value(atom, p)
+            scaled = self.b.mul(part, self._splat_int(k, part.lanes)) if k != 1 else part
+            if part.lanes > 1:
+                vector = scaled if vector is None else self.b.binary("add", vector, scaled)
+            else:
+                base = scaled if base is None else self.b.binary("add", base, scaled)
+        if vector is None:
+            return (base if base is not None else 0), constant, step if p.lanes > 1 else 0
+        if base is not None:
+            vector = self.b.binary("add", vector, self.b.broadcast(base, p.lanes))
+        if step:
+            vector = self.b.binary("add", vector, self._steps(step, p.lanes))
+        return vector, constant, None
+
+    def _splat_int(self, k: int, lanes: int) -> KValue:
+        return self.b.const(k, i64, lanes)
+
+    def _steps(self, step: int, lanes: int) -> KValue:
+        iota = self.b.iota(lanes)
+        return iota if step == 1 else self.b.mul(iota, self._splat_int(step, lanes))
+
+    def _addresses(self, base: KValue | int, constant: int, step: int | None,
+                   lanes: int) -> KValue:
+        """A vector of addresses for gather and scatter."""
+        if step is None:
+            vector = base
+        else:
+            vector = self.b.broadcast(self.b.index(base), lanes)
+            vector = self.b.binary("add", vector, self._steps(step, lanes))
+        if constant:
+            vector = self.b.binary("add", vector, self._splat_int(constant, lanes))
+        return vector
+
+    def load(self, memory: MemoryBuffer, address: Expr, p: Point) -> KValue:
+        buffer = self.parameter(memory)
+        base, constant, step = self.address(address, p)
+        if step == 0:
+            return self.b.load(buffer, base, 1, constant)
+        if step == 1:
+            return self.b.load(buffer, base, p.lanes, constant, p.mask)
+        return self.b.gather(buffer, self._addresses(base, constant, step, p.lanes), p.mask)
+
+    def store(self, memory: MemoryBuffer, address: Expr, v: KValue, p: Point) -> None:
+        buffer = self.parameter(memory, True)
+        base, constant, step = self.address(address, p)
+        v = self.b.broadcast(v, p.lanes)
+        if p.lanes == 1:
+            self.b.store(buffer, base, v, constant, p.mask)
+        elif step == 1:
+            self.b.store(buffer, base, v, constant, p.mask)
+        else:
+            self.b.scatter(buffer, self._addresses(base, constant, step, p.lanes), v, p.mask)
+
+    # Values
+
+    def value(self, e: Expr, p: Point, acc: KValue | None = None,
+              memo: dict[Expr, KValue] | None = None) -> KValue:
+        """The expression's value: of p.lanes lanes, or scalar where lanes do not matter."""
+        memo = {} if memo is None else memo
+        if e in memo:
+            return memo[e]
+        memo[e] = v = self._value(e, p, acc, memo)
+        return v
+
+    def _value(self, e: Expr, p: Point, acc: KValue | None, memo: dict[Expr, KValue]) -> KValue:
+        if e.op == "const":
+            return self.b.const(e.attr, e.dtype)
+        if e.op == "acc":
+            assert acc is not None, "acc outside post"
+            return acc
+        if e.op == "index":
+            counter, offset = p.counters[e.attr], p.offsets[e.attr]
+            v = self.b.const(offset) if counter is None else self.b.add(counter, offset)
+            if e.attr != p.vector or p.lanes == 1:
+                return v
+            return self.b.binary("add", self.b.broadcast(v, p.lanes), self.b.iota(p.lanes))
+        if e.op == "load":
+            return self.load(e.attr, e.args[0], p)
+        args = [self.value(a, p, acc, memo) for a in e.args]
+        lanes = max(a.lanes for a in args)
+        args = [self.b.broadcast(a, lanes) for a in args]
+        if e.op == "select":
+            return self.b.select(*args)
+        if e.op == "cast":
+            a = args[0]
+            if a.dtype in (f16, bf16) and e.dtype is not f32:
+                a = self.b.cast(a, f32)
+            return self.b.cast(a, e.dtype)
+        if e.op in BINARY or e.op in COMPARE:
+            return self.b.binary(e.op, args[0], args[1])
+        return self.b.unary(e.op, args[0])
+
+
+def affine_in(e: Expr, algebra: IndexAlgebra) -> dict[int, int] | None:
+    """Coefficient of each dim in an address, None where the address is not affine."""
+    terms, _ = algebra.affine(e)
+    if any(a.op != "index" for a in terms):
+        return None
+    return {a.attr: k for a, k in terms.items()}
+

@@ -1,0 +1,299 @@
+"""Schedules a Product: register tiles of accumulators, carried through the loops of the sum.
+
+    for outer dims:
+        for blocks of rows that stay in L2:
+            for panels of `width` columns:                # b: one panel, contiguous when packed
+                for tiles of rows:                        # a: rows at constant distances
+                    acc = 0
+                    for k: acc[r][v] += a[r][k] * b[k][v]
+                    store post(acc)
+
+Everything about a tile but its position is constant: every address is one register plus an
+immediate. What is left at the edges has tiles of its own size; columns beyond the end are masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lowering import expr as E
+from lowering.schedule.codegen import Coder, Point, origin
+from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.nest import Nest
+from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
+from lowering.schedule.storage import MemoryBuffer
+from lowering.schedule.tiles import Tile, choose_tile, runs
+from llvm_backend.kernel import KValue
+from llvm_backend.target import Target
+
+_UNROLLED_STEPS = 16  # products of at most so many steps have no loop
+
+
+def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
+    """The kernels of a sum of products (a packing one may come first), None if it is no such."""
+    product = match(nest)
+    if product is None:
+        return None
+    before: list[Scheduled] = []
+    v = product.vector
+    lanes = min(target.lanes(product.dtype.bytes), _power_of_two(product.nest.domain[v]))
+    rows = _row_dims(product)
+    extents = [product.nest.domain[d] for d in rows]
+    tile = choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1,
+                       product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
+    packed = product.b.is_constant
+    if packed:
+        product = pack_constant(product, tile.width)
+    elif product.b.stride(v) != 1:
+        product, kernel = _packed_at_run_time(product, target, f"{name}_pack")
+        before.append(kernel)
+    coder = Coder(name, product.nest.domain)
+    _Contraction(product, rows, tile, packed, target, coder).emit()
+    coder.kernel.flops = 2 * product.nest.points
+    return [*before, (coder.kernel, coder.memory)]
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def _row_dims(product: Product) -> list[int]:
+    """Up to two dims that tile rows: those of a only, by the store, innermost last."""
+    rows = [d for d in range(product.nest.parallel)
+            if d != product.vector and product.a.stride(d) and not product.b.stride(d)]
+    return rows[-2:]
+
+
+def _packed_at_run_time(product: Product, target: Target,
+                        name: str) -> tuple[Product, Scheduled]:
+    """b copied so that it runs along the vector dim."""
+    nest, b, v = product.nest, product.b, product.vector
+    outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
+    _, k_order = k_dims(product)
+    dims = [*outer, *(d for d in k_order if b.stride(d)), v]
+    strides, step = {}, 1
+    for d in reversed(dims):
+        strides[d] = step
+        step *= nest.domain[d]
+    memory = MemoryBuffer(b.memory.dtype, step, "arena")
+    load = E.const(b.offset)
+    store = E.const(0)
+    for k, d in enumerate(dims):
+        load = load + E.index(k) * b.stride(d)
+        store = store + E.index(k) * strides[d]
+    copy = Nest(tuple(nest.domain[d] for d in dims), len(dims), E.load(b.memory, [load]), None,
+                None, memory, store)
+    return replace(product, b=Operand(memory, strides, 0)), schedule_loops(copy, target, name)
+
+
+class _Contraction:
+    """One kernel's worth of state."""
+
+    def __init__(self, product: Product, rows: list[int], tile: Tile, packed: bool,
+                 target: Target, coder: Coder):
+        self.product, self.tile, self.packed, self.target = product, tile, packed, target
+        self.nest, self.a, self.b_ = product.nest, product.a, product.b
+        self.coder, self.b = coder, coder.b
+        self.rows = rows
+        self.k, _ = k_dims(product)
+        steps = 1
+        for k in self.k:
+            steps *= k.extent
+        self.panel_step = steps * tile.width if packed else tile.width
+        self.runs = self.a.stride(product.vector) == 1
+
+    def emit(self) -> None:
+        v = self.product.vector
+        outer = [d for d in range(self.nest.parallel) if d != v and d not in self.rows]
+        self._over(outer, origin(len(self.nest.domain)))
+
+    def _over(self, dims: list[int], p: Point) -> None:
+        if dims:
+            with self.b.loop(0, self.nest.domain[dims[0]]) as f:
+                self._over(dims[1:], p.at(dims[0], f.counter))
+            return
+        self._blocks(p)
+
+    # Rows that stay in the second-level cache while all panels pass over them
+
+    def _blocks(self, p: Point) -> None:
+        if not self.rows:
+            self._panels(p, [])
+            return
+        d = self.rows[0]
+        size = self.tile.outer if len(self.rows) > 1 else self.tile.inner
+        extent = self.nest.domain[d]
+        bytes_a_row = max(abs(self.a.stride(d)), 1) * self.a.memory.dtype.bytes
+        block = max(1, self.target.l2 // 2 // bytes_a_row // size) * size
+        inner = (0, self.nest.domain[self.rows[-1]])
+        full = extent // block
+        if extent <= block + size or full == 0:
+            self._panels(p, [(0, extent)] + ([inner] if len(self.rows) > 1 else []))
+            return
+        with self.b.loop(0, full * block, block) as f:
+            at = p.at(d, f.counter)
+            self._panels(at, [(0, block)] + ([inner] if len(self.rows) > 1 else []))
+        if extent > full * block:
+            at = p.at(d, None, full * block)
+            self._panels(at, [(0, extent - full * block)] + (
+                [inner] if len(self.rows) > 1 else []))
+
+    def _panels(self, p: Point, spans: list[tuple[int, int]]) -> None:
+        v, tile = self.product.vector, self.tile
+        n = self.nest.domain[v]
+        full = n // tile.width
+        if full == 1:
+            self._tiles(p.at(v, None).over(v, tile.lanes), spans, tile.vectors, None)
+        elif full:
+            with self.b.loop(0, full) as f:
+                at = p.at(v, self.b.mul(f.counter, tile.width)).over(v, tile.lanes)
+                self._tiles(at, spans, tile.vectors, f.counter)
+        if n > full * tile.width:
+            at = p.at(v, None, full * tile.width).over(v, tile.lanes)
+            vectors = -(-(n - full * tile.width) // tile.lanes)
+            self._tiles(at, spans, vectors, None)
+
+    def _tiles(self, p: Point, spans: list[tuple[int, int]], vectors: int,
+               panel: KValue | None) -> None:
+        """All row tiles of a panel. Spans: for each row dim where it starts in p and its length."""
+        sizes = [self.tile.outer, self.tile.inner] if len(self.rows) > 1 else [self.tile.inner]
+
+        def over(level: int, q: Point, shape: tuple[int, ...]) -> None:
+            if level == len(self.rows):
+                self._tile(q, shape, vectors, panel)
+                return
+            d, start = self.rows[level], 0
+            for count, size in runs(spans[level][1], sizes[level]):
+                if count == 1:
+                    over(level + 1, q.shifted(d, start), (*shape, size))
+                else:
+                    with self.b.loop(start, start + count * size, size) as f:
+                        base = q.counters[d]
+                        counter = f.counter if base is None else self.b.add(base, f.counter)
+                        over(level + 1, q.at(d, counter, q.offsets[d]), (*shape, size))
+                start += count * size
+
+        over(0, p, ())
+
+    # One tile
+
+    def _tile(self, p: Point, shape: tuple[int, ...], vectors: int,
+              panel: KValue | None) -> None:
+        b, lanes = self.b, self.tile.lanes
+        offsets = [{}]
+        for d, size in zip(self.rows, shape):
+            offsets = [{**o, d: i} for o in offsets for i in range(size)]
+        masks = [self._mask(p, j) for j in range(vectors)]
+        a_base, a_offset = self._base(self.a, p, self.runs)
+        b_base, b_offset = self._b_base(p, panel)
+        zero = b.const(0, self.product.dtype, lanes)
+
+        def step(a_at: KValue | int, b_at: KValue | int, a_more: int, b_more: int,
+                 accs: list[KValue]) -> list[KValue]:
+            columns = []
+            for j in range(vectors):
+                mask = None if self.packed else masks[j]
+                columns.append(self._factor(self.b_, b_at, b_offset + b_more + j * lanes, lanes,
+                                            mask))
+            out = []
+            for r, o in enumerate(offsets):
+                row = a_offset + a_more + sum(i * self.a.stride(d) for d, i in o.items())
+                if not self.runs:
+                    one = self._factor(self.a, a_at, row, 1, None)
+                    one = b.broadcast(one, lanes)
+                for j in range(vectors):
+                    if self.runs:
+                        one = self._factor(self.a, a_at, row + j * lanes, lanes, masks[j])
+                    out.append(self._multiply_add(one, columns[j], accs[r * vectors + j]))
+            return out
+
+        accs = [zero] * (len(offsets) * vectors)
+        accs = self._sum(list(self.k), a_base, b_base, 0, 0, accs, step)
+        finished = []
+        for r, o in enumerate(offsets):
+            for j in range(vectors):
+                q = p
+                for d, i in o.items():
+                    q = q.shifted(d, i)
+                q = q.shifted(self.product.vector, j * lanes)
+                q = q.over(self.product.vector, lanes, masks[j])
+                value = accs[r * vectors + j]
+                if self.nest.post is not None:
+                    value = self.coder.value(self.nest.post, q, value)
+                finished.append((value, q))
+        for value, q in finished:
+            self.coder.store(self.nest.store, self.nest.address, value, q)
+
+    def _mask(self, p: Point, j: int) -> KValue | None:
+        """Lanes of vector j within the columns; None when all are. Only the last panel's position
+        is a constant, and only it can have lanes beyond the end."""
+        v, lanes = self.product.vector, self.tile.lanes
+        if p.counters[v] is not None:
+            return None
+        left = self.nest.domain[v] - p.offsets[v] - j * lanes
+        return None if left >= lanes else self.b.first_lanes(left, lanes)
+
+    def _base(self, operand: Operand, p: Point, along: bool) -> tuple[KValue | int, int]:
+        """Address of an operand at the tile's first element: a register and a constant."""
+        base: KValue | int = 0
+        constant = operand.offset
+        for d in range(self.nest.parallel):
+            stride = operand.stride(d)
+            if not stride or (d == self.product.vector and not along):
+                continue
+            constant += stride * p.offsets[d]
+            if p.counters[d] is not None:
+                part = self.b.mul(p.counters[d], stride)
+                base = part if isinstance(base, int) else self.b.add(base, part)
+        return base, constant
+
+    def _b_base(self, p: Point, panel: KValue | None) -> tuple[KValue | int, int]:
+        if not self.packed:
+            return self._base(self.b_, p, True)
+        base, constant = self._base(self.b_, p, False)
+        if panel is not None:
+            part = self.b.mul(panel, self.panel_step)
+            return (part if isinstance(base, int) else self.b.add(base, part)), constant
+        number = p.offsets[self.product.vector] // self.tile.width
+        return base, constant + number * self.panel_step
+
+    def _factor(self, operand: Operand, base: KValue | int, offset: int, lanes: int,
+                mask: KValue | None) -> KValue:
+        v = self.b.load(self.coder.parameter(operand.memory), base, lanes, offset, mask)
+        return self.b.cast(v, self.product.dtype)
+
+    def _multiply_add(self, x: KValue, y: KValue, acc: KValue) -> KValue:
+        if self.product.dtype.is_float:
+            return self.b.fma(x, y, acc)
+        return self.b.add(acc, self.b.mul(x, y))
+
+    def _sum(self, dims: list[KDim], a_at, b_at, a_more: int, b_more: int, accs, step):
+        """Runs `step` over all reduced dims; short ones are unrolled."""
+        if not dims:
+            return step(a_at, b_at, a_more, b_more, accs)
+        k, rest = dims[0], dims[1:]
+        steps = k.extent
+        for r in rest:
+            steps *= r.extent
+        if steps <= _UNROLLED_STEPS:
+            for i in range(k.extent):
+                accs = self._sum(rest, a_at, b_at, a_more + i * k.a, b_more + i * k.b, accs, step)
+            return accs
+        unroll = self._unroll(k, rest)
+        with self.b.loop(0, k.extent, unroll, carried=accs) as f:
+            a_now = self._advance(a_at, f.counter, k.a)
+            b_now = self._advance(b_at, f.counter, k.b)
+            now = f.carried
+            for i in range(unroll):
+                now = self._sum(rest, a_now, b_now, a_more + i * k.a, b_more + i * k.b, now, step)
+            f.yields = now
+        return f.results
+
+    def _unroll(self, k: KDim, rest: list[KDim]) -> int:
+        if rest:
+            return 1
+        return next(u for u in (4, 3, 2, 1) if k.extent % u == 0)
+
+    def _advance(self, at: KValue | int, counter: KValue, stride: int) -> KValue:
+        part = self.b.mul(counter, stride)
+        return part if isinstance(at, int) and at == 0 else self.b.add(part, at)

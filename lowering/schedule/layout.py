@@ -1,0 +1,88 @@
+"""Chooses the order of a Value's dims in memory.
+
+A sum of products wants its vector dim innermost; everything else follows the operand that it reads
+most. So channels-last spreads from convolutions through pointwise ops, pooling and concatenation,
+and permutations in the program cost nothing.
+"""
+
+from __future__ import annotations
+
+from lowering import expr as E
+from lowering.index_algebra import IndexAlgebra
+from lowering.schedule.product import factors
+from lowering.schedule.storage import Storage
+from lowering.tensor_ir import Constant, Generic, Value
+
+
+def result_order(op: Generic, storages: dict[Value, Storage]) -> tuple[int, ...]:
+    """Dims of op's result from outermost to innermost."""
+    order = domain_order(op, storages)
+    if op.write is None:
+        return order
+    rank = {d: k for k, d in enumerate(order)}
+    algebra = IndexAlgebra(op.domain)
+    keys = []
+    for k, w in enumerate(op.write):
+        dims = [a.attr for a in algebra.affine(w)[0] if a.op == "index"]
+        keys.append((max((rank[d] for d in dims if d in rank), default=-1), k))
+    return tuple(k for _, k in sorted(keys))
+
+
+def domain_order(op: Generic, storages: dict[Value, Storage]) -> tuple[int, ...]:
+    """op's parallel dims from outermost to innermost."""
+    dims = tuple(range(op.parallel))
+    pair = factors(op.body) if op.combiner == "add" else None
+    if pair is not None and all(x.attr in storages for x in pair):
+        found = _product_order(op, pair, storages)
+        if found is not None:
+            return found
+    loads = [x for e in (op.body, op.post) if e is not None for x in E.walk(e)
+             if x.op == "load" and x.attr in storages and not isinstance(x.attr.op, Constant)]
+    if not loads:
+        return dims
+    main = max(loads, key=lambda x: x.attr.numel)
+    steps = _steps(main, op, storages)
+    if any(d not in steps for d in dims if op.domain[d] != 1):
+        return dims
+    return tuple(sorted(dims, key=lambda d: (-steps.get(d, 0) if op.domain[d] != 1 else 0, d)))
+
+
+def _steps(load: E.Expr, op: Generic, storages: dict[Value, Storage]) -> dict[int, int]:
+    """How far in memory each dim steps through a load; for a dim inside a division or modulo, the
+    step of the operand's dim."""
+    algebra = IndexAlgebra(op.domain)
+    found: dict[int, int] = {}
+    for i, stride in zip(load.args, storages[load.attr].strides):
+        for atom, k in algebra.affine(i)[0].items():
+            for x in E.walk(atom):
+                if x.op == "index":
+                    step = stride * abs(k) if atom.op == "index" else stride
+                    found[x.attr] = max(found.get(x.attr, 0), step)
+    return found
+
+
+def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
+                   storages: dict[Value, Storage]) -> tuple[int, ...] | None:
+    """The vector dim innermost: of the constant factor if there is one, else of the factor that
+    runs along it; other dims by the other factor's steps."""
+    steps = [_steps(x, op, storages) for x in pair]
+    constant = [isinstance(x.attr.op, Constant) for x in pair]
+    best: tuple[tuple, int, int] | None = None
+    for b in (0, 1):
+        for v in range(op.parallel):
+            if v not in steps[b] or op.domain[v] == 1:
+                continue
+            alone = v not in steps[1 - b]
+            unit = steps[b][v] == 1
+            if not alone and steps[1 - b][v] != 1 and not constant[b]:
+                continue
+            rank = (alone, constant[b], unit, op.domain[v])
+            if best is None or rank > best[0]:
+                best = rank, v, b
+    if best is None:
+        return None
+    _, v, b = best
+    other = steps[1 - b]
+    rest = [d for d in range(op.parallel) if d != v]
+    rest.sort(key=lambda d: (-other[d] if op.domain[d] != 1 and d in other else -(1 << 60), d))
+    return (*rest, v)

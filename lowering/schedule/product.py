@@ -1,0 +1,180 @@
+"""Recognises sums of products (matrix product, convolution, attention's two products) in a Nest.
+
+store[m, n] = post(sum over k of a[m, k] * b[k, n]), all addresses affine. Operand b runs along the
+vector dim n; operand a is broadcast over it, or runs along it as well (depthwise convolution).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lowering import expr as E
+from lowering.expr import Expr
+from lowering.schedule.codegen import affine_in
+from lowering.schedule.nest import Nest
+from lowering.schedule.storage import MemoryBuffer
+from runtime.dtypes import DType, to_compute
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A factor: element offset + sum of strides[d] * index(d) of memory, cast to the sum's dtype."""
+
+    memory: MemoryBuffer
+    strides: dict[int, int]
+    offset: int
+
+    @property
+    def is_constant(self) -> bool:
+        return self.memory.space == "constant"
+
+    def stride(self, d: int) -> int:
+        return self.strides.get(d, 0)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A nest with its factors told apart; `vector` is the dim that runs over lanes."""
+
+    nest: Nest
+    a: Operand
+    b: Operand
+    vector: int
+
+    @property
+    def dtype(self) -> DType:
+        return self.nest.body.dtype
+
+    @property
+    def reduced(self) -> range:
+        return range(self.nest.parallel, len(self.nest.domain))
+
+
+def factors(body: Expr) -> tuple[Expr, Expr] | None:
+    """The two loads of `a * b`, under casts; None for any other body."""
+    if body.op != "mul":
+        return None
+    found = []
+    for x in body.args:
+        while x.op == "cast":
+            x = x.args[0]
+        if x.op != "load":
+            return None
+        found.append(x)
+    return found[0], found[1]
+
+
+def match(nest: Nest) -> Product | None:
+    """The product that a nest is, with unit dims dropped and neighbouring outer dims merged."""
+    if nest.combiner != "add" or factors(nest.body) is None or 0 in nest.domain:
+        return None
+    nest = nest.without_unit_dims()
+    return _assigned(_arranged(nest)) if _assigned(nest) else None
+
+
+def _operand(load: Expr, nest: Nest) -> Operand | None:
+    strides = affine_in(load.args[0], nest.algebra)
+    if strides is None:
+        return None
+    return Operand(load.attr, strides, nest.algebra.affine(load.args[0])[1])
+
+
+def _assigned(nest: Nest) -> Product | None:
+    """Chooses which factor is b and which dim is the vector."""
+    pair = factors(nest.body)
+    operands = [_operand(x, nest) for x in pair] if pair else [None]
+    store = affine_in(nest.address, nest.algebra)
+    if None in operands or store is None:
+        return None
+    best: tuple[tuple, Product] | None = None
+    for a, b in (operands, operands[::-1]):
+        for v in range(nest.parallel):
+            if store.get(v, 0) != 1 or b.stride(v) == 0 or a.stride(v) not in (0, 1):
+                continue
+            if a.stride(v) == 1 and not (b.is_constant or b.stride(v) == 1):
+                continue
+            rank = (a.stride(v) == 0, b.is_constant, b.stride(v) == 1, nest.domain[v])
+            if best is None or rank > best[0]:
+                best = rank, Product(nest, a, b, v)
+    return best[1] if best else None
+
+
+def _arranged(nest: Nest) -> Nest:
+    """Parallel dims by the store's strides, neighbours of one kind merged."""
+    store = affine_in(nest.address, nest.algebra) or {}
+    order = sorted(range(nest.parallel), key=lambda d: (-abs(store.get(d, 0)), d))
+    nest = nest.permuted((*order, *range(nest.parallel, len(nest.domain))))
+    d = 0
+    while d + 1 < nest.parallel:
+        product = _assigned(nest)
+        if product is not None and product.vector not in (d, d + 1) and (
+                bool(product.b.stride(d)) == bool(product.b.stride(d + 1))) and nest.mergeable(d):
+            nest = nest.merged(d)
+        else:
+            d += 1
+    return nest
+
+
+@dataclass(frozen=True)
+class KDim:
+    """A reduced dim after merging: its extent and the strides of both operands along it."""
+
+    extent: int
+    a: int
+    b: int
+
+
+def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
+    """Reduced dims by a's strides, outermost first, merged where both operands allow it; the second
+    list is the order of the original dims (outermost first)."""
+    a, b, domain = product.a, product.b, product.nest.domain
+    order = sorted(product.reduced, key=lambda d: (-abs(a.stride(d)), -abs(b.stride(d))))
+    dims: list[KDim] = []
+    for d in order:
+        k = KDim(domain[d], a.stride(d), b.stride(d))
+        last = dims[-1] if dims else None
+        if last and last.a == k.a * k.extent and last.b == k.b * k.extent:
+            dims[-1] = KDim(last.extent * k.extent, k.a, k.b)
+        else:
+            dims.append(k)
+    return dims, order
+
+
+def pack_constant(product: Product, width: int) -> Product:
+    """b rearranged at compile time as [other dims of b][panel][k][width], zeros beyond the vector
+    dim's end, in the sum's dtype. After it b's stride along the vector dim is 1 inside a panel, and
+    panels are `k * width` apart."""
+    nest, b, v = product.nest, product.b, product.vector
+    domain = nest.domain
+    outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
+    _, k_order = k_dims(product)
+    used = [d for d in k_order]
+    n = domain[v]
+    panels = -(-n // width)
+    sizes = [domain[d] for d in outer] + [n] + [domain[d] for d in used]
+    at = np.full([1] * len(sizes), b.offset, np.int64)
+    for axis, d in enumerate([*outer, v, *used]):
+        shape = [1] * len(sizes)
+        shape[axis] = sizes[axis]
+        at = at + (np.arange(sizes[axis], dtype=np.int64) * b.stride(d)).reshape(shape)
+    data = to_compute(np.asarray(b.memory.data).reshape(-1), b.memory.dtype)[at]
+    data = data.astype(product.dtype.compute)
+    k = int(np.prod([domain[d] for d in used], dtype=np.int64)) if used else 1
+    lead = int(np.prod([domain[d] for d in outer], dtype=np.int64)) if outer else 1
+    padded = np.zeros((lead, panels * width, k), data.dtype)
+    padded[:, :n] = data.reshape(lead, n, k)
+    packed = padded.reshape(lead, panels, width, k).transpose(0, 1, 3, 2)
+    packed = np.ascontiguousarray(packed).reshape(-1)
+    memory = MemoryBuffer(product.dtype, packed.size, "constant", data=packed)
+    strides: dict[int, int] = {v: 1}
+    step = panels * k * width
+    for d in reversed(outer):
+        strides[d] = step
+        step *= domain[d]
+    step = width
+    for d in reversed(used):
+        strides[d] = step
+        step *= domain[d]
+    return replace(product, b=Operand(memory, strides, 0))

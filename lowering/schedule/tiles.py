@@ -1,0 +1,88 @@
+"""Chooses register tiles: how many rows and vectors of accumulators a product keeps.
+
+A tile of R rows and V vectors does R*V multiply-adds a step and needs V loads of b, R of a (or R*V
+when a runs along the vector dim too). The model takes the larger of the arithmetic, the loads and
+the latency bound, and counts what the edges waste.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from llvm_backend.target import Target
+
+_FMA_LATENCY = 4
+_LOAD_PORTS = 2
+
+
+@dataclass(frozen=True)
+class Tile:
+    """rows = outer * inner rows over the two row dims; `vectors` of `lanes` columns."""
+
+    outer: int
+    inner: int
+    vectors: int
+    lanes: int
+
+    @property
+    def rows(self) -> int:
+        return self.outer * self.inner
+
+    @property
+    def width(self) -> int:
+        return self.vectors * self.lanes
+
+
+@lru_cache(maxsize=None)
+def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
+                target: Target) -> Tile:
+    """The tile of least modelled time for outer x inner rows and `columns` columns."""
+    best: tuple[float, Tile] | None = None
+    vectors_needed = -(-columns // lanes)
+    for vectors in range(1, min(8, vectors_needed) + 1):
+        for rows in range(1, 33):
+            spare = 2 if a_runs else vectors + 1
+            if rows * vectors + spare > target.vector_registers:
+                break
+            if rows <= inner:
+                shapes = [(1, rows)]
+            elif rows % inner == 0 and rows // inner <= outer:
+                shapes = [(rows // inner, inner)]
+            else:
+                continue
+            for o, i in shapes:
+                tile = Tile(o, i, vectors, lanes)
+                cost = _cost(tile, outer, inner, vectors_needed, a_runs, target)
+                if best is None or cost < best[0]:
+                    best = cost, tile
+    assert best is not None
+    return best[1]
+
+
+def _cost(tile: Tile, outer: int, inner: int, vectors: int, a_runs: bool,
+          target: Target) -> float:
+    """Cycles a step of the sum, over all tiles."""
+    total = 0.0
+    panels = [(vectors // tile.vectors, tile.vectors), (1, vectors % tile.vectors)]
+    for count_o, o in runs(outer, tile.outer):
+        for count_i, i in runs(inner, tile.inner):
+            for count_v, v in panels:
+                if v and count_v:
+                    total += count_o * count_i * count_v * _step(o * i, v, a_runs, target)
+    return total
+
+
+def _step(rows: int, vectors: int, a_runs: bool, target: Target) -> float:
+    work = rows * vectors
+    loads = vectors + (work if a_runs else rows)
+    return max(work / target.fma_ports, loads / _LOAD_PORTS, _FMA_LATENCY) + 0.25
+
+
+def runs(extent: int, tile: int) -> list[tuple[int, int]]:
+    """Covers `extent` with tiles of at most `tile`, as even as can be: [(count, size), ...]."""
+    if extent == 0:
+        return []
+    count = -(-extent // tile)
+    small, larger = divmod(extent, count)
+    return [(n, s) for n, s in ((larger, small + 1), (count - larger, small)) if n]
