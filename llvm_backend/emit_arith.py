@@ -41,10 +41,12 @@ def _splat_of(value: int | float | bool, dtype: DType, lanes: int) -> str:
 
 
 def binary(w: Writer, instr: Instr, a: str, b: str) -> str:
-    """add sub mul div and or xor."""
+    """add sub mul div and or xor. attrs strict: a product that must round by itself."""
     t = instr.result.type
-    table = _FLOAT_BINARY if t.dtype.is_float else _INT_BINARY
-    return w.value(f"{table[instr.op]} {register_type(t)} {a}, {b}")
+    name = (_FLOAT_BINARY if t.dtype.is_float else _INT_BINARY)[instr.op]
+    if instr.attrs.get("strict"):
+        name = name.split()[0]
+    return w.value(f"{name} {register_type(t)} {a}, {b}")
 
 
 def compare(w: Writer, instr: Instr, a: str, b: str) -> str:
@@ -245,9 +247,71 @@ def rounding(w: Writer, instr: Instr, a: str) -> str:
     return w.select(small, ty, r, a, lanes)
 
 
+def scale_by_power(w: Writer, instr: Instr, a: str, b: str) -> str:
+    """ldexp: AVX-512's vscalef in pieces that fill whole registers (expand_math emits it only where
+    it exists, with lanes that fill 128 bits or more)."""
+    t = instr.result.type
+    s, bits = scalar_type(t.dtype), t.dtype.bits
+    register = min(t.lanes * bits, w.target.vector_bytes * 8)
+    while t.lanes * bits % register:
+        register //= 2
+    lanes = register // bits
+    letter = "s" if bits == 32 else "d"
+    v = vector_of(s, lanes)
+    mask = f"i{max(lanes, 8)}"
+    mode = ", i32 4" if register == 512 else ""
+
+    def one(x: str, y: str) -> str:
+        return w.value(f"call {v} @llvm.x86.avx512.mask.scalef.p{letter}.{register}({v} {x}, {v} {y}, "
+                       f"{v} zeroinitializer, {mask} -1{mode})")
+
+    if lanes == t.lanes:
+        return one(a, b)
+    whole = register_type(t)
+    parts = []
+    for first in range(0, t.lanes, lanes):
+        which = ", ".join(f"i32 {first + k}" for k in range(lanes))
+        pick = f"poison, <{lanes} x i32> <{which}>"
+        parts.append(one(w.value(f"shufflevector {whole} {a}, {whole} {pick}"),
+                         w.value(f"shufflevector {whole} {b}, {whole} {pick}")))
+    return _concatenate(w, parts, s, lanes)
+
+
+def _concatenate(w: Writer, parts: list[str], s: str, lanes: int) -> str:
+    """Vectors of equal lanes end to end."""
+    while len(parts) > 1:
+        if len(parts) % 2:  # the last two become one of the others' length by way of poison lanes
+            return _append_one_by_one(w, parts, s, lanes)
+        which = ", ".join(f"i32 {k}" for k in range(2 * lanes))
+        v = vector_of(s, lanes)
+        parts = [w.value(f"shufflevector {v} {x}, {v} {y}, <{2 * lanes} x i32> <{which}>")
+                 for x, y in zip(parts[::2], parts[1::2])]
+        lanes *= 2
+    return parts[0]
+
+
+def _append_one_by_one(w: Writer, parts: list[str], s: str, lanes: int) -> str:
+    whole, have = parts[0], lanes
+    for p in parts[1:]:
+        total = have + lanes
+        grow = ", ".join(f"i32 {k}" if k < lanes else "i32 poison" for k in range(have))
+        v, part = vector_of(s, have), vector_of(s, lanes)
+        wide = w.value(f"shufflevector {part} {p}, {part} poison, <{have} x i32> <{grow}>")
+        which = ", ".join(f"i32 {k}" for k in range(total))
+        whole = w.value(f"shufflevector {v} {whole}, {v} {wide}, <{total} x i32> <{which}>")
+        have = total
+    return whole
+
+
 def select(w: Writer, instr: Instr, c: str, a: str, b: str) -> str:
     t = register_type(instr.result.type)
     return w.select(c, t, a, b, instr.args[0].lanes)
+
+
+def shuffle(w: Writer, instr: Instr, a: str, b: str) -> str:
+    t, lanes = register_type(instr.args[0].type), instr.attrs["lanes"]
+    picked = ", ".join(f"i32 {k}" for k in lanes)
+    return w.value(f"shufflevector {t} {a}, {t} {b}, <{len(lanes)} x i32> <{picked}>")
 
 
 def reduce(w: Writer, instr: Instr, a: str) -> str:
@@ -300,5 +364,7 @@ OPS: dict[str, Callable[..., str]] = {
     "sqrt": square_root,
     "not": logical_not,
     "select": select,
+    "shuffle": shuffle,
     "reduce": reduce,
+    "ldexp": scale_by_power,
 }

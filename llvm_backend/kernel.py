@@ -10,6 +10,7 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     iota             0, 1, 2 ... over the lanes.
     broadcast a      a scalar to every lane.
     extract a        attrs: lane. One lane as a scalar.
+    shuffle a,b      attrs: lanes. Lane l is lane lanes[l] of a followed by b; two lanes or more each.
     load i           attrs: buffer, offset. Lanes consecutive elements from buffer[i + offset].
     load_masked i,m  the same where mask m is true; false lanes read as zero and touch no memory.
     gather i,m       attrs: buffer. Lane l is buffer[i[l]] where m[l], else zero.
@@ -250,6 +251,9 @@ class KernelBuilder:
 
     def extract(self, a: KValue, lane: int) -> KValue:
         return self.emit("extract", (a,), Type(a.dtype), lane=lane)
+
+    def shuffle(self, a: KValue, b: KValue, lanes: Sequence[int]) -> KValue:
+        return self.emit("shuffle", (a, b), Type(a.dtype, len(lanes)), lanes=tuple(lanes))
 
     def reduce(self, combine: str, a: KValue) -> KValue:
         return a if a.lanes == 1 else self.emit("reduce", (a,), Type(a.dtype), combine=combine)

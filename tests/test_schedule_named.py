@@ -21,7 +21,7 @@ from tests.kernel_memory import NAN, WIDEST, Memory, dtypes, same, sample, targe
 
 
 def sorted_reference(x: np.ndarray, dim: int, descending: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Stable; numpy puts NaN last, and a descending sort is an ascending one of the mirror image."""
+    """Stable; numpy puts NaN last; descending is the ascending sort of the mirror image."""
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
     if not descending:

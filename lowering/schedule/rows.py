@@ -40,7 +40,7 @@ class Rows:
         return s.buffer, s.address(E.identity(len(self.domain)))
 
     def lane_dim(self, score: Callable[[int], float]) -> int | None:
-        """The row dim of extent > 1 with the highest positive `score(dim)`, None if there is none."""
+        """The row dim of extent > 1 with the highest positive `score(dim)`, None if none has."""
         dims = [d for d in range(self.along) if self.domain[d] > 1]
         best = max(dims, key=lambda d: (score(d), d), default=None)
         return best if best is not None and score(best) > 0 else None

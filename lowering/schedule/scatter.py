@@ -17,6 +17,7 @@ from lowering.schedule.loops import schedule_loops
 from lowering.schedule.nest import Nest
 from lowering.schedule.scan import combine
 from lowering.schedule.storage import MemoryBuffer, Storage
+from lowering.schedule.transpose import transpose_nest
 from lowering.tensor_ir import Scatter, Value
 from runtime.dtypes import bf16, bool_, f16, f32
 
@@ -44,8 +45,9 @@ def _copy(op: Scatter, base: Storage, out: Storage, target: Target,
           name: str) -> tuple[Kernel, list[MemoryBuffer]]:
     shape = op.base.shape
     i = E.identity(len(shape))
-    return schedule_loops(Nest(shape, len(shape), E.load(base.buffer, [base.address(i)]), None,
-                               None, out.buffer, out.address(i)), target, name)
+    nest = Nest(shape, len(shape), E.load(base.buffer, [base.address(i)]), None, None, out.buffer,
+                out.address(i))
+    return transpose_nest(nest, target, name) or schedule_loops([nest], target, name)
 
 
 class _Scatter:

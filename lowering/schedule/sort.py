@@ -94,7 +94,7 @@ class _Sorter:
             self.coder.store(memory, address, x, p)
 
     def strip(self, n: int, lanes: int, body: Callable[..., None]) -> None:
-        """body(counter or None, offset, lanes, mask) over 0 .. n-1, lanes at a time, and the rest."""
+        """body(counter or None, offset, lanes, mask) over 0 .. n-1, by lanes, then the rest."""
         whole = n - n % lanes
         if whole:
             with self.b.loop(0, whole, lanes) as f:

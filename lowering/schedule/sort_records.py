@@ -1,7 +1,7 @@
 """What a sort moves about: records of i64 that no two elements share.
 
-A record is the element's key, an integer that orders as the values do (NaN greatest, -0.0 equal to
-0.0), and its position. Keys of up to 32 bits share one i64 with the position (key * 2^32 + position);
+A record is the element's key, an integer that orders as the values do (NaN greatest, -0.0 equal
+to 0.0), and its position. Keys of up to 32 bits share one i64 with it (key * 2^32 + position);
 64-bit keys have the position in an i64 of their own. Since positions differ, no two records are
 equal, and any way of sorting them is stable. The values themselves are read again at the end.
 """
