@@ -1,6 +1,10 @@
 """The operators. Importing this package fills the table (lowering/ops/table.py)."""
 
 from lowering.ops import activation
+from lowering.ops import pooling_adaptive  # noqa: F401
+from lowering.ops import pooling  # noqa: F401
+from lowering.ops import normalization_batch  # noqa: F401
+from lowering.ops import normalization  # noqa: F401
 from lowering.ops import convolution_transposed  # noqa: F401
 from lowering.ops import convolution  # noqa: F401
 from lowering.ops import padding  # noqa: F401

@@ -40,7 +40,7 @@ def correlate(x: Value, weight: Value, stride: Sequence[int], dilation: Sequence
     """The contraction alone, on an input that needs no padding, in the dtype it accumulates in.
 
     weight (o, p..., c / groups, k...) with `phases` dims p, which only count results:
-    out[n, o, p..., t...] = sum over c, k of x[n, c, t * stride + k * dilation] * weight[o, p, c, k].
+    out[n, o, p..., t...] = sum over c, k of x[n, c, t * stride + k * dilation] * w[o, p..., c, k].
     """
     spatial = len(stride)
     lead = x.shape[:x.ndim - spatial - 1]
@@ -185,26 +185,26 @@ def _padding_of_word(word: str, weight: Value, stride, dilation) -> list[tuple[i
     return [(t // 2, t - t // 2) for t in total]
 
 
-@aten("conv1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, int[1] padding=0, "
-      "int[1] dilation=1, int groups=1) -> Tensor",
-      "conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, "
-      "str padding='valid', int[1] dilation=1, int groups=1) -> Tensor")
+@aten("conv1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], int[1] "
+      "padding=[0], int[1] dilation=[1], int groups=1) -> Tensor",
+      "conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], str "
+      'padding="valid", int[1] dilation=[1], int groups=1) -> Tensor')
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(x, weight, bias, stride, padding, dilation, groups, 1)
 
 
-@aten("conv2d(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, "
-      "int[2] dilation=1, int groups=1) -> Tensor",
-      "conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, "
-      "str padding='valid', int[2] dilation=1, int groups=1) -> Tensor")
+@aten("conv2d(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=[1, 1], int[2] "
+      "padding=[0, 0], int[2] dilation=[1, 1], int groups=1) -> Tensor",
+      "conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=[1, 1], str"
+      ' padding="valid", int[2] dilation=[1, 1], int groups=1) -> Tensor')
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(x, weight, bias, stride, padding, dilation, groups, 2)
 
 
-@aten("conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, "
-      "int[3] dilation=1, int groups=1) -> Tensor",
-      "conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, "
-      "str padding='valid', int[3] dilation=1, int groups=1) -> Tensor")
+@aten("conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=[1, 1, 1], int[3] "
+      "padding=[0, 0, 0], int[3] dilation=[1, 1, 1], int groups=1) -> Tensor",
+      "conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=[1, 1, 1], "
+      'str padding="valid", int[3] dilation=[1, 1, 1], int groups=1) -> Tensor')
 def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(x, weight, bias, stride, padding, dilation, groups, 3)
 

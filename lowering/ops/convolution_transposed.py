@@ -117,22 +117,25 @@ def _transposed(x, weight, bias, stride, padding, output_padding, groups, dilati
     )
 
 
-@aten("conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=1, "
-      "int[1] padding=0, int[1] output_padding=0, int groups=1, int[1] dilation=1) -> Tensor")
+@aten("conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], "
+      "int[1] padding=[0], int[1] output_padding=[0], int groups=1, int[1] dilation=[1]) -> "
+      "Tensor")
 def conv_transpose1d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
                      dilation=1):
     return _transposed(x, weight, bias, stride, padding, output_padding, groups, dilation, 1)
 
 
-@aten("conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, "
-      "int[2] padding=0, int[2] output_padding=0, int groups=1, int[2] dilation=1) -> Tensor")
+@aten("conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=[1,"
+      " 1], int[2] padding=[0, 0], int[2] output_padding=[0, 0], int groups=1, int[2] "
+      "dilation=[1, 1]) -> Tensor")
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
                      dilation=1):
     return _transposed(x, weight, bias, stride, padding, output_padding, groups, dilation, 2)
 
 
-@aten("conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, "
-      "int[3] padding=0, int[3] output_padding=0, int groups=1, int[3] dilation=1) -> Tensor")
+@aten("conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=[1,"
+      " 1, 1], int[3] padding=[0, 0, 0], int[3] output_padding=[0, 0, 0], int groups=1, int[3] "
+      "dilation=[1, 1, 1]) -> Tensor")
 def conv_transpose3d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
                      dilation=1):
     return _transposed(x, weight, bias, stride, padding, output_padding, groups, dilation, 3)
@@ -141,11 +144,11 @@ def conv_transpose3d(x, weight, bias=None, stride=1, padding=0, output_padding=0
 @aten("convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, "
       "int[] dilation, bool transposed, int[] output_padding, int groups) -> Tensor",
       "_convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, "
-      "int[] dilation, bool transposed, int[] output_padding, int groups, bool benchmark, "
-      "bool deterministic, bool cudnn_enabled, bool allow_tf32) -> Tensor",
-      "_convolution.deprecated(Tensor input, Tensor weight, Tensor? bias, int[] stride, "
-      "int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups, "
-      "bool benchmark, bool deterministic, bool cudnn_enabled) -> Tensor")
+      "int[] dilation, bool transposed, int[] output_padding, int groups, bool benchmark, bool "
+      "deterministic, bool cudnn_enabled, bool allow_tf32) -> Tensor",
+      "_convolution.deprecated(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] "
+      "padding, int[] dilation, bool transposed, int[] output_padding, int groups, bool "
+      "benchmark, bool deterministic, bool cudnn_enabled) -> Tensor")
 def convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups,
                 benchmark=False, deterministic=False, cudnn_enabled=False, allow_tf32=False):
     """The form that traces hold. The flags choose among PyTorch's libraries and mean nothing."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Hashable, Sequence
 
 from lowering import expr as E
-from lowering.build import Operand, compute_dtype, generic, pointwise, reduce
+from lowering.build import Operand, compute_dtype, generic, pointwise, reduce, result_type
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_, promote
@@ -77,8 +77,8 @@ def same_dtype(a: Value, b: Value, names: tuple[str, str] = ("m1", "m2")) -> Non
 
 
 _C_NAMES = {
-    "f32": "float", "f64": "double", "f16": "c10::Half", "bf16": "c10::BFloat16", "i8": "signed char",
-    "u8": "unsigned char", "i16": "short", "i32": "int", "i64": "long long", "bool": "bool",
+    "f32": "float", "f64": "double", "f16": "c10::Half", "bf16": "c10::BFloat16", "bool": "bool",
+    "i8": "signed char", "u8": "unsigned char", "i16": "short", "i32": "int", "i64": "long long",
 }
 
 
@@ -167,7 +167,8 @@ def _vectors(a: Value, b: Value) -> None:
     same_dtype(a, b, ("mat", "vec"))
 
 
-@aten("dot(Tensor self, Tensor tensor) -> Tensor", "vdot(Tensor self, Tensor other) -> Tensor")
+@aten("dot(Tensor self, Tensor tensor) -> Tensor",
+      "vdot(Tensor self, Tensor other) -> Tensor")
 def dot(a, b):
     if a.ndim != 1 or b.ndim != 1:
         raise RuntimeError(
@@ -200,7 +201,8 @@ def tensor_name(x: Value) -> str:
     return f"torch.{_type_name(x.dtype)}Tensor"
 
 
-@aten("outer(Tensor self, Tensor vec2) -> Tensor", "ger(Tensor self, Tensor vec2) -> Tensor")
+@aten("outer(Tensor self, Tensor vec2) -> Tensor",
+      "ger(Tensor self, Tensor vec2) -> Tensor")
 def outer(a, b):
     for x, name in ((a, "self"), (b, "vec2")):
         if x.ndim != 1:
@@ -298,8 +300,9 @@ def _plus(x: Value, product: Value, beta: Operand, alpha: Operand, dtype: DType)
         scale = lambda p: p  # noqa: E731
     working = product.dtype
     if isinstance(alpha, Value) or isinstance(beta, Value):
-        return pointwise(lambda p, a, b, s: p * a + b * s, product, alpha, beta, x,
-                         dtype=working, out=dtype)
+        return pointwise(
+            lambda p, a, b, s: p * a + E.select(E.eq(b, 0), 0, b * s),
+            product, alpha, beta, x, dtype=working, out=dtype)
     if beta == 0:
         return pointwise(scale, product, dtype=working, out=dtype)
     return pointwise(lambda p, s: scale(p) + (s if beta == 1 else s * beta), product, x,
@@ -310,8 +313,8 @@ def _expands(x: Value, shape: tuple[int, ...]) -> None:
     """PyTorch's check that x can be expanded to the product's shape."""
     if x.ndim > len(shape):
         raise RuntimeError(
-            f"expand(torch.{_type_name(x.dtype)}Tensor{{{list(x.shape)}}}, size={list(shape)}): the "
-            f"number of sizes provided ({len(shape)}) must be greater or equal to the number of "
+            f"expand({tensor_name(x)}{{{list(x.shape)}}}, size={list(shape)}): the number of sizes "
+            f" provided ({len(shape)}) must be greater or equal to the number of "
             f"dimensions in the tensor ({x.ndim})"
         )
     for k in range(1, x.ndim + 1):
@@ -340,9 +343,8 @@ def addmv(x, a, b, beta=1, alpha=1):
     return _plus(x, contract(a, "mk", b, "k", "m", compute_dtype(a.dtype)), beta, alpha, a.dtype)
 
 
-@aten(
-    "baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
-)
+@aten("baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> "
+      "Tensor")
 def baddbmm(x, a, b, beta=1, alpha=1):
     _batched(a, b)
     _expands(x, (a.shape[0], a.shape[1], b.shape[2]))
@@ -350,9 +352,8 @@ def baddbmm(x, a, b, beta=1, alpha=1):
     return _plus(x, product, beta, alpha, a.dtype)
 
 
-@aten(
-    "addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
-)
+@aten("addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> "
+      "Tensor")
 def addbmm(x, a, b, beta=1, alpha=1):
     """The products of the batch are summed: out[m, n] = sum over b and k."""
     _batched(a, b)
@@ -368,12 +369,13 @@ def addr(x, a, b, beta=1, alpha=1):
         raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {v.ndim}-D")
     _expands(x, (a.shape[0], b.shape[0]))
     row = _column(a)
-    if x.dtype is bool_ and a.dtype is bool_:
-        product = pointwise(lambda p, q: p & q, row, b)
-        return pointwise(lambda s, p: s | p, x, product) if beta else product
-    if not isinstance(beta, Value) and beta == 0:
-        return pointwise(lambda p, q, s: p * q * alpha if alpha != 1 else p * q, row, b, x)
-    return pointwise(lambda s, p, q: s * beta + p * q * alpha, x, row, b)
+    dtype = result_type(x, a, b)
+    if dtype is bool_:
+        product = pointwise(lambda p, q, w: p & q & w, row, b, alpha, dtype=bool_)
+        return pointwise(lambda p, s, w: p | (s & w), product, x, beta, dtype=bool_)
+    working = compute_dtype(dtype)
+    product = pointwise(lambda p, q: p * q, row, b, dtype=working, out=working)
+    return _plus(x, product, beta, alpha, dtype)
 
 
 @aten("linalg_vecdot(Tensor x, Tensor y, *, int dim=-1) -> Tensor")
@@ -395,8 +397,8 @@ def multi_dot(matrices):
     return product
 
 
-@aten("_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, "
-      "ScalarType? out_dtype=None) -> Tensor")
+@aten("_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType? "
+      "out_dtype=None) -> Tensor")
 def grouped_mm(x, weight, offs=None, bias=None, out_dtype=None):
     """Rows of x in consecutive groups, row m of group g times weight[g]; offs[g] ends group g.
     Shapes: x (m, k), weight (g, k, n), offs (g) -> (m, n); rows past the last group are zero."""

@@ -123,8 +123,8 @@ def _check_sizes(labels: list[list], tensors: list[Value]) -> None:
                 )
             if size != 1 and sizes.setdefault(label, size) != size:
                 raise RuntimeError(
-                    f"einsum(): subscript {label} has size {size} for operand {n} which does not broadcast "
-                    f"with previously seen size {sizes[label]}"
+                    f"einsum(): subscript {label} has size {size} for operand {n} which does not "
+                    f"broadcast with previously seen size {sizes[label]}"
                 )
 
 
