@@ -185,6 +185,27 @@ class Builder:
         self.graph._names.discard(value.name)
         value.name = self.graph.unique_name(hint)
 
+    def set_name(self, value: Value, name: str) -> None:
+        """Give a value exactly this name; ValueError if another value has it."""
+        self.graph._names.discard(value.name)
+        if name in self.graph._names:
+            raise ValueError(f"two values are named %{name}")
+        self.graph._names.add(name)
+        value.name = name
+
+    def adopt_constants(self) -> None:
+        """Count and intern the constants that stand at the head of the graph already."""
+        graph = self.graph
+        graph.constants = 0
+        for node in graph.block.nodes:
+            if node.kind != "prim::Constant":
+                break
+            graph.constants += 1
+            value = node.outputs[0]
+            key = interning_key(node.attributes.get("value"), value.type)
+            if key is not None:
+                graph._interned.setdefault(key, value)
+
     # --- copying ------------------------------------------------------------------------------
 
     def copy_nodes(self, nodes: list[Node], mapping: dict[Value, Value]) -> None:

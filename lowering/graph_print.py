@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lowering.objects import DeviceValue, EnumValue, ScriptObject, TensorData
-from lowering.types import Type
+from lowering.types import FunctionType, Type
 
 if TYPE_CHECKING:
     from lowering.graph import Block, Graph, Node, Value
@@ -60,6 +60,8 @@ class _Printer:
             return name
         if not attributes:
             return node.kind
+        if node.outputs and isinstance(node.outputs[0].type, FunctionType):
+            return f'{node.kind}[name="{attributes["value"].name.rpartition(".")[2]}"]'
         inner = ", ".join(_attribute(k, v) for k, v in attributes.items())
         return f"{node.kind}[{inner}]"
 
@@ -75,8 +77,6 @@ def _inputs(node: Node) -> str:
 
 
 def _attribute(name: str, value: object) -> str:
-    if hasattr(value, "parameters") and hasattr(value, "graph"):  # a Function
-        return f'name="{value.name.rpartition(".")[2]}"'
     if isinstance(value, Type):
         return f"{name}={value}"
     if name == "types":

@@ -25,6 +25,9 @@ _PLAIN_OPERATORS = {
     "abs": "prim::abs", "min": "prim::min", "max": "prim::max", "hex": "aten::hex",
     "oct": "aten::oct", "bin": "aten::bin", "divmod": "aten::divmod", "id": "prim::id",
 }  # fmt: skip
+# annotate(int, tensor) converts, and refuses tensors that require gradients.
+_IMPLICIT = {Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
+             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}  # fmt: skip
 _ELEMENT_CODES = {Int: 0, types.Float: 1, types.Complex: 2, Bool: 3}
 
 
@@ -260,7 +263,8 @@ class Calls(Expressions):
             value.type = type_  # a fresh list whose element type only the context knows
             return value
         self.at(node)
-        return self.builder.op("prim::unchecked_cast", [value], type_)
+        implicit = _IMPLICIT.get(type_) if isinstance(value.type, TensorType) else None
+        return self.builder.op(implicit or "prim::unchecked_cast", [value], type_)
 
     def _unchecked_cast(self, node: ast.Call) -> Value:
         type_, expression = self._typed(node)
