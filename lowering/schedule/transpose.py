@@ -17,7 +17,8 @@ from lowering.schedule.storage import MemoryBuffer
 
 _MOST_LANES = 16  # and registers of a tile
 _LEAST_EXTENT = 4  # below that, gathers do as well
-_STRIP = 8  # tiles along the store at a time: as many pages of the source as a TLB holds
+_LINE = 64  # bytes of a cache line
+_STRIP = 8  # blocks along the store at a time: as many pages of the source as a TLB holds
 
 
 def transpose_nest(nest: Nest, target: Target,
@@ -59,9 +60,11 @@ class _Transpose:
     def __init__(self, nest: Nest, along: int, across: int, target: Target, coder: Coder):
         self.nest, self.along, self.across = nest, along, across
         self.coder, self.b = coder, coder.b
-        least = min(nest.domain[along], nest.domain[across])
-        self.lanes = min(target.lanes(nest.store.dtype.bytes), _MOST_LANES,
-                         1 << (least.bit_length() - 1))
+        size, extents = nest.store.dtype.bytes, (nest.domain[along], nest.domain[across])
+        self.lanes = min(target.lanes(size), _MOST_LANES, 1 << (min(extents).bit_length() - 1))
+        line = _LINE // size
+        # Of whole cache lines, where narrower vectors would have to come back to a line later.
+        self.block = line if line > self.lanes and min(extents) >= line else self.lanes
 
     def emit(self) -> None:
         dims = [d for d in range(len(self.nest.domain)) if d not in (self.along, self.across)]
@@ -72,7 +75,7 @@ class _Transpose:
             with self.b.loop(0, self.nest.domain[dims[0]]) as f:
                 self._over(dims[1:], p.at(dims[0], f.counter))
             return
-        n, strip = self.nest.domain[self.across], _STRIP * self.lanes
+        n, strip = self.nest.domain[self.across], _STRIP * self.block
         if n <= strip:
             self._strip(p, 0, n)
             return
@@ -82,14 +85,26 @@ class _Transpose:
 
     def _strip(self, p: Point, begin: KValue | int, end: KValue | int) -> None:
         """Walks forwards in the store, so that its lines are written whole one after the other."""
-        with self.b.loop(0, self.nest.domain[self.along], self.lanes) as f:
+        with self.b.loop(0, self.nest.domain[self.along], self.block) as f:
             q = p.at(self.along, self._start(self.along, f.counter))
-            with self.b.loop(begin, end, self.lanes) as g:
-                self._tile(q.at(self.across, self._start(self.across, g.counter)))
+            with self.b.loop(begin, end, self.block) as g:
+                self._block(q.at(self.across, self._start(self.across, g.counter)))
 
     def _start(self, d: int, counter: KValue) -> KValue:
         n = self.nest.domain[d]
-        return self.b.binary("min", counter, n - self.lanes) if n % self.lanes else counter
+        return self.b.binary("min", counter, n - self.block) if n % self.block else counter
+
+    def _block(self, p: Point) -> None:
+        tiles = self.block // self.lanes
+        if tiles <= 2:
+            for i in range(0, self.block, self.lanes):
+                for j in range(0, self.block, self.lanes):
+                    self._tile(p.shifted(self.along, i).shifted(self.across, j))
+            return
+        with self.b.loop(0, self.block, self.lanes) as f:
+            q = p.at(self.along, self.b.add(p.counters[self.along], f.counter))
+            with self.b.loop(0, self.block, self.lanes) as g:
+                self._tile(q.at(self.across, self.b.add(q.counters[self.across], g.counter)))
 
     def _tile(self, p: Point) -> None:
         nest, lanes = self.nest, self.lanes
