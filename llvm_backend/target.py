@@ -23,6 +23,7 @@ class Target:
     l2: int = 1 << 20
     l3: int = 8 << 20
     attributes: str = ""  # LLVM's -mattr where it says more than `cpu`
+    threads: int = 1  # how many the schedule divides loops for
 
     def lanes(self, element_bytes: int) -> int:
         return self.vector_bytes // element_bytes

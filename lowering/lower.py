@@ -7,7 +7,8 @@ dims lie in the order that layout.py chooses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Callable
 
 import numpy as np
 
@@ -68,10 +69,12 @@ class _Assert:
 _Node = _Step | _Branch | _Repeat | _Assert
 
 
-def lower_program(program: TensorProgram, target: Target, name: str,
-                  progress=None) -> Program:
-    """The Program of one method. `progress(done, total)` is called as ops are scheduled."""
-    lowering = _Lowering(target, progress, sum(1 for _ in program.body.ops))
+def lower_program(program: TensorProgram, target: Target, name: str, optimize: bool = True,
+                  progress: Callable[[int, int], None] | None = None) -> Program:
+    """The Program of one method. `progress(done, total)` is called as ops are scheduled.
+
+    optimize False gives plain scalar loops: slow code to compare fast code with."""
+    lowering = _Lowering(target, optimize, progress, len(program.body.ops))
     nodes = lowering.program(program)
     arena = lowering.plan(nodes)
     constants, constant_bytes = lowering.place_constants(nodes)
@@ -94,8 +97,10 @@ def _info(v: Value, name: str) -> ValueInfo:
 class _Lowering:
     """One program's worth of state."""
 
-    def __init__(self, target: Target, progress, total: int):
-        self.target = target
+    def __init__(self, target: Target, optimize: bool,
+                 progress: Callable[[int, int], None] | None, total: int):
+        self.target = target if optimize else replace(target, vector_bytes=1)
+        self.optimize = optimize
         self.storages: dict[Value, Storage] = {}
         self.residents: dict[MemoryBuffer, list[Value]] = {}
         self.kernels = 0
@@ -216,9 +221,9 @@ class _Lowering:
 
     def _nest(self, nest: Nest) -> list[_Node]:
         name = self._name()
-        scheduled = schedule_contraction(nest, self.target, name)
+        scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
         if scheduled is None:
-            scheduled = [schedule_loops(nest, self.target, name)]
+            scheduled = [schedule_loops([nest], self.target, name)]
         return self._steps(scheduled)
 
     def _copy(self, v: Value, where: Storage) -> list[_Node]:
@@ -274,12 +279,12 @@ class _Lowering:
         self._new(base, result_order(first, self.storages))
         boxes = [covered_box(u) for u in insertions(base, state.only_reader)]
         whole = nest_of(fill, self.storages)
-        nodes: list[_Node] = []
+        pieces = []
         for piece in uncovered(base.shape, [b for b in boxes if b is not None]):
             sizes = tuple(e - s for s, e in piece)
-            nodes += self._nest(whole.map(
+            pieces.append(whole.map(
                 sizes, len(sizes), tuple(E.index(d) + s for d, (s, _) in enumerate(piece))))
-        return nodes
+        return self._steps([schedule_loops(pieces, self.target, self._name())]) if pieces else []
 
     # Control flow
 

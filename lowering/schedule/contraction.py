@@ -15,10 +15,11 @@ immediate. What is left at the edges has tiles of its own size; columns beyond t
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Callable
 
 from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
-from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
@@ -83,7 +84,7 @@ def _packed_at_run_time(product: Product, target: Target,
         store = store + E.index(k) * strides[d]
     copy = Nest(tuple(nest.domain[d] for d in dims), len(dims), E.load(b.memory, [load]), None,
                 None, memory, store)
-    return replace(product, b=Operand(memory, strides, 0)), schedule_loops(copy, target, name)
+    return replace(product, b=Operand(memory, strides, 0)), schedule_loops([copy], target, name)
 
 
 class _Contraction:
@@ -105,53 +106,96 @@ class _Contraction:
     def emit(self) -> None:
         v = self.product.vector
         outer = [d for d in range(self.nest.parallel) if d != v and d not in self.rows]
-        self._over(outer, origin(len(self.nest.domain)))
+        self.threads = self.target.threads if worth_threads(self.nest.points, self.target) else 1
+        if self.threads > 1 and outer and self.nest.domain[outer[0]] >= self.threads:
+            self.threads = 1
+            self._over(outer, origin(len(self.nest.domain)), "parallel")
+        else:
+            self._over(outer, origin(len(self.nest.domain)), "serial")
 
-    def _over(self, dims: list[int], p: Point) -> None:
+    def _over(self, dims: list[int], p: Point, kind: str) -> None:
         if dims:
-            with self.b.loop(0, self.nest.domain[dims[0]]) as f:
-                self._over(dims[1:], p.at(dims[0], f.counter))
+            self.threads = 1
+            with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
+                self._over(dims[1:], p.at(dims[0], f.counter), "serial")
             return
         self._blocks(p)
 
     # Rows that stay in the second-level cache while all panels pass over them
 
     def _blocks(self, p: Point) -> None:
-        if not self.rows:
-            self._panels(p, [])
+        panels = -(-self.nest.domain[self.product.vector] // self.tile.width)
+        if not self.rows or self.threads > 1 and panels >= 4 * self.threads:
+            self._panels(p, [(0, self.nest.domain[d]) for d in self.rows])
             return
         d = self.rows[0]
         size = self.tile.outer if len(self.rows) > 1 else self.tile.inner
         extent = self.nest.domain[d]
         bytes_a_row = max(abs(self.a.stride(d)), 1) * self.a.memory.dtype.bytes
         block = max(1, self.target.l2 // 2 // bytes_a_row // size) * size
-        inner = (0, self.nest.domain[self.rows[-1]])
+        inner = [(0, self.nest.domain[self.rows[-1]])] if len(self.rows) > 1 else []
+        divided = self.threads > 1
+        if divided:
+            share = -(-extent // (2 * self.threads * size)) * size
+            block = max(size, min(block, share))
+            self.threads = 1
         full = extent // block
-        if extent <= block + size or full == 0:
-            self._panels(p, [(0, extent)] + ([inner] if len(self.rows) > 1 else []))
+        if full == 0 or extent <= block + size and not divided:
+            self._panels(p, [(0, extent), *inner])
             return
-        with self.b.loop(0, full * block, block) as f:
-            at = p.at(d, f.counter)
-            self._panels(at, [(0, block)] + ([inner] if len(self.rows) > 1 else []))
-        if extent > full * block:
-            at = p.at(d, None, full * block)
-            self._panels(at, [(0, extent - full * block)] + (
-                [inner] if len(self.rows) > 1 else []))
+        rest = extent - full * block
+
+        def last() -> None:
+            self._panels(p.at(d, None, full * block), [(0, rest), *inner])
+
+        if not divided:
+            with self.b.loop(0, full * block, block) as f:
+                self._panels(p.at(d, f.counter), [(0, block), *inner])
+            if rest:
+                last()
+            return
+        with self.b.loop(0, full * block + (block if rest else 0), block, "parallel") as f:
+            self._whole_or_last(f.counter, full * block, rest > 0,
+                                lambda: self._panels(p.at(d, f.counter), [(0, block), *inner]),
+                                last)
+
+    def _whole_or_last(self, counter: KValue, end: int, has_last: bool,
+                       whole: Callable[[], None], last: Callable[[], None]) -> None:
+        """Inside a parallel loop the odd last turn is told apart by a branch."""
+        if not has_last:
+            whole()
+            return
+        with self.b.if_(self.b.binary("lt", counter, end)) as branch:
+            whole()
+        with self.b.otherwise(branch):
+            last()
 
     def _panels(self, p: Point, spans: list[tuple[int, int]]) -> None:
         v, tile = self.product.vector, self.tile
         n = self.nest.domain[v]
         full = n // tile.width
+        rest = n > full * tile.width
+
+        def last() -> None:
+            at = p.at(v, None, full * tile.width).over(v, tile.lanes)
+            self._tiles(at, spans, -(-(n - full * tile.width) // tile.lanes), None)
+
+        def whole(counter: KValue) -> None:
+            at = p.at(v, self.b.mul(counter, tile.width)).over(v, tile.lanes)
+            self._tiles(at, spans, tile.vectors, counter)
+
+        if self.threads > 1 and full + rest > 1:
+            self.threads = 1
+            with self.b.loop(0, full + rest, kind="parallel") as f:
+                self._whole_or_last(f.counter, full, rest, lambda: whole(f.counter), last)
+            return
         if full == 1:
             self._tiles(p.at(v, None).over(v, tile.lanes), spans, tile.vectors, None)
         elif full:
             with self.b.loop(0, full) as f:
-                at = p.at(v, self.b.mul(f.counter, tile.width)).over(v, tile.lanes)
-                self._tiles(at, spans, tile.vectors, f.counter)
-        if n > full * tile.width:
-            at = p.at(v, None, full * tile.width).over(v, tile.lanes)
-            vectors = -(-(n - full * tile.width) // tile.lanes)
-            self._tiles(at, spans, vectors, None)
+                whole(f.counter)
+        if rest:
+            last()
 
     def _tiles(self, p: Point, spans: list[tuple[int, int]], vectors: int,
                panel: KValue | None) -> None:

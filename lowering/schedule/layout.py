@@ -76,7 +76,7 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
             unit = steps[b][v] == 1
             if not alone and steps[1 - b][v] != 1 and not constant[b]:
                 continue
-            rank = (alone, constant[b], unit, op.domain[v])
+            rank = (constant[b], alone, unit, op.domain[v])
             if best is None or rank > best[0]:
                 best = rank, v, b
     if best is None:

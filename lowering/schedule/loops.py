@@ -19,15 +19,21 @@ from llvm_backend.target import Target
 from runtime.dtypes import DType, bool_, i64
 
 Scheduled = tuple[Kernel, list[MemoryBuffer]]
+_PARALLEL_POINTS = 1 << 15
 
 
-def schedule_loops(nest: Nest, target: Target, name: str) -> Scheduled:
-    """The kernel of a nest and the memories it takes, in order."""
-    nest = _ordered(nest.without_unit_dims()).collapsed()
-    coder = Coder(name, nest.domain)
-    _Loops(nest, target, coder).emit()
-    coder.kernel.flops = nest.points * sum(
-        1 for x in E.walk(nest.body) if x.dtype.is_float and x.op not in ("load", "const", "cast"))
+def schedule_loops(nests: list[Nest], target: Target, name: str) -> Scheduled:
+    """One kernel that runs the nests one after another, and the memories it takes, in order."""
+    coder = Coder(name, ())
+    for nest in nests:
+        nest = _ordered(nest.without_unit_dims()).collapsed()
+        if len(nests) == 1:
+            nest = _divided(nest, target)
+        coder.algebra = nest.algebra
+        _Loops(nest, target, coder).emit()
+        coder.kernel.flops += nest.points * sum(
+            1 for x in E.walk(nest.body)
+            if x.dtype.is_float and x.op not in ("load", "const", "cast"))
     return coder.kernel, coder.memory
 
 
@@ -44,6 +50,22 @@ def _ordered(nest: Nest) -> Nest:
     if nest.combiner in ("argmin", "argmax"):  # positions count the reduced dims in their order
         reduced = list(range(nest.parallel, len(nest.domain)))
     return nest.permuted(tuple(parallel + reduced))
+
+
+def worth_threads(points: int, target: Target) -> bool:
+    """Whether a loop over so many points is divided among threads; below, waking them costs more."""
+    return target.threads > 1 and points >= _PARALLEL_POINTS
+
+
+def _divided(nest: Nest, target: Target) -> Nest:
+    """A single long parallel dim in two, so that the outer one can be divided among threads."""
+    if nest.parallel != 1 or len(nest.domain) != 1 or not worth_threads(nest.points, target):
+        return nest
+    n = nest.domain[0]
+    for parts in range(64, target.threads - 1, -1):
+        if n % (parts * 64) == 0:
+            return nest.map((parts, n // parts), 2, (E.index(0) * (n // parts) + E.index(1),))
+    return nest
 
 
 class _Loops:
@@ -84,7 +106,7 @@ class _Loops:
         widest = max(max(d.bytes for d in dtypes), 4)
         if all(d is i64 for d in dtypes):
             widest = 8
-        lanes = self.target.vector_bytes // widest
+        lanes = max(1, self.target.vector_bytes // widest)
         n = self.nest.domain[self.vector]
         return min(lanes, 1 << max(n - 1, 0).bit_length())
 
@@ -95,13 +117,14 @@ class _Loops:
             self.coder.parameter(self.nest.store, True)
             return
         dims = [d for d in range(self.nest.parallel) if d != self.vector]
-        self._over(dims, origin(len(self.nest.domain)), self._innermost)
+        kind = "parallel" if worth_threads(self.nest.points, self.target) else "serial"
+        self._over(dims, origin(len(self.nest.domain)), self._innermost, kind)
 
-    def _over(self, dims: list[int], p: Point, body) -> None:
+    def _over(self, dims: list[int], p: Point, body, kind: str = "serial") -> None:
         if not dims:
             body(p)
             return
-        with self.b.loop(0, self.nest.domain[dims[0]]) as f:
+        with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
             self._over(dims[1:], p.at(dims[0], f.counter), body)
 
     def _innermost(self, p: Point) -> None:
