@@ -102,14 +102,17 @@ def _generic(op: Generic, env: Env) -> Array:
             out = acc
         else:
             out = Block(forms, (0,) * op.parallel, op.domain[: op.parallel], env, acc).full(op.post)
-    if op.base is None:
+    if op.write is None:
         return out
     return _write(op, forms, out, env)
 
 
 def _write(op: Generic, forms: IndexForms, out: Array, env: Env) -> Array:
-    """A copy of base with `out` written at op.write."""
-    result = np.array(env[op.base])
+    """A copy of base (or, where every element is written, anything) with `out` at op.write."""
+    if op.base is None:
+        result = np.empty(op.out.shape, op.out.dtype.compute)
+    else:
+        result = np.array(env[op.base])
     domain = op.domain[: op.parallel]
     if 0 in domain:
         return result

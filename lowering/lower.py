@@ -197,9 +197,9 @@ class _Lowering:
         if op.out.numel == 0:
             self._new(op.out)
             return []
-        if op.out in state.direct and op.body.op == "load" and op.base is None:
+        if op.out in state.direct and op.body.op == "load" and op.write is None:
             self._new(op.out, None, state)  # a copy has no order of its own to prefer
-        elif op.base is None and self._as_view(op, state):
+        elif op.write is None and self._as_view(op, state):
             return []
         nodes: list[_Node] = []
         if op.base is not None:

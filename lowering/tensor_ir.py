@@ -95,20 +95,21 @@ class Generic(TensorOp):
     post      expression of acc(dtype) and of loads and indices over the parallel dims; None = acc.
     base, write  None: out has the shape domain[:parallel] and element i is written at i. Otherwise
               out starts as a copy of `base` and element i is written at the affine, injective
-              position write(i): assignment to a slice, padding, concatenation.
+              position write(i): assignment to a slice, padding, concatenation. With `write` but no
+              base, out has the given shape and every element of it is written: a reshape.
     """
 
     __slots__ = ("domain", "parallel", "body", "combiner", "post", "base", "write")
 
     def __init__(self, domain, parallel: int, body: Expr, combiner: str | None = None,
                  post: Expr | None = None, base: Value | None = None,
-                 write: tuple[Expr, ...] | None = None):
+                 write: tuple[Expr, ...] | None = None, shape: Shape | None = None):
         self.domain: Shape = tuple(domain)
         self.parallel = parallel
         self.body, self.combiner, self.post = body, combiner, post
         self.base, self.write = base, write
         assert (combiner is None) == (parallel == len(self.domain)), "reduced dims need a combiner"
-        shape = self.domain[:parallel] if base is None else base.shape
+        shape = base.shape if base is not None else shape or self.domain[:parallel]
         self.results = [Value(shape, self.result_dtype, self)]
 
     @property

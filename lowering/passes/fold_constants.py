@@ -17,34 +17,35 @@ _ALWAYS_BELOW = 4096  # elements
 
 def fold_constants(region: Region) -> None:
     """Rewrites in place, inner regions included."""
-    constants: dict[Value, Constant] = {}
-    _fold(region, constants)
+    _fold(region, {})
 
 
-def _fold(region: Region, constants: dict[Value, Constant]) -> None:
+def _fold(region: Region, known: dict[Value, TensorOp]) -> None:
+    """known: constants, and fills, which are as good as constants to what they are inserted in."""
     ops: list[TensorOp] = []
     for op in region.ops:
-        if isinstance(op, Constant):
-            constants[op.out] = op
-        elif isinstance(op, (Generic, Sort, Scan, Scatter)) and _foldable(op, constants):
-            needed = [constants[v] for v in op.operands()]
+        if isinstance(op, Constant) or isinstance(op, Generic) and not op.operands():
+            known[op.out] = op
+        elif isinstance(op, (Generic, Sort, Scan, Scatter)) and _foldable(op, known):
+            needed = [known[v] for v in op.operands()]
             results = run_region(Region([], [*needed, op], list(op.results)), [], {})
             for v, data in zip(op.results, results):
                 folded = Constant(data, v.dtype)
                 folded.results = [v]
                 v.op = folded
-                constants[v] = folded
+                known[v] = folded
                 ops.append(folded)
             continue
         ops.append(op)
         for r in op.regions():
-            _fold(r, constants)
+            _fold(r, known)
     region.ops = ops
 
 
-def _foldable(op: TensorOp, constants: dict[Value, Constant]) -> bool:
+def _foldable(op: TensorOp, known: dict[Value, TensorOp]) -> bool:
     operands = op.operands()
-    if not operands or any(v not in constants for v in operands):
+    if any(v not in known for v in operands):
         return False
+    stored = [v for v in operands if isinstance(known[v], Constant)]
     size = sum(v.numel for v in op.results)
-    return size <= max(_ALWAYS_BELOW, _GROWTH * sum(v.numel for v in operands))
+    return bool(stored) and size <= max(_ALWAYS_BELOW, _GROWTH * sum(v.numel for v in stored))

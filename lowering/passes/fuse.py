@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from lowering import expr as E
 from lowering.expr import Expr
-from lowering.index_algebra import IndexAlgebra
+from lowering.index_algebra import IndexAlgebra, contiguous_strides, delinearize, linearize
 from lowering.passes.rewriting import remove_dead, users
 from lowering.schedule.product import factors
 from lowering.tensor_ir import Generic, Region, TensorOp, Value
@@ -39,7 +39,7 @@ def fuse(region: Region) -> None:
 
 def is_pointwise(op: TensorOp | None) -> bool:
     """Every element is a function of elements of operands, and all are written in order."""
-    return isinstance(op, Generic) and op.combiner is None and op.base is None
+    return isinstance(op, Generic) and op.combiner is None and op.write is None
 
 
 def is_product(op: TensorOp | None) -> bool:
@@ -179,7 +179,7 @@ def _merged_with_operand(op: TensorOp, before: dict[Value, int],
         return None
     for v in op.operands():
         p = v.op
-        if not isinstance(p, Generic) or p.combiner is None or p.base is not None:
+        if not isinstance(p, Generic) or p.combiner is None or p.write is not None:
             continue
         if v not in before or readers[v] != 1 or op.base is v:
             continue
@@ -192,31 +192,68 @@ def _merged_with_operand(op: TensorOp, before: dict[Value, int],
 
 
 def _merge(p: Generic, op: Generic) -> Generic | None:
-    """p's reduction with op applied as its results are written, in op's dims; None if op does not
-    read p's result element by element."""
+    """p's reduction with op applied as its results are written; None if op does not read p's result
+    element by element. The dims are op's, or p's if op reads p's result in another shape."""
     reads = {x for x in E.walk(op.body) if x.op == "load" and x.attr is p.out}
     if len(reads) != 1:
         return None
     read, = reads
-    place: list[Expr] = []
+    reduced = p.domain[p.parallel:]
+    place = _as_permutation(read, op)
+    if place is not None:
+        indices = (*place, *(E.index(len(op.domain) + k) for k in range(len(reduced))))
+        algebra = IndexAlgebra((*op.domain, *reduced))
+        result = E.substitute(p.post, indices) if p.post is not None else E.acc(p.acc_dtype)
+        post = E.rewrite(op.body, lambda x: result if x == read else None)
+        return Generic(algebra.extents, len(op.domain),
+                       algebra.simplify(E.substitute(p.body, indices)), p.combiner,
+                       algebra.simplify(post), op.base, op.write, op.out.shape)
+    place = _as_reshape(read, p, op)
+    if place is None:
+        return None
+    algebra = IndexAlgebra(p.domain)
+    result = p.post if p.post is not None else E.acc(p.acc_dtype)
+    # p's own loads are in p's dims already: only what op adds is rewritten.
+    marker = E.acc(result.dtype)
+    post = E.substitute(E.rewrite(op.body, lambda x: marker if x == read else None), place)
+    post = E.rewrite(post, lambda x: result if x == marker else None)
+    write = op.write if op.write is not None else E.identity(op.parallel)
+    write = tuple(algebra.simplify(E.substitute(w, place)) for w in write)
+    if any(a.op != "index" for w in write for a in algebra.affine(w)[0]):
+        return None
+    return Generic(p.domain, p.parallel, p.body, p.combiner, algebra.simplify(post), op.base,
+                   write, op.out.shape)
+
+
+def _as_permutation(read: Expr, op: Generic) -> tuple[Expr, ...] | None:
+    """Where op reads an operand's element for element, in any order of dims: its indices."""
     covered: set[int] = set()
-    for i, n in zip(read.args, p.out.shape):
-        if i.op == "index" and i.attr not in covered:
+    for i, n in zip(read.args, read.attr.shape):
+        if i.op == "index" and i.attr not in covered and op.domain[i.attr] == n:
             covered.add(i.attr)
-            place.append(i)
-        elif i.is_const and n == 1:
-            place.append(E.const(0))
-        else:
+        elif not (i.is_const and n == 1):
             return None
     if any(n != 1 for k, n in enumerate(op.domain) if k not in covered):
         return None
-    if any(p.out.shape[d] != op.domain[i.attr] for d, i in enumerate(read.args) if not i.is_const):
+    return read.args
+
+
+def _as_reshape(read: Expr, p: Generic, op: Generic) -> tuple[Expr, ...] | None:
+    """Where op reads p's result in row-major order under another shape: op's indices in p's dims."""
+    if p.write is not None or 0 in op.domain:
         return None
-    reduced = p.domain[p.parallel:]
-    indices = (*place, *(E.index(len(op.domain) + k) for k in range(len(reduced))))
-    domain = (*op.domain, *reduced)
-    algebra = IndexAlgebra(domain)
-    result = E.substitute(p.post, indices) if p.post is not None else E.acc(p.acc_dtype)
-    post = E.rewrite(op.body, lambda x: result if x == read else None)
-    return Generic(domain, len(op.domain), algebra.simplify(E.substitute(p.body, indices)),
-                   p.combiner, algebra.simplify(post), op.base, op.write)
+    algebra = IndexAlgebra(op.domain)
+    flat = linearize(read.args, contiguous_strides(p.out.shape))
+    own = linearize(E.identity(len(op.domain)), contiguous_strides(op.domain))
+    if algebra.simplify(flat) != algebra.simplify(own) or p.out.numel != _product(op.domain):
+        return None
+    back = linearize(E.identity(p.parallel), contiguous_strides(p.out.shape))
+    inner = IndexAlgebra(p.domain)
+    return tuple(inner.simplify(e) for e in delinearize(back, op.domain))
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    n = 1
+    for s in sizes:
+        n *= s
+    return n

@@ -35,7 +35,8 @@ def _key(op: TensorOp) -> tuple | None:
     if isinstance(op, Generic):
         if not op.operands():
             return None  # a fill costs nothing to repeat, and each base wants to be its own
-        return (op.domain, op.parallel, op.body, op.combiner, op.post, op.base, op.write)
+        return (op.domain, op.parallel, op.body, op.combiner, op.post, op.base, op.write,
+                op.out.shape)
     if isinstance(op, Constant):
         return ("constant", op.out.dtype, op.data.shape, op.data.strides,
                 op.data.__array_interface__["data"][0], op.data.size == 0)

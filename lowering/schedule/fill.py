@@ -14,7 +14,7 @@ Box = tuple[tuple[int, int], ...]  # [start, end) of every dim
 
 def is_constant_fill(op: TensorOp | None) -> bool:
     """A Generic that writes one value everywhere, known or read from a 0-d tensor."""
-    return (isinstance(op, Generic) and op.combiner is None and op.base is None
+    return (isinstance(op, Generic) and op.combiner is None and op.write is None
             and _uniform(op.body))
 
 
