@@ -23,11 +23,24 @@ from lowering.ops import TABLE, Entry
 from lowering.schema import Argument
 from lowering.tensor_ir import Region, TensorProgram, Value
 from lowering.views import View
-from runtime.dtypes import DType, bf16, bool_, dtype_of_code, dtype_of_name, f64, i64
+from tests.compiled_engines import optimised, unoptimised
+from runtime.dtypes import (
+    DType, bf16, bool_, dtype_of_code, dtype_of_name, f64, i64, to_compute, to_storage,
+)
 
 Engine = Callable[[TensorProgram, list[np.ndarray]], list[np.ndarray]]
 
-ENGINES: dict[str, Engine] = {"interpreter": run_program}
+
+
+def interpret(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    inputs = [to_compute(a, v.dtype) for a, v in zip(arrays, program.body.params)]
+    outputs = run_program(program, inputs)
+    return [to_storage(o, v.dtype) for o, v in zip(outputs, program.body.results)]
+
+
+ENGINES: dict[str, Engine] = {
+    "interpreter": interpret, "unoptimised": unoptimised, "optimised": optimised,
+}
 
 # The result is memory that nobody has written: only shape and dtype are compared.
 UNDEFINED_VALUES = {f"aten::{n}" for n in ("empty", "empty_like", "new_empty", "empty_strided",

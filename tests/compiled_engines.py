@@ -1,0 +1,37 @@
+"""Runs a TensorProgram as machine code in this process: what the harness calls an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llvm_backend.compile import JitModel
+from llvm_backend.native import resolve_target
+from lowering.lower import lower_program
+from lowering.optimize import optimize
+from lowering.passes.rewriting import remove_dead
+from lowering.tensor_ir import TensorProgram
+from runtime.loader import CompiledModel
+
+
+def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bool,
+                 cpu: str = "native") -> list[np.ndarray]:
+    """The program's results for interface arrays. Rewrites the program on the way."""
+    target = resolve_target(cpu)
+    if optimized:
+        optimize(program)
+    else:
+        remove_dead(program.body)
+    names = [f"x{k}" for k in range(len(program.body.params))]
+    program.input_names = names
+    program.input_structure = "(" + ",".join(f"{n}=T" for n in names) + ")"
+    program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
+    jit = JitModel(lower_program(program, target, "m", optimized), target)
+    return CompiledModel(jit.address, keepalive=jit)(*arrays)
+
+
+def unoptimised(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    return run_compiled(program, arrays, False)
+
+
+def optimised(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    return run_compiled(program, arrays, True)
