@@ -1,6 +1,8 @@
 """The operators. Importing this package fills the table (lowering/ops/table.py)."""
 
 from lowering.ops import activation
+from lowering.ops import interpolation_antialias  # noqa: F401
+from lowering.ops import interpolation  # noqa: F401
 from lowering.ops import pooling_adaptive  # noqa: F401
 from lowering.ops import pooling  # noqa: F401
 from lowering.ops import normalization_batch  # noqa: F401
@@ -10,6 +12,19 @@ from lowering.ops import convolution  # noqa: F401
 from lowering.ops import padding  # noqa: F401
 from lowering.ops import matmul_einsum  # noqa: F401
 from lowering.ops import matmul  # noqa: F401
+from lowering.ops import arithmetic  # noqa: F401
+from lowering.ops import bitwise  # noqa: F401
+from lowering.ops import comparison  # noqa: F401
+from lowering.ops import conversion  # noqa: F401
+from lowering.ops import creation  # noqa: F401
+from lowering.ops import elementary  # noqa: F401
+from lowering.ops import extreme  # noqa: F401
+from lowering.ops import power  # noqa: F401
+from lowering.ops import reduction  # noqa: F401
+from lowering.ops import slicing  # noqa: F401
+from lowering.ops import softmax  # noqa: F401
+from lowering.ops import statistics  # noqa: F401
+from lowering.ops import view  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten
 
 __all__ = ["TABLE", "Entry", "activation", "aten"]
