@@ -22,8 +22,9 @@ from aot.inputs import EXAMPLES, parse_inputs
 from aot.options import CompileOptions, check_name, environment, name_of_path
 from aot.progress import Progress, progress_for
 from aot.version import VERSION
-from llvm_backend.linking import write_file
+from llvm_backend.linking import write_executable, write_file
 from runtime.errors import AotError, ArchiveError, CompileError
+from runtime.loader import load_library
 
 PROGRAM = "aot-compile"
 BINARIES = ("obj", "lib", "exe")
@@ -170,10 +171,14 @@ def _compile(
     assert stem is not None
     targets = output.files(stem, emit)
     progress.stage("write")
-    compiled.save(targets[0])
+    if emit == "exe":  # whatever its name ends in
+        write_executable(compiled.object_bytes(), targets[0], options.name)
+    else:
+        compiled.save(targets[0])
     if arguments.verify:
         progress.stage("verify")
-        outcome = verify.verify(archive, compiled, options)
+        artifact = load_library(targets[0], options.threads) if emit == "lib" else compiled
+        outcome = verify.verify(artifact, compiled.interpret, compiled.inputs)
     progress.finish()
     if arguments.verify:
         print(outcome)
