@@ -1,0 +1,157 @@
+"""The values of partial evaluation.
+
+int, float, bool, str, None, complex, list, dict, tuple, NamedTupleValue, ScriptObject, EnumValue,
+DeviceValue and Function stand for themselves: they are known. What is known only when the program
+runs is
+
+    AbstractTensor     a tensor: a storage, and how the tensor lies in it
+    tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
+    Unknown            a value that cannot be told; harmless until something uses it
+    Future             the result of a fork, which has run already
+"""
+
+from __future__ import annotations
+
+from lowering.index_algebra import contiguous_strides
+from lowering.tensor_ir import Constant, Shape, Value
+from lowering.views import View
+from runtime.dtypes import DType, bool_
+
+
+class Storage:
+    """What tensors that alias each other share. In-place operators give it a new `current`.
+
+    version changes with every new value. `serial` grows with creation, so that storages made inside
+    a branch are told from those that outlive it. `strides` are those of the memory, None where
+    contiguous. `ambiguous`: which storage this is depends on run-time data, so it must not be
+    written. `source`: the TensorData of a parameter or buffer, None otherwise.
+    """
+
+    __slots__ = ("current", "version", "serial", "strides", "ambiguous", "source", "written")
+    _serials = 0
+
+    def __init__(self, current: Value, strides: tuple[int, ...] | None = None,
+                 source: object = None):
+        Storage._serials += 1
+        self.current = current
+        self.version = 0
+        self.serial = Storage._serials
+        self.strides = strides
+        self.ambiguous = False
+        self.source = source
+        self.written = False
+
+
+class AbstractTensor:
+    """A tensor: the whole of a storage (base is None), or a view of another tensor."""
+
+    __slots__ = ("storage", "base", "view", "cache", "requires_grad")
+
+    def __init__(self, storage: Storage, base: AbstractTensor | None = None,
+                 view: View | None = None):
+        self.storage, self.base, self.view = storage, base, view
+        self.cache: tuple | None = None  # (storage version, region, Value) of the last read
+        self.requires_grad = False
+
+    @property
+    def shape(self) -> Shape:
+        return self.storage.current.shape if self.view is None else self.view.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.storage.current.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    def strides(self) -> tuple[int, ...] | None:
+        """Strides in the storage's memory; None where no strides can express the view."""
+        if self.view is None:
+            return self.storage.strides or contiguous_strides(self.shape)
+        assert self.base is not None
+        below = self.base.strides()
+        return None if below is None else self.view.strides(below)
+
+    @property
+    def is_contiguous(self) -> bool:
+        strides = self.strides()
+        if self.numel == 0:
+            return True
+        return strides is not None and all(
+            n == 1 or s == t
+            for n, s, t in zip(self.shape, strides, contiguous_strides(self.shape))
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.dtype}{list(self.shape)}>"
+
+
+class Unknown:
+    """A value that cannot be told. Using it is an error with `problem`; where `problem` is None the
+    error is recorded already and what uses the value is unknown too."""
+
+    __slots__ = ("problem",)
+
+    def __init__(self, problem: str | None):
+        self.problem = problem
+
+
+# What a path leaves undefined because it raises or is never read: merges with anything.
+UNINITIALIZED = Unknown("a value is used that its path through the program never sets")
+
+
+class Future:
+    """The result of a fork."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object):
+        self.value = value
+
+
+class Raised(Exception):
+    """The program raises here, on the path that is being evaluated."""
+
+    def __init__(self, message: str, where: str = ""):
+        super().__init__(message)
+        self.message, self.where = message, where
+
+
+def is_number(x: object) -> bool:
+    """A Python number or a number of run time."""
+    return isinstance(x, (int, float, Value))
+
+
+def number_type(x: object) -> type:
+    """int, float or bool, for numbers known and unknown."""
+    if isinstance(x, Value):
+        return bool if x.dtype is bool_ else float if x.dtype.is_float else int
+    return bool if isinstance(x, bool) else type(x)
+
+
+def known_array(x: Value):
+    """The array of a Value that is a constant, else None."""
+    return x.op.data if isinstance(x.op, Constant) else None
+
+
+def describe(x: object) -> str:
+    """A value's type, for messages."""
+    if isinstance(x, AbstractTensor):
+        return f"Tensor {x.dtype}{list(x.shape)}"
+    if isinstance(x, Value):
+        return number_type(x).__name__
+    if isinstance(x, (list, tuple)) and not hasattr(x, "type"):
+        kinds = list(dict.fromkeys(describe(v) for v in x))
+        inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")
+        return f"[{inner}]" if isinstance(x, list) else f"({inner})"
+    if x is None:
+        return "None"
+    return type(x).__name__

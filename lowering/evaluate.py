@@ -1,0 +1,119 @@
+"""Partial evaluation: a Graph and the specs of its inputs become a tensor program.
+
+`evaluate` is what the compiler calls; lowering/run_method.py runs a method with values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from lowering import build as B
+from lowering.abstract import AbstractTensor, Raised, Storage
+from lowering.evaluate_prims import abstract
+from lowering.evaluate_results import arguments_text, flatten
+from lowering.evaluate_state import changes
+from lowering.evaluator import Evaluator
+from lowering.graph import Function
+from lowering.objects import ScriptObject
+from lowering.run_method import run_method
+from lowering.tensor_ir import Shape, TensorProgram, Value
+from runtime.dtypes import DType, bool_, f64, i64
+from runtime.errors import CompileError
+
+__all__ = ["InputSpec", "evaluate", "run_method"]
+
+_DTYPES = {"int": i64, "float": f64, "bool": bool_}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One argument of the method.
+
+    kind 'tensor' (dtype, shape); 'int', 'float', 'bool' (a number given at run time); 'constant'
+    (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items) and
+    'dict' (keys and items). An empty name stands for the method's own parameter's.
+    """
+
+    name: str
+    kind: str
+    dtype: DType | None = None
+    shape: Shape = ()
+    value: object = None
+    items: tuple[InputSpec, ...] = ()
+    keys: tuple = ()
+
+
+def evaluate(function: Function, module: ScriptObject | None,
+             inputs: Sequence[InputSpec]) -> TensorProgram:
+    """The tensor program of a method (module given) or function for the given inputs.
+
+    Inputs left out at the end take their defaults. CompileError names the line of what is wrong,
+    and lists all operators that are not supported.
+    """
+    ev = Evaluator()
+    parameters = function.parameters[1:] if module is not None else function.parameters
+    if len(inputs) > len(parameters):
+        raise CompileError(f"{function.name} takes {len(parameters)} arguments, found "
+                           f"{len(inputs)}")
+    names: list[str] = []
+    texts: dict[str, str] = {}
+    args: list[object] = [] if module is None else [module]
+    with B.collect(ev.memory.root):
+        for spec, parameter in zip(inputs, parameters):
+            name = spec.name or parameter.name
+            value, text = _argument(ev, spec, name, names)
+            args.append(value)
+            if text is not None:
+                texts[name] = text
+        try:
+            result = ev.call(function, args, {})
+            if ev.problems:
+                raise CompileError(ev.problems_text())
+            region = ev.memory.root
+            output = flatten(ev, result, region.results)
+            _refuse_changes(ev, function)
+        except Raised as e:
+            if ev.problems:
+                raise CompileError(ev.problems_text()) from None
+            raise CompileError(f"the program raises for these inputs: {e.message}\n"
+                               f"{e.where}".rstrip()) from None
+        except CompileError:
+            if ev.problems:  # what else went wrong may be their consequence
+                raise CompileError(ev.problems_text()) from None
+            raise
+    return TensorProgram(function.name, region, names, arguments_text(texts), output)
+
+
+def _refuse_changes(ev: Evaluator, function: Function) -> None:
+    names = sorted({f"{obj.type.name}.{name}" for obj, name, _ in changes(ev)})
+    if names:
+        raise CompileError(
+            f"{function.name} changes the state of its module, which compiled models cannot keep "
+            f"between calls yet: {', '.join(names)}"
+        )
+
+
+def _argument(ev: Evaluator, spec: InputSpec, name: str,
+              names: list[str]) -> tuple[object, str | None]:
+    """An argument's abstract value and the text of its structure (None: it is compiled in)."""
+    if spec.kind == "constant":
+        return abstract(ev, spec.value), None
+    if spec.kind in ("list", "tuple", "dict"):
+        keys = spec.keys if spec.kind == "dict" else range(len(spec.items))
+        parts = [_argument(ev, s, f"{name}.{k}", names) for s, k in zip(spec.items, keys)]
+        values, texts = [v for v, _ in parts], [t or "N" for _, t in parts]
+        if spec.kind == "list":
+            return values, f"[{','.join(texts)}]"
+        if spec.kind == "tuple":
+            return tuple(values), f"({','.join(texts)})"
+        members = ",".join(f"{k if isinstance(k, int) else repr(k)}:{t}"
+                           for k, t in zip(spec.keys, texts))
+        return dict(zip(spec.keys, values)), "{" + members + "}"
+    names.append(name)
+    dtype = spec.dtype if spec.kind == "tensor" else _DTYPES[spec.kind]
+    assert dtype is not None, spec
+    shape = spec.shape if spec.kind == "tensor" else ()
+    param = Value(shape, dtype, name=name, wrapped=spec.kind != "tensor")
+    ev.memory.root.params.append(param)
+    return (AbstractTensor(Storage(param)) if spec.kind == "tensor" else param), "T"

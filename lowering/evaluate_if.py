@@ -1,0 +1,271 @@
+"""prim::If.
+
+A known condition takes one branch. One that depends on run-time data becomes a tensor_ir.If:
+tensors and numbers that differ between the branches are its results, and so are the storages that
+were written inside. A branch that raises becomes a Check, and the other one goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
+
+from lowering import build as B
+from lowering.abstract import (
+    UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
+)  # fmt: skip
+from lowering.evaluate_memory import replace_content
+from lowering.evaluate_numbers import convert
+from lowering.graph import Block, Node
+from lowering.objects import NamedTupleValue
+from lowering.tensor_ir import Check, If, Region, Value
+
+if TYPE_CHECKING:
+    from lowering.evaluator import Env, Evaluator
+
+
+@dataclass
+class Branch:
+    """What evaluating a block under a run-time condition came to."""
+
+    region: Region
+    outputs: list = field(default_factory=list)
+    values: dict = field(default_factory=dict)  # AbstractTensor -> its Value at the end
+    storages: dict = field(default_factory=dict)  # Storage -> its current Value at the end
+    containers: dict = field(default_factory=dict)  # id -> (container, its content at the end)
+    raised: str | None = None
+    serial: int = 0
+
+
+def run_if(ev: Evaluator, node: Node, env: Env) -> list:
+    """The If's outputs."""
+    condition = env[node.inputs[0]]
+    if isinstance(condition, Unknown):
+        return _survey(ev, node, env, condition)
+    if isinstance(condition, AbstractTensor):
+        condition = ev.to_number(ev.item(condition), bool)
+    if not isinstance(condition, Value):
+        return ev.run_block(node.blocks[0 if condition else 1], [], env)
+    then = _branch(ev, node.blocks[0], env)
+    otherwise = _branch(ev, node.blocks[1], env)
+    if then.raised is not None:
+        denied = ev.memory.build(lambda: B.pointwise(lambda c: ~c, condition))
+        ev.check(denied, then.raised)
+        if otherwise.raised is not None:
+            raise Raised(otherwise.raised)
+        return _adopt(ev, otherwise)
+    if otherwise.raised is not None:
+        ev.check(condition, otherwise.raised)
+        return _adopt(ev, then)
+    return _merge(ev, condition, then, otherwise)
+
+
+def _survey(ev: Evaluator, node: Node, env: Env, condition: Unknown) -> list:
+    """The condition cannot be told because of an unsupported operator: look for more of them."""
+    ev.use(condition)
+    for block in node.blocks:
+        _branch(ev, block, env)
+    return [Unknown(None) for _ in node.outputs]
+
+
+def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
+    """Evaluates a block in a region of its own and undoes what it changed."""
+    branch = Branch(Region())
+    with ev.memory.frame() as frame:
+        branch.serial = frame.serial
+        try:
+            with ev.memory.inside(branch.region):
+                branch.outputs = ev.run_block(block, [], env)
+                for x in [*branch.outputs, *(c for c, _ in frame.containers.values())]:
+                    _read_all(ev, x, branch.values)
+        except Raised as e:
+            branch.raised = e.message
+        branch.storages, branch.containers = ev.memory.undo(frame)
+    return branch
+
+
+def _read_all(ev: Evaluator, x: object, values: dict) -> None:
+    if isinstance(x, AbstractTensor):
+        values[x] = ev.memory.read(x)
+    elif isinstance(x, (list, tuple)):
+        for v in x:
+            _read_all(ev, v, values)
+    elif isinstance(x, dict):
+        for v in x.values():
+            _read_all(ev, v, values)
+
+
+def _adopt(ev: Evaluator, branch: Branch) -> list:
+    """The branch runs in any case: its ops and changes belong to the current region."""
+    ev.memory.splice(branch.region)
+    for storage, value in branch.storages.items():
+        ev.memory.set_current(storage, value)
+    for container, content in branch.containers.values():
+        ev.memory.mutate(container)
+        replace_content(container, content)
+    return branch.outputs
+
+
+class _Merger:
+    """Collects the pairs of Values that become an If's results."""
+
+    def __init__(self, ev: Evaluator, node_place: str, then: Branch, otherwise: Branch):
+        self.ev, self.place, self.then, self.otherwise = ev, node_place, then, otherwise
+        self.pairs: list[tuple[Value | None, Value | None]] = []
+
+    def pair(self, a: Value | None, b: Value | None) -> int:
+        self.pairs.append((a, b))
+        return len(self.pairs) - 1
+
+    def merge(self, a: object, b: object) -> Callable[[list[Value]], object]:
+        """A function of the If's results that gives the merged value."""
+        if a is b or (type(a) is type(b) and isinstance(a, (int, float, str)) and a == b):
+            if not isinstance(a, AbstractTensor) or self._unchanged(a):
+                return lambda results: a
+        if isinstance(a, Unknown) or isinstance(b, Unknown):
+            return self._with_unknown(a, b)
+        if isinstance(a, AbstractTensor) and isinstance(b, AbstractTensor):
+            return self._tensors(a, b)
+        if is_number(a) and is_number(b):
+            return self._numbers(a, b)
+        if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):  # type: ignore
+            parts = [self.merge(x, y) for x, y in zip(a, b)]  # type: ignore[call-overload]
+            if isinstance(a, NamedTupleValue):
+                named = a.type
+                return lambda results: NamedTupleValue([p(results) for p in parts], named)
+            return lambda results: type(a)(p(results) for p in parts)
+        if isinstance(a, dict) and isinstance(b, dict) and list(a) == list(b):
+            merged = {k: self.merge(a[k], b[k]) for k in a}
+            return lambda results: {k: p(results) for k, p in merged.items()}
+        if a == b and not is_number(a):
+            return lambda results: a
+        return self._cannot(f"it is {describe(a)} on one path and {describe(b)} on the other")
+
+    def _cannot(self, why: str) -> Callable:
+        problem = f"a value depends on a condition that is known only at run time: {why}"
+        unknown = Unknown(f"{problem}\n{self.place}")
+        return lambda results: unknown
+
+    def _unchanged(self, t: AbstractTensor) -> bool:
+        return (t.storage not in self.then.storages and t.storage not in self.otherwise.storages
+                and t.storage.serial <= self.then.serial)
+
+    def _with_unknown(self, a: object, b: object) -> Callable:
+        """One path leaves the value undefined: the other path's, guarded by the same If."""
+        if a is not UNINITIALIZED and b is not UNINITIALIZED:
+            unknown = a if isinstance(a, Unknown) else b
+            return lambda results: unknown
+        x = b if a is UNINITIALIZED else a
+        if isinstance(x, AbstractTensor):
+            branch = self.then if x is a else self.otherwise
+            value = branch.values[x]
+        elif isinstance(x, Value):
+            value = x
+        elif isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
+            parts = [self.merge(*((v, b) if x is a else (a, v))) for v in x]
+            return lambda results: type(x)(p(results) for p in parts)
+        else:
+            return lambda results: x
+        k = self.pair(*((value, None) if x is a else (None, value)))
+        return self._result(k, x)
+
+    def _result(self, k: int, like: object) -> Callable:
+        if isinstance(like, AbstractTensor):
+            return lambda results: AbstractTensor(Storage(results[k]))
+
+        def number(results: list[Value]) -> Value:
+            results[k].wrapped = True
+            return results[k]
+
+        return number
+
+    def _tensors(self, a: AbstractTensor, b: AbstractTensor) -> Callable:
+        x, y = self.then.values[a], self.otherwise.values[b]
+        if x.shape != y.shape or x.dtype is not y.dtype:
+            return self._cannot(f"it is a {describe(a)} on one path and a {describe(b)} on the "
+                                "other; shapes and dtypes must agree")
+        same = a.storage is b.storage and a.view is b.view and a.base is b.base
+        if same and a.storage.serial <= self.then.serial:
+            return lambda results: a  # its storage is merged with the other storages
+        outlives = min(a.storage.serial, b.storage.serial) <= self.then.serial
+        k = self.pair(x, y)
+
+        def tensor(results: list[Value]) -> AbstractTensor:
+            merged = AbstractTensor(Storage(results[k]))
+            merged.storage.ambiguous = outlives
+            return merged
+
+        return tensor
+
+    def _numbers(self, a: object, b: object) -> Callable:
+        kinds = {number_type(a), number_type(b)}
+        if len(kinds) > 1:
+            if bool in kinds:
+                return self._cannot(f"it is {describe(a)} on one path and {describe(b)} on the "
+                                    "other")
+            a = self._in(self.then, lambda: convert(self.ev, a, float))
+            b = self._in(self.otherwise, lambda: convert(self.ev, b, float))
+        x = self._in(self.then, lambda: self.ev.value_of(a))
+        y = self._in(self.otherwise, lambda: self.ev.value_of(b))
+        return self._result(self.pair(x, y), x)
+
+    def _in(self, branch: Branch, fn: Callable):
+        with self.ev.memory.inside(branch.region):
+            return fn()
+
+    def placeholder(self, branch: Branch, like: Value) -> Value:
+        return self._in(branch, lambda: self.ev.memory.build(
+            lambda: B.full(like.shape, 0, like.dtype)))
+
+
+def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> list:
+    """Appends the If and gives the merged outputs; merges what both branches changed."""
+    merger = _Merger(ev, ev.place(ev.node), then, otherwise)
+    outputs = [merger.merge(a, b) for a, b in zip(then.outputs, otherwise.outputs)]
+    storages = {}
+    for storage in {**then.storages, **otherwise.storages}:
+        if storage.serial > then.serial:
+            continue
+        x, y = (b.storages.get(storage, storage.current) for b in (then, otherwise))
+        if x.shape != y.shape or x.dtype is not y.dtype:
+            raise ValueError("a tensor changes its shape under a condition known only at run time")
+        storages[storage] = merger.pair(x, y)
+    containers = []
+    for key in {**then.containers, **otherwise.containers}:
+        container = (then.containers.get(key) or otherwise.containers[key])[0]
+        a = then.containers.get(key, (None, container))[1]
+        b = otherwise.containers.get(key, (None, container))[1]
+        if key not in then.containers or key not in otherwise.containers:
+            side = otherwise if key in then.containers else then
+            _read_all(ev, container, side.values)
+        containers.append((container, merger.merge(a.copy(), b.copy())))
+    results: list[Value] = []
+    if merger.pairs:
+        for x, y in merger.pairs:
+            then.region.results.append(x if x is not None else merger.placeholder(then, y))
+            otherwise.region.results.append(y if y is not None else
+                                            merger.placeholder(otherwise, x))
+        op = If(condition, then.region, otherwise.region)
+        ev.memory.region.ops.append(op)
+        results = op.results
+    elif has_effects(then.region) or has_effects(otherwise.region):
+        ev.memory.region.ops.append(If(condition, then.region, otherwise.region))
+    for v in results:
+        v.origin = ev.memory.origin
+    for storage, k in storages.items():
+        ev.memory.set_current(storage, results[k])
+    for container, content in containers:
+        merged = content(results)
+        if isinstance(merged, Unknown):
+            raise ValueError(f"a list or dict changes under a condition known only at run time: "
+                             f"{merged.problem}")
+        ev.memory.mutate(container)
+        replace_content(container, merged)
+    return [fn(results) for fn in outputs]
+
+
+def has_effects(region: Region) -> bool:
+    """Whether a Check stands in the region or below it."""
+    return any(
+        isinstance(op, Check) or any(map(has_effects, op.regions())) for op in region.ops
+    )

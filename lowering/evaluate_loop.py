@@ -1,0 +1,270 @@
+"""prim::Loop.
+
+A known trip count and known conditions unroll. A loop that depends on run-time data, or one of many
+turns over tensors whose state is stable, becomes a tensor_ir.Loop. What it carries is found by
+evaluating the body until nothing new changes: first everything is taken to stay as it is, then the
+values and storages that did not are made parameters of the body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lowering import build as B
+from lowering.abstract import (
+    UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
+)  # fmt: skip
+from lowering.evaluate_if import has_effects
+from lowering.evaluate_numbers import convert
+from lowering.graph import Block, Node
+from lowering.objects import NamedTupleValue
+from lowering.tensor_ir import Loop, Region, Value
+from lowering.types import TensorType
+from runtime.dtypes import bool_, f64, i64
+from runtime.errors import CompileError
+
+if TYPE_CHECKING:
+    from lowering.evaluator import Env, Evaluator
+
+# A loop over tensors of more turns than this is kept as a loop, if it can be.
+UNROLLED_TURNS = 64
+# A loop that is still running after this many turns at compile time is given up.
+MOST_TURNS = 1_000_000
+_DTYPES = {int: i64, float: f64, bool: bool_}
+
+
+class Unstable(Exception):
+    """The loop's state changes its form from turn to turn, so it cannot stay a loop."""
+
+
+def run_loop(ev: Evaluator, node: Node, env: Env) -> list:
+    """The Loop's outputs."""
+    trip, running = env[node.inputs[0]], env[node.inputs[1]]
+    state = [env[v] for v in node.inputs[2:]]
+    block = node.blocks[0]
+    if isinstance(trip, AbstractTensor):
+        trip = ev.to_number(ev.item(trip), int)
+    if isinstance(running, AbstractTensor):
+        running = ev.to_number(ev.item(running), bool)
+    if (running is True and isinstance(trip, int) and UNROLLED_TURNS < trip < MOST_TURNS
+            and not ev.memory.eager and _has_tensors(block)):
+        kept = _try_to_keep(ev, node, env, trip, state)
+        if kept is not None:
+            return kept
+    turn = 0
+    while True:
+        for x in (trip, running):
+            if isinstance(x, Unknown):
+                return _survey(ev, node, env, x)
+        if isinstance(trip, Value) or isinstance(running, Value):
+            try:
+                return _keep(ev, node, env, turn, trip, running, state)
+            except Unstable as e:
+                raise ValueError(f"a loop whose end is known only at run time: {e}") from None
+        if not running or turn >= trip:  # type: ignore[operator]
+            return state
+        if turn >= MOST_TURNS:
+            raise ValueError(f"a loop does not end after {MOST_TURNS} turns at compile time")
+        running, *state = ev.run_block(block, [turn, *state], env)
+        if isinstance(running, AbstractTensor):
+            running = ev.to_number(ev.item(running), bool)
+        turn += 1
+
+
+def _has_tensors(block: Block) -> bool:
+    return any(isinstance(v.type, TensorType) for n in block.walk() for v in n.outputs)
+
+
+def _survey(ev: Evaluator, node: Node, env: Env, unknown: Unknown) -> list:
+    """The end cannot be told because of an unsupported operator: look for more in the body."""
+    ev.use(unknown)
+    ev.run_block(node.blocks[0], [Unknown(None)] * len(node.blocks[0].params), env)
+    return [Unknown(None) for _ in node.outputs]
+
+
+def _try_to_keep(ev: Evaluator, node: Node, env: Env, trip: int, state: list) -> list | None:
+    """The outputs of a loop kept as one; None where it must be unrolled."""
+    problems = len(ev.problems)
+    try:
+        kept = _keep(ev, node, env, 0, trip, True, state)
+        if len(ev.problems) == problems:
+            return kept
+    except (Unstable, CompileError, Raised, ValueError, TypeError):
+        pass
+    del ev.problems[problems:]
+    return None
+
+
+def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
+          running: bool | Value, state: list) -> list:
+    """Appends a Loop that begins at turn `start`; gives the outputs."""
+    state = list(state)
+    varying: set[int] = set()
+    written: dict[Storage, None] = {}
+    while True:
+        attempt = _Body(ev, node, env, start, state, varying, written)
+        if attempt.run():
+            break
+    conditional = not (running is True and attempt.condition is True)
+    inits = [v for k in sorted(varying) for v in attempt.inits[k]]
+    inits += [s.current for s in written]
+    first = ev.value_of(running) if conditional else None
+    attempt.region.results = attempt.yields(conditional)
+    if isinstance(trip, Value):
+        if start:
+            total = trip
+            trip = ev.memory.build(lambda: B.pointwise(lambda t: t - start, total, dtype=i64))
+    elif trip != 2**63 - 1:
+        trip = trip - start
+    op = Loop(trip, first, inits, attempt.region)
+    if inits or has_effects(attempt.region):
+        ev.memory.region.ops.append(op)
+    for v in op.results:
+        v.origin = ev.memory.origin
+    results = iter(op.results)
+    may_not_run = not isinstance(trip, int) or trip < 1 or conditional
+    outputs = list(state)
+    for k in sorted(varying):
+        outputs[k] = _rebuild(state[k], results, may_not_run)
+    for storage in written:
+        ev.memory.set_current(storage, next(results))
+    return outputs
+
+
+class _Body:
+    """One evaluation of the body with some of the state as parameters."""
+
+    def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
+                 varying: set[int], written: dict[Storage, None]):
+        self.ev, self.node, self.env, self.start = ev, node, env, start
+        self.state, self.varying, self.written = state, varying, written
+        self.region = Region()
+        self.inits = {k: _leaves(ev, state[k]) for k in varying}
+        self.condition: object = True
+        self._yields: list[Value] = []
+
+    def run(self) -> bool:
+        """Evaluates; False if something else than assumed changes (which is noted)."""
+        ev = self.ev
+        with ev.memory.frame() as frame:
+            try:
+                with ev.memory.inside(self.region):
+                    grown = self._evaluate(frame)
+            except Raised as e:
+                raise ValueError(f"every turn of a loop raises: {e.message}") from None
+            finally:
+                storages, containers = ev.memory.undo(frame)
+            for container, content in containers.values():
+                if not _same(container, content):
+                    raise Unstable("a list, dict or attribute changes in its body")
+        return not grown
+
+    def _evaluate(self, frame) -> bool:
+        ev, region = self.ev, self.region
+        counter = Value((), i64, wrapped=True)
+        region.params.append(counter)
+        args = list(self.state)
+        for k in sorted(self.varying):
+            params = [Value(v.shape, v.dtype, wrapped=v.wrapped) for v in self.inits[k]]
+            region.params.extend(params)
+            args[k] = _rebuild(self.state[k], iter(params), True)
+        for storage in self.written:
+            param = Value(storage.current.shape, storage.current.dtype)
+            region.params.append(param)
+            ev.memory.set_current(storage, param)
+        turn: object = counter
+        if self.start:
+            turn = ev.memory.build(lambda: B.pointwise(lambda c: c + self.start, counter, dtype=i64))
+            turn.wrapped = True  # type: ignore[attr-defined]
+        self.condition, *outputs = ev.run_block(self.node.blocks[0], [turn, *args], self.env)
+        if isinstance(self.condition, AbstractTensor):
+            self.condition = ev.to_number(ev.item(self.condition), bool)
+        ev.use(self.condition)
+        grown = False
+        for k, (a, b) in enumerate(zip(args, outputs)):
+            if k in self.varying:
+                self._yields += _leaves_like(ev, b, self.inits[k], self.state[k])
+            elif not _same(a, b):
+                if a is UNINITIALIZED:
+                    self.state[k] = _zeros_like(ev, b)
+                self.varying.add(k)
+                grown = True
+        for storage in frame.storages:
+            if storage.serial <= frame.serial and storage not in self.written:
+                self.written[storage] = None
+                grown = True
+        for storage in self.written:
+            self._yields.append(storage.current)
+        if not grown:
+            ending = ev.value_of(self.condition)
+            self._yields.insert(0, ending)
+        return grown
+
+    def yields(self, conditional: bool) -> list[Value]:
+        return self._yields if conditional else self._yields[1:]
+
+
+def _same(a: object, b: object) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, AbstractTensor) and isinstance(b, AbstractTensor):
+        return a.storage is b.storage and a.base is b.base and a.view is b.view
+    if isinstance(a, (list, tuple)) and type(a) is type(b):
+        return len(a) == len(b) and all(map(_same, a, b))  # type: ignore[arg-type]
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, (Value, AbstractTensor)) or isinstance(b, (Value, AbstractTensor)):
+        return False
+    return type(a) is type(b) and a == b
+
+
+def _leaves(ev: Evaluator, x: object) -> list[Value]:
+    """The Values that a piece of state consists of."""
+    if isinstance(x, AbstractTensor):
+        return [ev.memory.read(x)]
+    if is_number(x):
+        return [ev.value_of(x)]
+    if isinstance(x, (list, tuple)):
+        return [v for item in x for v in _leaves(ev, item)]
+    ev.use(x)
+    raise Unstable(f"{describe(x)} changes from turn to turn")
+
+
+def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -> list[Value]:
+    """The Values of a piece of state after a turn; of the same shapes and dtypes as before it."""
+    if x is UNINITIALIZED:
+        return [ev.memory.build(lambda v=v: B.full(v.shape, 0, v.dtype)) for v in inits]
+    if isinstance(before, float) and is_number(x) and number_type(x) is int:
+        x = convert(ev, x, float)
+    found = _leaves(ev, x)
+    if [(v.shape, v.dtype) for v in found] != [(v.shape, v.dtype) for v in inits]:
+        raise Unstable(f"{describe(before)} becomes {describe(x)} in a turn")
+    return found
+
+
+def _zeros_like(ev: Evaluator, x: object) -> object:
+    """Something of x's form for a variable that only the body sets; nothing reads it."""
+    if isinstance(x, AbstractTensor):
+        shape, dtype = x.shape, x.dtype
+        with ev.memory.inside(ev.memory.regions[-2]):
+            return ev.memory.tensor(ev.memory.build(lambda: B.full(shape, 0, dtype)))
+    if is_number(x):
+        return number_type(x)(0)
+    if isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
+        return type(x)(_zeros_like(ev, v) for v in x)
+    raise Unstable(f"{describe(x)} is set in its body only")
+
+
+def _rebuild(like: object, values, ambiguous: bool) -> object:
+    """A piece of state of the form of `like`, from the next of `values`."""
+    if isinstance(like, AbstractTensor):
+        out = AbstractTensor(Storage(next(values)))
+        out.storage.ambiguous = ambiguous
+        return out
+    if isinstance(like, NamedTupleValue):
+        return NamedTupleValue([_rebuild(v, values, ambiguous) for v in like], like.type)
+    if isinstance(like, (list, tuple)):
+        return type(like)(_rebuild(v, values, ambiguous) for v in like)
+    value = next(values)
+    value.wrapped = True
+    return value

@@ -1,0 +1,267 @@
+"""Where partial evaluation puts what it computes: regions of TensorOps, storages, and a journal.
+
+Reading a view derives it from its storage's current value, once a version; writing through a view
+gives the storage a new value. Evaluating a branch whose condition is known only at run time keeps a
+journal of everything that was there before and changed, so that the other branch starts from the
+same state and the two can be merged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+from typing import Callable, Iterator, TypeVar
+
+import numpy as np
+
+from lowering import build as B
+from lowering.abstract import AbstractTensor, Storage
+from lowering.interpreter import run_op
+from lowering.objects import ScriptObject, StorageData, TensorData
+from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
+from lowering.views import View
+from runtime import dtypes
+from runtime.dtypes import DType
+
+T = TypeVar("T")
+
+# Ops on constants of at most this many elements are computed at once: sizes that a trace carries as
+# tensors become numbers again. Larger constants are a later pass's business.
+FOLD_ELEMENTS = 1024
+
+
+class Frame:
+    """The journal of one branch: what existed before it, as it was."""
+
+    def __init__(self) -> None:
+        self.serial = Storage._serials
+        self.storages: dict[Storage, Value] = {}
+        self.containers: dict[int, tuple[object, object]] = {}  # id -> (container, copy)
+
+
+class Memory:
+    """Regions under construction, innermost last, and the state of the program."""
+
+    def __init__(self, eager: bool = False):
+        self.eager = eager  # everything is known: ops are run when they are built
+        self.root = Region()
+        self.regions = [self.root]
+        self.frames: list[Frame] = []
+        self.origin: object = None
+        self.attributes: dict[int, tuple[ScriptObject, dict[str, object]]] = {}
+        self._spliced: dict[Region, Region] = {}
+        self._versions = itertools.count(1)
+        self._constants: dict[tuple, Storage] = {}
+        self._windows: dict[StorageData, set[tuple]] = {}
+
+    # Building ops
+
+    @property
+    def region(self) -> Region:
+        return self.regions[-1]
+
+    @contextmanager
+    def inside(self, region: Region) -> Iterator[Region]:
+        """What is built in the block goes to `region`."""
+        self.regions.append(region)
+        try:
+            with B.collect(region):
+                yield region
+        finally:
+            self.regions.pop()
+
+    def splice(self, region: Region) -> None:
+        """Appends a finished inner region's ops to the current one."""
+        self.region.ops.extend(region.ops)
+        self._spliced[region] = self.region
+
+    def build(self, fn: Callable[[], T]) -> T:
+        """fn() with the ops it appends marked with their origin, and folded if they are constant."""
+        region = self.region
+        mark = len(region.ops)
+        result = fn()
+        if len(region.ops) > mark:
+            for op in itertools.islice(region.ops, mark, None):
+                for value in op.results:
+                    value.origin = self.origin
+            self._fold(region, mark)
+        return result
+
+    def _fold(self, region: Region, mark: int) -> None:
+        """Runs the ops after `mark` now if all they read is known and small."""
+        ops = region.ops[mark:]
+        env: dict[Value, np.ndarray] = {}
+        if not self.eager and not all(_foldable(op) for op in ops):
+            return
+        defined = {v for op in ops for v in op.results}
+        for op in ops:
+            reads = [*op.operands(), *(v for r in op.regions() for v in r.reads())]
+            for v in reads:
+                if v in env or v in defined:
+                    continue
+                if not isinstance(v.op, Constant) or (
+                    not self.eager and v.numel > FOLD_ELEMENTS
+                ):
+                    return
+                env[v] = v.op.data
+        with np.errstate(all="ignore"):
+            for op in ops:
+                for v, array in zip(op.results, run_op(op, env)):
+                    env[v] = array
+        del region.ops[mark:]
+        for op in ops:
+            for v in op.results:
+                folded = op
+                if not isinstance(op, Constant):
+                    folded = Constant(env[v] if self.eager else np.array(env[v]), v.dtype)
+                    folded.results = [v]
+                    v.op = folded
+                if not self.eager:
+                    region.ops.append(folded)
+
+    # Tensors
+
+    def tensor(self, value: Value) -> AbstractTensor:
+        """A new tensor whose whole storage is `value`."""
+        if value.wrapped:
+            value = self.build(lambda: B.cast(value, value.dtype))
+        return AbstractTensor(Storage(value))
+
+    def view(self, base: AbstractTensor, view: View) -> AbstractTensor:
+        out = AbstractTensor(base.storage, base, view)
+        out.requires_grad = base.requires_grad
+        return out
+
+    def constant(self, data: TensorData) -> AbstractTensor:
+        """The tensor of a parameter, buffer or constant of the program; one storage a window."""
+        window = (data.offset, data.sizes, data.strides)
+        key = (data.storage, *window)
+        storage = self._constants.get(key)
+        if storage is None:
+            array = dtypes.to_compute(data.numpy(), data.dtype)
+            with self.inside(self.root):
+                value = B.constant(array, data.dtype)
+            if self.eager:
+                self.root.ops.pop()
+            value.name = data.storage.name or value.name
+            storage = self._constants[key] = Storage(
+                value, None if data.is_contiguous else data.strides, data
+            )
+            self._windows.setdefault(data.storage, set()).add(window)
+        out = AbstractTensor(storage)
+        out.requires_grad = data.requires_grad
+        return out
+
+    def constants(self) -> list[Storage]:
+        """The storages of parameters, buffers and constants that were read."""
+        return list(self._constants.values())
+
+    def number(self, x: int | float | bool, dtype: DType | None = None) -> Value:
+        """A known number as a 0-d wrapped Value."""
+        dtype = dtype or (
+            dtypes.bool_ if isinstance(x, bool) else dtypes.f64 if isinstance(x, float)
+            else dtypes.i64
+        )
+        value = self.build(lambda: B.constant(np.array(x, dtype.compute), dtype))
+        value.wrapped = True
+        return value
+
+    def _is_open(self, region: Region) -> bool:
+        while region in self._spliced:
+            region = self._spliced[region]
+        return region in self.regions
+
+    def read(self, t: AbstractTensor) -> Value:
+        """The tensor's value now."""
+        if t.view is None:
+            return t.storage.current
+        if t.cache is not None:
+            version, region, value = t.cache
+            if version == t.storage.version and self._is_open(region):
+                return value
+        assert t.base is not None
+        base, view = self.read(t.base), t.view
+        value = self.build(lambda: view.get(base))
+        t.cache = (t.storage.version, self.region, value)
+        return value
+
+    def write(self, t: AbstractTensor, x: Value) -> None:
+        """Gives the tensor the value x, of its shape and dtype, in place. ValueError where the
+        memory overlaps itself or cannot be told."""
+        assert x.shape == t.shape and x.dtype is t.dtype, (x, t)
+        if t.view is None:
+            self.set_current(t.storage, x)
+            return
+        assert t.base is not None
+        base, view = self.read(t.base), t.view
+        value = self.build(lambda: view.put(base, x))
+        self.write(t.base, value)
+        t.cache = (t.storage.version, self.region, x)
+
+    def set_current(self, storage: Storage, value: Value) -> None:
+        if storage.ambiguous:
+            raise ValueError("a tensor is written in place that is one of several others, "
+                             "depending on run-time data")
+        if isinstance(storage.source, TensorData):
+            if len(self._windows[storage.source.storage]) > 1:
+                raise ValueError("a parameter or buffer is written in place whose memory other "
+                                 "parameters or buffers share")
+            storage.written = True
+        if self.frames and storage.serial <= self.frames[-1].serial:
+            self.frames[-1].storages.setdefault(storage, storage.current)
+        storage.current = value
+        storage.version = next(self._versions)
+
+    # Other state
+
+    def mutate(self, container: object) -> None:
+        """To be called before a list or dict changes."""
+        if self.frames and id(container) not in self.frames[-1].containers:
+            self.frames[-1].containers[id(container)] = (container, container.copy())  # type: ignore
+
+    def written_attributes(self, obj: ScriptObject) -> dict[str, object]:
+        """The attributes of an object that the program has set, a dict that changes with it."""
+        return self.attributes.setdefault(id(obj), (obj, {}))[1]
+
+    @contextmanager
+    def frame(self) -> Iterator[Frame]:
+        """A journal for the block; what changed in it is undone at its end by `undo`."""
+        frame = Frame()
+        self.frames.append(frame)
+        try:
+            yield frame
+        finally:
+            self.frames.pop()
+
+    def undo(self, frame: Frame) -> tuple[dict[Storage, Value], dict[int, tuple[object, object]]]:
+        """Restores what the frame's block changed; returns the values that it left."""
+        storages = {s: s.current for s in frame.storages}
+        for storage, old in frame.storages.items():
+            storage.current = old
+            storage.version = next(self._versions)
+        containers = {}
+        for key, (container, old) in frame.containers.items():
+            containers[key] = (container, container.copy())  # type: ignore
+            replace_content(container, old)
+        return storages, containers
+
+
+def replace_content(container: object, content: object) -> None:
+    """Makes a list or dict equal to another one."""
+    if isinstance(container, list):
+        container[:] = content  # type: ignore
+    else:
+        container.clear()  # type: ignore
+        container.update(content)  # type: ignore
+
+
+def _foldable(op) -> bool:
+    if isinstance(op, (Generic, Sort, Scan, Scatter, Constant)):
+        if isinstance(op, Generic):
+            points = 1
+            for n in op.domain:
+                points *= n
+            if points > 64 * FOLD_ELEMENTS:
+                return False
+        return all(v.numel <= FOLD_ELEMENTS for v in op.results)
+    return isinstance(op, Check)

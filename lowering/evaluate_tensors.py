@@ -1,0 +1,303 @@
+"""Operators on tensors that are no TensorOps: queries, numbers in tensors, aliases and copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+import numpy as np
+
+from lowering import build as B
+from lowering.abstract import AbstractTensor, describe, known_array, number_type
+from lowering.evaluate_operators import copy_into
+from lowering.index_algebra import contiguous_strides, linearize
+from lowering.objects import DeviceValue
+from lowering.tensor_ir import Value
+from runtime.dtypes import DType, bool_, dtype_of_code, f32, f64, i64
+
+if TYPE_CHECKING:
+    from lowering.evaluator import Evaluator
+
+CPU = DeviceValue("cpu")
+
+
+def known_value(array: np.ndarray, dtype: DType) -> int | float | bool:
+    """The Python number of an array of one element."""
+    x = array.reshape(-1)[0]
+    return bool(x) if dtype is bool_ else float(x) if dtype.is_float else int(x)
+
+
+def item(ev: Evaluator, t: AbstractTensor) -> object:
+    """The number in a tensor of one element; of run time unless the tensor is a constant."""
+    if t.numel != 1:
+        raise RuntimeError(f"a Tensor with {t.numel} elements cannot be converted to Scalar")
+    value = ev.memory.read(t)
+    array = known_array(value)
+    if array is not None:
+        return known_value(array, value.dtype)
+    target = bool_ if t.dtype is bool_ else f64 if t.dtype.is_float else i64
+    zeros = [0] * value.ndim
+
+    def scalar() -> Value:
+        return B.cast(B.reindex(value, (), lambda: zeros), target)
+
+    result = ev.memory.build(scalar)
+    result.wrapped = True
+    return result
+
+
+def tolist(ev: Evaluator, t: AbstractTensor) -> object:
+    """Nested lists of the tensor's numbers."""
+    if t.ndim == 0:
+        return item(ev, t)
+    value = ev.memory.read(t)
+    array = known_array(value)
+    if array is not None:
+        return array.tolist()
+    if t.numel > 256:
+        raise ValueError(f"tolist of {t.numel} numbers that are known only at run time")
+
+    def part(prefix: tuple[int, ...]) -> object:
+        if len(prefix) < t.ndim:
+            return [part((*prefix, i)) for i in range(t.shape[len(prefix)])]
+        element = ev.memory.build(lambda: B.reindex(value, (), lambda: list(prefix)))
+        return item(ev, ev.memory.tensor(element))
+
+    return part(())
+
+
+def from_data(ev: Evaluator, data: object, dtype: int | None = None, **_: object) -> AbstractTensor:
+    """torch.tensor: of a number or nested lists of numbers, known or of run time."""
+    if isinstance(data, AbstractTensor):
+        return convert(ev, data, None if dtype is None else dtype_of_code(dtype), True)
+    shape: list[int] = []
+    flat: list = [data]
+    while isinstance(flat[0] if flat else None, (list, tuple)):
+        sizes = {len(v) for v in flat}
+        if len(sizes) > 1:
+            raise ValueError("expected sequences of one length")
+        shape.append(sizes.pop())
+        flat = [v for row in flat for v in row]
+    kinds = {_type_of_element(v) for v in flat}
+    inferred = f32 if float in kinds or not kinds else i64 if int in kinds else bool_
+    target = inferred if dtype is None else dtype_of_code(dtype)
+    if any(isinstance(v, (Value, AbstractTensor)) for v in flat):
+        return ev.memory.tensor(ev.memory.build(lambda: _stack(ev, flat, tuple(shape), target)))
+    wide = np.array(flat, np.float64 if float in kinds else np.int64 if int in kinds else np.bool_)
+    source = f64 if float in kinds else i64 if int in kinds else bool_
+    wide = wide.reshape(shape)
+    return ev.memory.tensor(
+        ev.memory.build(lambda: B.cast(B.constant(wide, source), target))
+    )
+
+
+def _type_of_element(v: object) -> type:
+    if isinstance(v, AbstractTensor):
+        return bool if v.dtype is bool_ else float if v.dtype.is_float else int
+    if not isinstance(v, (bool, int, float, Value)):
+        raise TypeError(f"a tensor cannot be made of {describe(v)}")
+    return number_type(v)
+
+
+def _stack(ev: Evaluator, flat: list, shape: tuple[int, ...], dtype: DType) -> Value:
+    out = B.full((len(flat),), 0, dtype)
+    for k, v in enumerate(flat):
+        if isinstance(v, AbstractTensor):
+            v = item(ev, v)
+        element = B.full((1,), v, dtype)
+        out = B.insert(out, element, [k])
+    return B.reindex(out, shape, lambda *i: [linearize(i, contiguous_strides(shape))])
+
+
+def convert(ev: Evaluator, t: AbstractTensor, dtype: DType | None, copy: bool) -> AbstractTensor:
+    """t in a dtype; t itself if it is that already and no copy is asked for."""
+    if (dtype is None or dtype is t.dtype) and not copy:
+        return t
+    value, target = ev.memory.read(t), dtype or t.dtype
+    return ev.memory.tensor(ev.memory.build(lambda: B.cast(value, target)))
+
+
+def _to(ev: Evaluator, t: AbstractTensor, *args: object, **kwargs: object) -> AbstractTensor:
+    """x.to(...): device, dtype, other tensor, non_blocking and copy in any of their orders."""
+    dtype, flags = kwargs.get("dtype"), []
+    for x in args:
+        if isinstance(x, AbstractTensor):
+            dtype = x.dtype.torch_code
+        elif isinstance(x, bool):
+            flags.append(x)
+        elif isinstance(x, int) and dtype is None and not flags:
+            dtype = x
+    other = kwargs.get("other")
+    if isinstance(other, AbstractTensor):
+        dtype = other.dtype.torch_code
+    copy = kwargs.get("copy", flags[1] if len(flags) > 1 else False)
+    return convert(ev, t, None if dtype is None else _code(dtype), bool(copy))
+
+
+def _code(code: object) -> DType:
+    try:
+        return dtype_of_code(code)  # type: ignore[arg-type]
+    except KeyError:
+        raise ValueError(f"tensors of PyTorch's dtype number {code} are not supported") from None
+
+
+def _size(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
+    return list(t.shape) if dim is None else t.shape[B.dim_of(dim, t.ndim)]
+
+
+def _stride(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
+    strides = t.strides()
+    if strides is None:
+        raise RuntimeError("the tensor has no strides")
+    return list(strides) if dim is None else strides[B.dim_of(dim, t.ndim)]
+
+
+def _len(ev: Evaluator, t: AbstractTensor) -> int:
+    if t.ndim == 0:
+        raise TypeError("len() of a 0-d tensor")
+    return t.shape[0]
+
+
+def _alias(ev: Evaluator, t: AbstractTensor, *_: object, **__: object) -> AbstractTensor:
+    out = AbstractTensor(t.storage, t.base, t.view)
+    out.cache = t.cache
+    return out
+
+
+def _self(ev: Evaluator, t: AbstractTensor, *_: object, **__: object) -> AbstractTensor:
+    return t
+
+
+def _clone(ev: Evaluator, t: AbstractTensor, **_: object) -> AbstractTensor:
+    return ev.memory.tensor(ev.memory.read(t))
+
+
+def _contiguous(ev: Evaluator, t: AbstractTensor, memory_format: int = 0) -> AbstractTensor:
+    return t if t.is_contiguous else _clone(ev, t)
+
+
+def _is_contiguous(ev: Evaluator, t: AbstractTensor, memory_format: int = 0) -> bool:
+    return t.is_contiguous
+
+
+def _copy_in(ev: Evaluator, t: AbstractTensor, source: object, *_: object) -> AbstractTensor:
+    x = ev.memory.read(source) if isinstance(source, AbstractTensor) else (
+        source if isinstance(source, Value) else ev.memory.number(source)  # type: ignore[arg-type]
+    )
+    copy_into(ev, t, x)
+    return t
+
+
+def _fill(ev: Evaluator, t: AbstractTensor, value: object) -> AbstractTensor:
+    if isinstance(value, AbstractTensor):
+        value = ev.memory.read(value)
+        if value.ndim:
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with "
+                               f"{value.ndim} dimensions.")
+    ev.memory.write(t, ev.memory.build(lambda: B.full(t.shape, value, t.dtype)))  # type: ignore
+    return t
+
+
+def _number(target: type) -> Callable:
+    def apply(ev: Evaluator, t: AbstractTensor) -> object:
+        return ev.to_number(item(ev, t), target)
+
+    return apply
+
+
+def _data_type(check: Callable[[DType], bool]) -> Callable:
+    return lambda ev, t: check(t.dtype)
+
+
+def _always(x: object) -> Callable:
+    return lambda ev, t, *_, **__: x
+
+
+def _shape_as_tensor(ev: Evaluator, t: AbstractTensor) -> AbstractTensor:
+    return from_data(ev, list(t.shape), i64.torch_code)
+
+
+def _equal_shapes(ev: Evaluator, a: AbstractTensor, b: AbstractTensor) -> bool:
+    return a.shape == b.shape
+
+
+# Operators whose first argument is a tensor.
+TABLE: dict[str, Callable] = {
+    "aten::size": _size,
+    "aten::stride": _stride,
+    "aten::dim": lambda ev, t: t.ndim,
+    "prim::ndim": lambda ev, t: t.ndim,
+    "aten::ndimension": lambda ev, t: t.ndim,
+    "aten::numel": lambda ev, t: t.numel,
+    "aten::len": _len,
+    "aten::element_size": lambda ev, t: t.dtype.bytes,
+    "aten::is_floating_point": _data_type(lambda d: d.is_float),
+    "aten::is_complex": _always(False),
+    "aten::is_signed": _data_type(lambda d: d.kind in "fi"),
+    "aten::is_conj": _always(False),
+    "aten::is_neg": _always(False),
+    "aten::is_inference": _always(False),
+    "aten::is_leaf": _always(True),
+    "aten::is_pinned": _always(False),
+    "aten::is_contiguous": _is_contiguous,
+    "aten::is_same_size": _equal_shapes,
+    "aten::get_device": _always(-1),
+    "aten::device": _always(CPU),
+    "prim::dtype": lambda ev, t: t.dtype.torch_code,
+    "prim::device": _always(CPU),
+    "prim::layout": _always(0),
+    "prim::is_cpu": _always(True),
+    **{
+        f"prim::is_{name}": _always(False)
+        for name in "cuda ipu maia meta mkldnn mps mtia nested quantized sparse sparse_csr vulkan "
+        "xla xpu hpu".split()
+    },
+    "prim::requires_grad": _always(False),
+    "aten::requires_grad": _always(False),
+    "prim::grad": _always(None),
+    "aten::Int": _number(int),
+    "aten::Float": _number(float),
+    "aten::Bool": _number(bool),
+    "aten::IntImplicit": _number(int),
+    "aten::FloatImplicit": _number(float),
+    "aten::is_nonzero": _number(bool),
+    "aten::item": item,
+    "aten::ScalarImplicit": item,
+    "aten::_local_scalar_dense": item,
+    "aten::tolist": tolist,
+    "prim::tolist": tolist,
+    "aten::to": _to,
+    "aten::type_as": lambda ev, t, other: convert(ev, t, other.dtype, False),
+    "aten::cpu": _self,
+    "aten::float": lambda ev, t: convert(ev, t, f32, False),
+    "aten::contiguous": _contiguous,
+    "aten::clone": _clone,
+    "aten::detach": _alias,
+    "aten::alias": _alias,
+    "aten::detach_": _self,
+    "aten::requires_grad_": _self,
+    "aten::resolve_conj": _self,
+    "aten::resolve_neg": _self,
+    "aten::data": _alias,
+    "prim::data": _alias,
+    "aten::lift_fresh": _self,
+    "aten::copy_": _copy_in,
+    "aten::fill_": _fill,
+    "aten::zero_": lambda ev, t: _fill(ev, t, 0),
+    "aten::_shape_as_tensor": _shape_as_tensor,
+    "aten::tensor": from_data,
+    "aten::as_tensor": lambda ev, t, dtype=None, device=None: convert(
+        ev, t, None if dtype is None else _code(dtype), False
+    ),
+    "aten::_unwrap_optional": _self,
+    "aten::__is__": lambda ev, a, b: a is b,
+    "aten::__isnot__": lambda ev, a, b: a is not b,
+    "aten::record_stream": _always(None),
+    "aten::retain_grad": _always(None),
+    "aten::_assert_tensor_metadata": _always(None),
+}
+
+
+def number_to_tensor(ev: Evaluator, x: object) -> AbstractTensor:
+    """prim::NumToTensor: a 0-d tensor, f64 of a float."""
+    value = x if isinstance(x, Value) else ev.memory.number(x)  # type: ignore[arg-type]
+    return ev.memory.tensor(value)

@@ -1,0 +1,229 @@
+"""The evaluator: walks a Graph once, node by node, with abstract values (lowering/abstract.py).
+
+What is known is computed in Python; operators on tensors append TensorOps; calls are followed, so
+that the result is one flat program. Errors name the line that the node came from and the calls that
+led there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lowering import (
+    build as B, evaluate_containers, evaluate_numbers, evaluate_prims, evaluate_tensors,
+)  # fmt: skip
+from lowering.abstract import AbstractTensor, Raised, Unknown, describe, known_array
+from lowering.evaluate_if import run_if
+from lowering.evaluate_loop import run_loop
+from lowering.evaluate_memory import Memory
+from lowering.evaluate_operators import Unsupported, apply
+from lowering.graph import Block, Function, Graph, Node
+from lowering.graph import Value as GraphValue
+from lowering.ops import TABLE
+from lowering.tensor_ir import Value
+from runtime.errors import AotError, CompileError, RuntimeFailure
+
+Env = dict[GraphValue, Any]
+
+DEEPEST_CALL = 150
+SHOWN_CALLERS = 3
+# What operators raise for arguments that do not fit.
+_WRONG_ARGUMENTS = (
+    ValueError, IndexError, TypeError, RuntimeError, KeyError, AttributeError, OverflowError,
+    ZeroDivisionError, NotImplementedError, AssertionError,
+)  # fmt: skip
+
+
+class Evaluator:
+    """The state of one partial evaluation."""
+
+    def __init__(self, eager: bool = False):
+        self.memory = Memory(eager)
+        self.loaded: dict[tuple[int, str], tuple] = {}  # attributes read: object, value, abstract
+        self.problems: list[tuple[str, str]] = []  # unsupported operators and where they stand
+        self.callers: list[Node] = []
+        self.node: Node | None = None
+
+    # Running
+
+    def call(self, function: Function, args: list, kwargs: dict) -> object:
+        """The result of a function or method; missing arguments take their defaults."""
+        if len(self.callers) >= DEEPEST_CALL:
+            raise ValueError(f"calls are nested {DEEPEST_CALL} deep; recursion whose depth is not "
+                             "known when compiling is not supported")
+        if len(args) > len(function.parameters):
+            raise TypeError(f"{function.name} takes {len(function.parameters)} arguments, found "
+                            f"{len(args)}")
+        bound = list(args)
+        for p in function.parameters[len(args):]:
+            if p.name in kwargs:
+                bound.append(kwargs[p.name])
+            elif not p.required:
+                bound.append(evaluate_prims.abstract(self, p.default))
+            else:
+                raise TypeError(f"{function.name}: the argument '{p.name}' is missing")
+        caller = self.node
+        if caller is not None:
+            self.callers.append(caller)
+        try:
+            return self.run_graph(function.graph, bound)
+        finally:
+            if caller is not None:
+                self.callers.pop()
+            self.node = caller
+
+    def run_graph(self, graph: Graph, args: list) -> object:
+        results = self.run_block(graph.block, args, {})
+        return results[0] if len(results) == 1 else tuple(results) if results else None
+
+    def run_block(self, block: Block, args: list, env: Env) -> list:
+        env.update(zip(block.params, args))
+        for node in block.nodes:
+            self.run_node(node, env)
+        return [env[v] for v in block.outputs]
+
+    def run_node(self, node: Node, env: Env) -> None:
+        self.node = node
+        self.memory.origin = node.range
+        try:
+            if node.kind == "prim::If":
+                results = run_if(self, node, env)
+            elif node.kind == "prim::Loop":
+                results = run_loop(self, node, env)
+            else:
+                result = self.operate(node, [env[v] for v in node.inputs])
+                if len(node.outputs) == 1:
+                    env[node.outputs[0]] = result
+                    return
+                if not node.outputs:
+                    return
+                if isinstance(result, Unknown):
+                    result = (result,) * len(node.outputs)
+                results = result  # type: ignore[assignment]
+        except (AotError, Raised) as e:
+            if isinstance(e, Raised) and not e.where:
+                e.where = self.place(node)
+            if isinstance(e, RuntimeFailure):
+                raise Raised(str(e), self.place(node)) from None
+            raise
+        except Unsupported:
+            self.node = node
+            results = self._record(node, [env[v] for v in node.inputs])
+        except _WRONG_ARGUMENTS as e:
+            self.node = node
+            raise CompileError(self._wrong(node, [env.get(v) for v in node.inputs], e)) from e
+        if len(node.outputs) != len(results):
+            raise CompileError(f"{node.kind} gave {len(results)} results for {len(node.outputs)} "
+                               f"names\n{self.place(node)}")
+        env.update(zip(node.outputs, results))
+
+    def operate(self, node: Node, args: list) -> object:
+        """The result of a node without blocks; a tuple of several."""
+        kind = node.kind
+        prim = evaluate_prims.TABLE.get(kind)
+        if prim is not None:
+            if kind not in evaluate_prims.LAZY and any(isinstance(x, Unknown) for x in args):
+                return self._unknown(args)
+            return prim(self, node, args)
+        for x in args:
+            if isinstance(x, Unknown) or (
+                isinstance(x, (list, tuple)) and any(isinstance(v, Unknown) for v in x)
+            ):
+                return self._unknown(args)
+        count = len(args) - len(node.kwarg_names)
+        kwargs = dict(zip(node.kwarg_names, args[count:]))
+        args = args[:count]
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        try:
+            if isinstance(first, AbstractTensor):
+                special = evaluate_tensors.TABLE.get(kind)
+                if special is not None:
+                    return special(self, *args, **kwargs)
+            elif kind in ("aten::tensor", "aten::as_tensor", "aten::scalar_tensor"):
+                return evaluate_tensors.from_data(self, *args, **kwargs)
+            elif isinstance(first, (list, tuple, dict, str)) or not (args or kwargs):
+                if kind in evaluate_containers.TABLE:
+                    return evaluate_containers.compute(self, node, kind, args, kwargs)
+                if isinstance(first, str) and kind in evaluate_numbers.KNOWN:
+                    return evaluate_numbers.compute(self, node, kind, args, kwargs)
+            if kind in evaluate_numbers.KNOWN and not any(
+                isinstance(x, AbstractTensor) for x in args
+            ):
+                return evaluate_numbers.compute(self, node, kind, args, kwargs)
+        except KeyError as e:
+            if e.args != (kind,):
+                raise
+        return apply(self, kind, args, kwargs)
+
+    # Values
+
+    def item(self, t: object) -> object:
+        """The number in a tensor of one element (numbers stay)."""
+        return evaluate_tensors.item(self, t) if isinstance(t, AbstractTensor) else t
+
+    def to_number(self, x: object, target: type) -> object:
+        return evaluate_numbers.convert(self, x, target)
+
+    def value_of(self, x: object) -> Value:
+        """A number as a 0-d wrapped Value."""
+        return x if isinstance(x, Value) else self.memory.number(x)  # type: ignore[arg-type]
+
+    def check(self, condition: Value, message: str) -> None:
+        """Fails the run with the message unless the condition holds."""
+        array = known_array(condition)
+        if array is not None:
+            if not array:
+                raise Raised(message)
+            return
+        self.memory.build(lambda: B.check(condition, message))
+
+    def use(self, x: object) -> None:
+        """Complains if x cannot be told."""
+        if isinstance(x, Unknown) and x.problem is not None:
+            raise CompileError(f"{x.problem}\n{self.place(self.node)}")
+
+    def _unknown(self, args: list) -> Unknown:
+        for x in args:
+            self.use(x)
+            if isinstance(x, (list, tuple)):
+                for v in x:
+                    self.use(v)
+        return Unknown(None)
+
+    # Messages
+
+    def place(self, node: Node | None) -> str:
+        """Where a node comes from: file, line, caret, and the calls that led there."""
+        lines = []
+        if node is not None and node.range is not None:
+            lines.append(f"  at {node.range}")
+            excerpt = node.range.excerpt()
+            if excerpt:
+                lines.append(excerpt)
+        for caller in self.callers[::-1][:SHOWN_CALLERS]:
+            if caller.range is not None:
+                lines.append(f"  called from {caller.range}")
+        return "\n".join(lines)
+
+    def _record(self, node: Node, args: list) -> list:
+        """Notes an unsupported operator; its results are unknown from here on."""
+        kind = node.kind
+        found = f"{kind}({', '.join(map(describe, args))})"
+        if kind in TABLE or kind.rstrip("_") in TABLE:
+            found += ": no overload takes these arguments"
+        if all(known != found for known, _ in self.problems):
+            self.problems.append((found, self.place(node)))
+        return [Unknown(None) for _ in node.outputs]
+
+    def _wrong(self, node: Node, args: list, e: Exception) -> str:
+        text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+        if not text:
+            text = "the arguments do not fit"
+        call = f"{node.kind}({', '.join(map(describe, args))})" if args else node.kind
+        return f"{text}\n  in {call}\n{self.place(node)}"
+
+    def problems_text(self) -> str:
+        """All unsupported operators, one message."""
+        count = len(self.problems)
+        head = f"{count} operator{'s are' if count > 1 else ' is'} not supported:"
+        return "\n".join([head, *(f"{name}\n{place}" for name, place in self.problems)])
