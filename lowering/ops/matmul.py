@@ -7,7 +7,7 @@ f16 and bf16 multiply and accumulate in f32; the result is rounded once, after a
 
 from __future__ import annotations
 
-from typing import Hashable, Sequence
+from typing import Callable, Hashable, Sequence
 
 from lowering import expr as E
 from lowering.build import Operand, compute_dtype, generic, pointwise, reduce, result_type
@@ -19,10 +19,12 @@ Labels = Sequence[Hashable]
 
 
 def contract(a: Value, a_labels: Labels, b: Value | None, b_labels: Labels, out_labels: Labels,
-             out: DType | None = None) -> Value:
+             out: DType | None = None,
+             post: Callable[[E.Expr, dict[Hashable, E.Expr]], E.Expr] | None = None) -> Value:
     """Sums a * b over the labels that are not in out_labels. Sizes of one label are equal, or 1 in
     an operand where it broadcasts; a label twice in an operand is its diagonal. Without b: a alone.
-    The result has `out`, default the operands' dtype."""
+    `post` gets the sum and the loop index of each label. The result has the dtype `out`, default
+    the operands'."""
     operands = [(a, a_labels)] if b is None else [(a, a_labels), (b, b_labels)]
     sizes: dict[Hashable, int] = {}
     for x, labels in operands:
@@ -45,9 +47,9 @@ def contract(a: Value, a_labels: Labels, b: Value | None, b_labels: Labels, out_
     result = out or dtype
     if len(order) == len(out_labels):
         return generic(domain, len(domain), E.cast(body, result))
-    total = E.acc(working)
-    post = None if result is working else E.cast(total, result)
-    return generic(domain, len(out_labels), body, "add", post)
+    total = E.acc(working) if post is None else post(E.acc(working), at)
+    total = E.cast(total, result)
+    return generic(domain, len(out_labels), body, "add", None if total.op == "acc" else total)
 
 
 def add_bias(x: Value, bias: Value | None, dtype: DType, dim: int = -1) -> Value:
@@ -78,7 +80,7 @@ def same_dtype(a: Value, b: Value, names: tuple[str, str] = ("m1", "m2")) -> Non
 
 _C_NAMES = {
     "f32": "float", "f64": "double", "f16": "c10::Half", "bf16": "c10::BFloat16", "bool": "bool",
-    "i8": "signed char", "u8": "unsigned char", "i16": "short", "i32": "int", "i64": "long long",
+    "i8": "signed char", "u8": "unsigned char", "i16": "short", "i32": "int", "i64": "long int",
 }
 
 
