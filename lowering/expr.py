@@ -117,12 +117,19 @@ def lift(x: Expr | Number, dtype: DType) -> Expr:
 
 
 def unary(op: str, a: Expr) -> Expr:
+    """A unary node. Folds `not` of a constant and of another `not`."""
     assert op in UNARY, op
+    if op == "not" and a.dtype is bool_:
+        if a.is_const:
+            return const(not a.attr, bool_)
+        if a.op == "not":
+            return a.args[0]
     return Expr(op, (a,), a.dtype)
 
 
 def binary(op: str, a: Expr | Number, b: Expr | Number) -> Expr:
-    """A binary node; a Python number takes the other operand's dtype. Folds integer constants."""
+    """A binary node; a Python number takes the other operand's dtype. Folds integer constants, and
+    bool ones in `and` and `or`."""
     dtype = a.dtype if isinstance(a, Expr) else b.dtype
     a, b = lift(a, dtype), lift(b, dtype)
     if a.dtype is not b.dtype:
@@ -131,6 +138,12 @@ def binary(op: str, a: Expr | Number, b: Expr | Number) -> Expr:
         folded = _fold_index(op, a, b)
         if folded is not None:
             return folded
+    if dtype is bool_ and op in ("and", "or"):
+        for x, y in ((a, b), (b, a)):
+            if x.is_const:
+                return y if x.attr == (op == "and") else x
+        if a == b:
+            return a
     return Expr(op, (a, b), bool_ if op in COMPARE else dtype)
 
 
@@ -142,6 +155,12 @@ _INT_FOLD: dict[str, Callable[[int, int], int]] = {
     "mod": lambda a, b: a % b if b else 0,
     "min": min,
     "max": max,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
 }
 
 
@@ -149,6 +168,8 @@ def _fold_index(op: str, a: Expr, b: Expr) -> Expr | None:
     """x + 0, x * 1, x * 0, 2 + 3 ...: keeps index maps small from the start."""
     if a.is_const and b.is_const and op in _INT_FOLD:
         folded = _INT_FOLD[op](a.attr, b.attr)
+        if op in COMPARE:
+            return const(folded, bool_)
         return const(folded) if -(2**63) <= folded < 2**63 else None
     if op in ("add", "sub") and b.is_const and b.attr == 0:
         return a
@@ -186,6 +207,8 @@ def select(c: Expr, a: Expr | Number, b: Expr | Number) -> Expr:
     a, b = lift(a, dtype), lift(b, dtype)
     if c.is_const:
         return a if c.attr else b
+    if a == b:
+        return a
     return Expr("select", (c, a, b), a.dtype)
 
 
@@ -219,7 +242,7 @@ def walk(e: Expr) -> Iterable[Expr]:
 
 
 def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = None) -> Expr:
-    """Rebuilds e bottom up; `leaf` may replace any node (its operands already rebuilt), None keeps."""
+    """Rebuilds e bottom up; `leaf` may replace any node (operands already rebuilt), None keeps."""
     memo = {} if memo is None else memo
     if e in memo:
         return memo[e]
@@ -231,9 +254,17 @@ def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = No
 
 
 def rebuild(e: Expr, args: tuple[Expr, ...]) -> Expr:
-    """The node with other operands, folded again where it is integer index arithmetic."""
-    if e.dtype is i64 and e.op in BINARY:
-        return binary(e.op, *args)
+    """The node with other operands, folded again where constants may decide it: in integer index
+    arithmetic, its comparisons, and what selects by them."""
+    if args and args[0].dtype in (i64, bool_):
+        if e.op in BINARY or e.op in COMPARE:
+            return binary(e.op, *args)
+        if e.op == "not":
+            return unary("not", args[0])
+        if e.op == "cast":
+            return cast(args[0], e.dtype)
+        if e.op == "select":
+            return select(*args)
     return Expr(e.op, args, e.dtype, e.attr)
 
 

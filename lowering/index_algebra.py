@@ -8,11 +8,15 @@ a constant, r with 0 <= r < g proved by bounds):
     (c*q + r) %  c            ~> r
     (g*x + r) // (g*c)        ~> x // c
     (g*x + r) %  (g*c)        ~> g*(x % c) + r
-    (x // a) // b             ~> x // (a*b)
+    (q + x // a) // b         ~> (a*q + x) // (a*b)
     (x % (a*c)) // a          ~> (x // a) % c
-    (x % (a*c)) % a           ~> x % a
+    (q + k*(x % a)) % c       ~> (q + k*x) % c              with k*a a multiple of c, and
+    (q + k*(x % a)) // c      ~> (q + k*x) // c - (k*a/c) * (x // a)
     k*(x % c) + k*c*(x // c)  ~> k*x
-    k*(x % a) + k*a*((x // a) % b) ~> k*(x % (a*b))
+    k*(x % a) + k*a*((q + x // a) % b) ~> k*((a*q + x) % (a*b))
+
+Arithmetic is taken not to overflow, as that of indices does not. Division by zero gives zero, as in
+Kernels; divisors that are no positive constant are left alone.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from runtime.dtypes import i64
 
 Affine = tuple[dict[Expr, int], int]
 Extents = tuple
+_ZERO: Affine = ({}, 0)
+_ANY = (-(1 << 63), (1 << 63) - 1)
+_LINEAR = frozenset(("add", "sub", "mul", "floordiv", "mod", "neg"))
 
 
 class IndexAlgebra:
@@ -32,51 +39,57 @@ class IndexAlgebra:
     def __init__(self, extents: Extents):
         self.extents = extents
         self._memo: dict[Expr, Expr] = {}
+        self._forms: dict[Expr, Affine] = {}
         self._bounds: dict[Expr, tuple[int, int] | None] = {}
 
     def simplify(self, e: Expr) -> Expr:
         """An equal expression in canonical form. Works inside any expression."""
-        if e in self._memo:
-            return self._memo[e]
-        if e.dtype is i64 and e.op in ("add", "sub", "mul", "floordiv", "mod", "neg"):
-            out = self.build(self.affine(e))
-        elif e.op == "index" and self.extents[e.attr] == 1:
-            out = const(0)
-        else:
-            args = tuple(self.simplify(a) for a in e.args)
-            out = self._compare(e if args == e.args else rebuild(e, args))
-        self._memo[e] = out
+        out = self._memo.get(e)
+        if out is None:
+            linear = e.dtype is i64 and e.op in _LINEAR
+            out = self.build(self.affine(e)) if linear else self._rebuilt(e)
+            self._memo[e] = out
         return out
 
+    def _rebuilt(self, e: Expr) -> Expr:
+        """e with its operands simplified, and decided where bounds decide it."""
+        if e.op == "index":
+            return const(0) if self.extents[e.attr] == 1 else e
+        args = tuple(self.simplify(a) for a in e.args)
+        return self._compare(e if args == e.args else rebuild(e, args))
+
     def affine(self, e: Expr) -> Affine:
-        """The canonical form of an i64 expression."""
+        """The canonical form of an i64 expression. Not to be changed by the caller."""
+        form = self._forms.get(e)
+        if form is None:
+            self._forms[e] = form = self._affine(e)
+        return form
+
+    def _affine(self, e: Expr) -> Affine:
         if e.op == "const":
             return {}, e.attr
-        if e.op == "index":
-            return ({}, 0) if self.extents[e.attr] == 1 else ({e: 1}, 0)
         if e.op in ("add", "sub"):
-            a, ca = self.affine(e.args[0])
-            b, cb = self.affine(e.args[1])
-            sign = 1 if e.op == "add" else -1
-            return self._recombine(_plus(a, b, sign)), ca + sign * cb
+            a, b = self.affine(e.args[0]), self.affine(e.args[1])
+            return self._recombine(_sum(a, b, 1 if e.op == "add" else -1))
         if e.op == "neg":
-            a, c = self.affine(e.args[0])
-            return {k: -v for k, v in a.items()}, -c
+            return _sum(_ZERO, self.affine(e.args[0]), -1)
         if e.op == "mul":
-            a, ca = self.affine(e.args[0])
-            b, cb = self.affine(e.args[1])
-            if not b:
-                return ({k: v * cb for k, v in a.items()} if cb else {}), ca * cb
-            if not a:
-                return ({k: v * ca for k, v in b.items()} if ca else {}), ca * cb
+            a, b = self.affine(e.args[0]), self.affine(e.args[1])
+            if not a[0]:
+                a, b = b, a
+            if not b[0]:
+                return self._recombine(_sum(_ZERO, a, b[1]))
         if e.op in ("floordiv", "mod"):
             d = self.affine(e.args[1])
             if not d[0] and d[1] > 0:
                 divide = self._floordiv if e.op == "floordiv" else self._mod
                 return divide(self.affine(e.args[0]), d[1])
-        args = tuple(self.simplify(a) for a in e.args)
-        x = e if args == e.args else rebuild(e, args)
-        return ({}, x.attr) if x.is_const else ({x: 1}, 0)
+        x = self._rebuilt(e)
+        if x.is_const:
+            return {}, x.attr
+        if x is not e and x.op in _LINEAR:
+            return self.affine(x)
+        return {x: 1}, 0
 
     def build(self, form: Affine) -> Expr:
         """The expression of a canonical form; terms in a fixed order."""
@@ -111,31 +124,33 @@ class IndexAlgebra:
         if e.op == "index":
             n = self.extents[e.attr]
             return (0, max(n - 1, 0)) if isinstance(n, int) else None
-        args = [self.bounds(a) if a.dtype is i64 else None for a in e.args]
-        if e.op == "mod" and e.args[1].is_const and e.args[1].attr > 0:
-            return 0, e.args[1].attr - 1
-        if e.op == "select" and args[1] and args[2]:
-            return min(args[1][0], args[2][0]), max(args[1][1], args[2][1])
-        if e.op == "max" and (args[0] or args[1]) and not (args[0] and args[1]):
-            return None
+        if e.op == "cast" and e.args[0].dtype.kind in "ub":
+            return 0, (1 << e.args[0].dtype.bits) - 1 if e.args[0].dtype.kind == "u" else 1
+        divisor = _divisor(e)
+        if e.op == "mod" and divisor:
+            return 0, divisor - 1
+        args = [self.bounds(a) for a in e.args if a.dtype is i64]
         if not args or None in args:
-            return None
+            return _ANY if e.op in ("load", "cast", "acc") else None
+        lows, highs = [b[0] for b in args], [b[1] for b in args]
+        if e.op == "select":
+            return min(lows), max(highs)
         if e.op == "add":
-            return args[0][0] + args[1][0], args[0][1] + args[1][1]
+            return sum(lows), sum(highs)
         if e.op == "sub":
-            return args[0][0] - args[1][1], args[0][1] - args[1][0]
+            return lows[0] - highs[1], highs[0] - lows[1]
         if e.op == "neg":
-            return -args[0][1], -args[0][0]
+            return -highs[0], -lows[0]
         if e.op == "mul":
             corners = [p * q for p in args[0] for q in args[1]]
             return min(corners), max(corners)
-        if e.op == "floordiv" and args[1][0] == args[1][1] > 0:
-            return args[0][0] // args[1][0], args[0][1] // args[1][0]
+        if e.op == "floordiv" and divisor:
+            return lows[0] // divisor, highs[0] // divisor
         if e.op == "min":
-            return min(args[0][0], args[1][0]), min(args[0][1], args[1][1])
+            return min(lows), min(highs)
         if e.op == "max":
-            return max(args[0][0], args[1][0]), max(args[0][1], args[1][1])
-        return None
+            return max(lows), max(highs)
+        return _ANY
 
     def _within(self, form: Affine, limit: int) -> bool:
         b = self.affine_bounds(form)
@@ -148,7 +163,11 @@ class IndexAlgebra:
         return (whole, form[1] // c), (rest, form[1] % c)
 
     def _candidates(self, form: Affine, c: int) -> list[int]:
-        found = {math.gcd(v, c) for v in form[0].values()}
+        """Divisors of c that some of the coefficients share, greatest first."""
+        found: set[int] = set()
+        for v in form[0].values():
+            g = math.gcd(v, c)
+            found |= {g} | {math.gcd(g, other) for other in found}
         return sorted((g for g in found if 1 < g < c), reverse=True)
 
     def _floordiv(self, form: Affine, c: int) -> Affine:
@@ -160,95 +179,131 @@ class IndexAlgebra:
         for g in self._candidates(rest, c):
             scaled, small = self._split(rest, g)
             if self._within(small, g):
-                terms, k = self._floordiv(scaled, c // g)
-                return self._recombine(_plus(whole[0], terms, 1)), whole[1] + k
-        if len(rest[0]) == 1 and rest[1] == 0:
-            (atom, k), = rest[0].items()
-            if k == 1 and atom.op == "floordiv":
-                terms, n = self._floordiv(self.affine(atom.args[0]), atom.args[1].attr * c)
-                return self._recombine(_plus(whole[0], terms, 1)), whole[1] + n
-            if k == 1 and atom.op == "mod" and atom.args[1].attr % c == 0:
-                inner = self._floordiv(self.affine(atom.args[0]), c)
-                terms, n = self._mod(inner, atom.args[1].attr // c)
-                return self._recombine(_plus(whole[0], terms, 1)), whole[1] + n
-        atom = Expr("floordiv", (self.build(rest), const(c)), i64)
-        return _plus(whole[0], {atom: 1}, 1), whole[1]
+                return self._recombine(_sum(whole, self._floordiv(scaled, c // g)))
+        for atom, k in rest[0].items():
+            inner = _divisor(atom)
+            if k == 1 and inner and atom.op == "floordiv":
+                others = _sum(rest, ({atom: 1}, 0), -1)
+                joined = _sum(self.affine(atom.args[0]), others, inner)
+                return self._recombine(_sum(whole, self._floordiv(joined, inner * c)))
+        atom, inner = _single(rest)
+        if inner and atom.op == "mod" and inner % c == 0:
+            quotient = self._floordiv(self.affine(atom.args[0]), c)
+            return self._recombine(_sum(whole, self._mod(quotient, inner // c)))
+        for atom, k in rest[0].items():
+            inner = _divisor(atom)
+            if inner and atom.op == "mod" and k * inner % c == 0:
+                x = self.affine(atom.args[0])
+                others = _sum(rest, ({atom: k}, 0), -1)
+                quotient = self._floordiv(_sum(others, x, k), c)
+                left = _sum(whole, self._floordiv(x, inner), -k * inner // c)
+                return self._recombine(_sum(left, quotient))
+        return _sum(whole, ({Expr("floordiv", (self.build(rest), const(c)), i64): 1}, 0))
 
     def _mod(self, form: Affine, c: int) -> Affine:
         if c == 1:
-            return {}, 0
+            return _ZERO
         _, rest = self._split(form, c)
         if self._within(rest, c):
             return rest
+        for atom, k in rest[0].items():
+            inner = _divisor(atom)
+            if inner and atom.op == "mod" and k * inner % c == 0:
+                others = _sum(rest, ({atom: k}, 0), -1)
+                return self._mod(_sum(others, self.affine(atom.args[0]), k), c)
         for g in self._candidates(rest, c):
             scaled, small = self._split(rest, g)
             if self._within(small, g):
-                terms, k = self._mod(scaled, c // g)
-                grown = {a: v * g for a, v in terms.items()}
-                return self._recombine(_plus(grown, small[0], 1)), k * g + small[1]
-        if len(rest[0]) == 1 and rest[1] == 0:
-            (atom, k), = rest[0].items()
-            if k == 1 and atom.op == "mod" and atom.args[1].attr % c == 0:
-                return self._mod(self.affine(atom.args[0]), c)
-        atom = Expr("mod", (self.build(rest), const(c)), i64)
-        return {atom: 1}, 0
+                return self._recombine(_sum(small, self._mod(scaled, c // g), g))
+        return {Expr("mod", (self.build(rest), const(c)), i64): 1}, 0
 
-    def _recombine(self, terms: dict[Expr, int]) -> dict[Expr, int]:
+    def _recombine(self, form: Affine) -> Affine:
         """k*(x % c) + k*c*(x // c) ~> k*x and its two-level form, until nothing changes."""
-        for low, k in list(terms.items()):
-            if low.op != "mod" or k == 0:
+        terms, constant = form
+        for low, k in terms.items():
+            c = _divisor(low)
+            if low.op != "mod" or c is None or len(terms) < 2:
                 continue
-            x, c = low.args[0], low.args[1].attr
-            high = self._floordiv(self.affine(x), c)
-            if len(high[0]) == 1 and high[1] == 0:
-                (q, one), = high[0].items()
-                whole = self.affine(x)
-                if one == 1 and terms.get(q) == k * c and whole[1] == 0:
-                    rest = {t: v for t, v in terms.items() if t not in (low, q)}
-                    return self._recombine(_plus(rest, whole[0], k))
+            x = self.affine(low.args[0])
+            high = self._floordiv(x, c)
+            atom = _only_atom(high)
+            if atom is not None and terms.get(atom) == k * c:
+                rest = {t: v for t, v in terms.items() if t not in (low, atom)}
+                return self._recombine(_sum((rest, constant - k * c * high[1]), x, k))
             for other, v in terms.items():
-                if v != k * c or other.op != "mod":
+                outer = _divisor(other)
+                if v != k * c or other.op != "mod" or outer is None:
                     continue
-                if high == self.affine(other.args[0]):
+                z = self.affine(other.args[0])
+                if atom is not None and z[0].get(atom) == 1:
                     rest = {t: u for t, u in terms.items() if t not in (low, other)}
-                    joined = self._mod(self.affine(x), c * other.args[1].attr)
-                    if joined[1] == 0:
-                        return self._recombine(_plus(rest, joined[0], k))
-        return terms
+                    joined = self._mod(_sum(x, _sum(z, high, -1), c), c * outer)
+                    return self._recombine(_sum((rest, constant), joined, k))
+        return form
 
     def _compare(self, e: Expr) -> Expr:
         """Decides comparisons, min and max of index expressions that bounds settle."""
+        if e.op not in _DECIDE and e.op not in ("min", "max"):
+            return e
         if len(e.args) != 2 or e.args[0].dtype is not i64:
             return e
-        if e.op in ("lt", "le", "gt", "ge", "min", "max"):
-            d = self.affine_bounds(self.affine(Expr("sub", e.args, i64)))
-            if d is None:
-                return e
-            lo, hi = d
-            verdict = {
-                "lt": True if hi < 0 else False if lo >= 0 else None,
-                "le": True if hi <= 0 else False if lo > 0 else None,
-                "gt": True if lo > 0 else False if hi <= 0 else None,
-                "ge": True if lo >= 0 else False if hi < 0 else None,
-            }
-            if e.op in verdict:
-                return e if verdict[e.op] is None else const(verdict[e.op], e.dtype)
-            if hi <= 0:
-                return e.args[0] if e.op == "min" else e.args[1]
-            if lo >= 0:
-                return e.args[1] if e.op == "min" else e.args[0]
+        bounds = self.affine_bounds(self.affine(Expr("sub", e.args, i64)))
+        if bounds is None:
+            return e
+        lo, hi = bounds
+        if e.op in _DECIDE:
+            holds, fails = _DECIDE[e.op]
+            return const(True, e.dtype) if holds(lo, hi) else (
+                const(False, e.dtype) if fails(lo, hi) else e)
+        if hi <= 0:
+            return e.args[0] if e.op == "min" else e.args[1]
+        if lo >= 0:
+            return e.args[1] if e.op == "min" else e.args[0]
         return e
 
 
-def _plus(a: dict[Expr, int], b: dict[Expr, int], scale: int) -> dict[Expr, int]:
-    out = dict(a)
-    for atom, v in b.items():
+# When a comparison of a and b surely holds, and surely fails, with lo <= a - b <= hi.
+_DECIDE = {
+    "lt": (lambda lo, hi: hi < 0, lambda lo, hi: lo >= 0),
+    "le": (lambda lo, hi: hi <= 0, lambda lo, hi: lo > 0),
+    "gt": (lambda lo, hi: lo > 0, lambda lo, hi: hi <= 0),
+    "ge": (lambda lo, hi: lo >= 0, lambda lo, hi: hi < 0),
+    "eq": (lambda lo, hi: lo == hi == 0, lambda lo, hi: lo > 0 or hi < 0),
+    "ne": (lambda lo, hi: lo > 0 or hi < 0, lambda lo, hi: lo == hi == 0),
+}
+
+
+def _sum(a: Affine, b: Affine, scale: int = 1) -> Affine:
+    """a + scale * b"""
+    out = dict(a[0])
+    for atom, v in b[0].items():
         s = out.get(atom, 0) + scale * v
         if s:
             out[atom] = s
         else:
             out.pop(atom, None)
-    return out
+    return out, a[1] + scale * b[1]
+
+
+def _divisor(e: Expr) -> int | None:
+    """c of x // c and x % c with a constant c > 0, else None."""
+    if e.op in ("floordiv", "mod") and e.args[1].is_const and e.args[1].attr > 0:
+        return e.args[1].attr
+    return None
+
+
+def _only_atom(form: Affine) -> Expr | None:
+    """The atom of 1 * atom + constant, else None."""
+    if len(form[0]) == 1:
+        (atom, k), = form[0].items()
+        return atom if k == 1 else None
+    return None
+
+
+def _single(form: Affine) -> tuple[Expr | None, int | None]:
+    """(atom, c) where the form is nothing but x // c or x % c with a constant c > 0."""
+    atom = _only_atom(form) if form[1] == 0 else None
+    return atom, _divisor(atom) if atom is not None else None
 
 
 def _order(atom: Expr) -> tuple[int, int]:
