@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Callable
 
-from lowering.graph import Block, Graph, Node, SourceRange, Use, Value, type_of_value
+from lowering.graph import Block, Function, Graph, Node, SourceRange, Use, Value, type_of_value
+from lowering.objects import DeviceValue, EnumValue, ScriptObject, TensorData
 from lowering.types import Type
 
 
 def interning_key(value: object, type: Type) -> tuple | None:
-    """What two equal scalar constants have in common; None for values that are never shared."""
+    """What two equal constants have in common; None for values that are never shared."""
     if value is None or isinstance(value, (bool, int, str)):
         return (type, value.__class__, value)
     if isinstance(value, (float, complex)):
         return (type, value.__class__, repr(value))  # tells 0.0 from -0.0, and nan is itself
+    if isinstance(value, (EnumValue, DeviceValue)):
+        return (value.__class__, value)
+    if isinstance(value, (TensorData, ScriptObject, Function)):
+        return (value.__class__, id(value))  # the interned constant keeps the value alive
     return None
 
 

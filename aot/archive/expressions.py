@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from aot.archive.annotations import annotation_type, dotted_name
@@ -186,8 +187,8 @@ class Expressions:
         type_ = base.type
         if isinstance(type_, ClassType):
             if name in type_.attributes:
-                # A numeric name is no name for a value.
-                hint = name if name.isidentifier() else f"_{name}"
+                hint = re.sub(r"\W", "_", name)
+                hint = f"_{hint}" if hint[:1].isdigit() else hint
                 return self.builder.op(
                     "prim::GetAttr", [base], type_.attributes[name], attributes={"name": name},
                     names=(hint,),

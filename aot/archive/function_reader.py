@@ -98,7 +98,7 @@ class FunctionReader(Calls):
         ):
             self.env[target.id] = function
         else:
-            self._store(target, self.expression(value, type_), type_)
+            self._store(target, self.expression(value, type_), type_, _is_fresh(value))
 
     def _function_alias(self, value: ast.Attribute) -> Function | None:
         name = dotted_name(value)
@@ -107,11 +107,15 @@ class FunctionReader(Calls):
             return found if isinstance(found, Function) else None
         return None
 
-    def _store(self, target: ast.expr, value: Value, type_: Type | None = None) -> None:
+    def _store(
+        self, target: ast.expr, value: Value, type_: Type | None = None, name: bool = True
+    ) -> None:
+        """Assign a value; with `name` an unnamed value takes the name of its variable."""
         if isinstance(target, ast.Name):
             self.declared.pop(target.id, None)
             self.env[target.id] = value
-            if not value.has_name and value.node is not None and not value.is_constant:
+            fresh = not value.has_name and value.node is not None and not value.is_constant
+            if name and fresh and not _is_numbered(target.id):
                 self.builder.rename(value, target.id)
         elif isinstance(target, ast.Attribute):
             base = self.expression(target.value)
@@ -136,8 +140,8 @@ class FunctionReader(Calls):
                 raise self.error(f"{count} names for {len(value.elts)} values", target)
             hints = [self.declared.get(getattr(t, "id", "")) for t in target.elts]
             values = [self.expression(v, h) for v, h in zip(value.elts, hints)]
-            for part, result in zip(target.elts, values):
-                self._store(part, result)
+            for part, result, expression in zip(target.elts, values, value.elts):
+                self._store(part, result, name=_is_fresh(expression))
             return
         if not isinstance(value, ast.Call):
             self._unpack_value(target, self.expression(value))
@@ -154,7 +158,7 @@ class FunctionReader(Calls):
     def _unpack_value(self, target: ast.Tuple | ast.List, value: Value) -> None:
         count = len(target.elts)
         self.at(target)
-        names = tuple(getattr(t, "id", None) for t in target.elts)
+        names = tuple(_hint(getattr(t, "id", None)) for t in target.elts)
         if isinstance(value.type, TupleType):
             if len(value.type.elements) != count:
                 raise self.error(f"{count} names for a value of type {value.type}", target)
@@ -198,7 +202,7 @@ class FunctionReader(Calls):
                 continue  # two variables that share a name; a later use is an error
             self.builder.add_input(first, one)
             self.builder.add_input(second, other)
-            self.env[name] = self.builder.add_output(branch, type_, name)
+            self.env[name] = self.builder.add_output(branch, type_, _hint(name))
             if stated is not None:
                 self.declared[name] = stated
 
@@ -244,11 +248,11 @@ class FunctionReader(Calls):
         initial = [self.env[n] for n in carried]
         loop = self.builder.node("prim::Loop", [limit, condition, *initial])
         block = self.builder.add_block(loop)
-        counter = self.builder.add_param(block, types.Int, index)
+        counter = self.builder.add_param(block, types.Int, _hint(index))
         before = dict(self.env)
         for name, value in zip(carried, initial):
             type_ = self.declared.get(name, value.type)
-            self.env[name] = self.builder.add_param(block, type_, name)
+            self.env[name] = self.builder.add_param(block, type_, _hint(name))
         if index is not None:
             self.env[index] = counter
         outer, self.builder = self.builder, self.builder.at_end(block)
@@ -268,7 +272,7 @@ class FunctionReader(Calls):
                     f"{name!r} is a {start.type} before the loop and a {end.type} after", node
                 )
             param.type = type_
-            self.env[name] = self.builder.add_output(loop, type_, name)
+            self.env[name] = self.builder.add_output(loop, type_, _hint(name))
 
     def _final(self, name: str, node: ast.AST) -> Value:
         value = self.env.get(name)
@@ -349,6 +353,21 @@ def _assigned_names(statements: list[ast.stmt]) -> dict[str, None]:
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
+
+
+def _is_fresh(expression: ast.expr) -> bool:
+    """Whether an expression makes its value, rather than reading a variable."""
+    return not isinstance(expression, ast.Name)
+
+
+def _is_numbered(name: str) -> bool:
+    """Whether PyTorch's printer made a name up: `_0`, `_1` ..."""
+    return name[:1] == "_" and name[1:].isdigit()
+
+
+def _hint(name: str | None) -> str | None:
+    """A local name, if a person chose it."""
+    return None if name is None or _is_numbered(name) else name
 
 
 def _as_load(target: ast.expr) -> ast.expr:
