@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
 from typing import TYPE_CHECKING, Callable
 
 from lowering import evaluate_numbers
 from lowering.abstract import AbstractTensor, Raised, describe
 from lowering.evaluate_memory import Memory
+from lowering.graph_print import format_float
 from lowering.objects import DeviceValue, EnumValue
 from lowering.tensor_ir import Value
 
@@ -211,30 +213,44 @@ def _sum(memory: Memory, x):
 def _format(memory: Memory, template, *args):
     """TorchScript replaces each `{}` and knows no format specifications."""
     parts = template.split("{}")
-    texts = [str(text_of(a)) for a in args[: len(parts) - 1]]
+    texts = [text_of(a) for a in args[: len(parts) - 1]]
     texts += ["{}"] * (len(parts) - 1 - len(texts))
     return "".join(p + t for p, t in zip(parts, [*texts, ""]))
 
 
-def text_of(x: object) -> object:
-    """What str() and format() print of a value."""
+def text_of(x: object) -> str:
+    """What str(), format() and messages print of a value."""
     if isinstance(x, AbstractTensor):
         return f"<tensor {x.dtype}{list(x.shape)}>"
     if isinstance(x, Value):
         return f"<{describe(x)}>"
+    if isinstance(x, float):
+        return format_float(x)
     if isinstance(x, list):
-        return "[" + ", ".join(str(text_of(v)) for v in x) + "]"
-    return x
+        return "[" + ", ".join(map(text_of, x)) + "]"
+    if isinstance(x, tuple):
+        return "(" + ", ".join(map(text_of, x)) + ("," if len(x) == 1 else "") + ")"
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{text_of(k)}: {text_of(v)}" for k, v in x.items()) + "}"
+    return str(x)
 
 
 def _percent(memory: Memory, template, *args):
-    values = tuple(text_of(v) for v in args)
-    if len(values) == 1 and isinstance(args[0], tuple):
-        values = tuple(text_of(v) for v in args[0])
-    try:
-        return template % values
-    except (TypeError, ValueError):
-        return template  # a message that names values of run time
+    """TorchScript's `%`: %s %d %i %f %e %g %x %c and %%, without widths or precisions."""
+    values = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+    taken = iter(values)
+
+    def one(match: re.Match) -> str:
+        if match[1] == "%":
+            return "%"
+        x = next(taken, None)
+        if match[1] in "di" and isinstance(x, (int, float)):
+            return str(int(x))
+        if match[1] in "feEgGxXco" and isinstance(x, (int, float)):
+            return match[0] % x
+        return text_of(x)
+
+    return re.sub(r"%(.)", one, template)
 
 
 def _pure(fn: Callable) -> Callable:

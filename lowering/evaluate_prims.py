@@ -176,7 +176,7 @@ def value_is(x: object, t: Type) -> bool:
 
 
 def _raise(ev: Evaluator, node: Node, args: list) -> object:
-    message = str(text_of(args[0])) if args else ""
+    message = text_of(args[0]) if args else ""
     if len(args) > 1 and isinstance(args[1], str):
         message = f"{args[1].rpartition('.')[2]}: {message}"
     raise Raised(message, ev.place(node))
@@ -262,7 +262,7 @@ TABLE: dict[str, Callable] = {
     "prim::NumToTensor": lambda ev, node, args: number_to_tensor(ev, args[0]),
     "prim::type": _device_type,
     "prim::index": lambda ev, node, args: args[0].index,
-    "aten::str": lambda ev, node, args: str(text_of(args[0])),
+    "aten::str": lambda ev, node, args: text_of(args[0]),
     "prim::rangelist": lambda ev, node, args: list(range(args[0])),
 }
 # These take values that cannot be told without using them.
