@@ -30,31 +30,36 @@ MATH: dict[str, Callable[..., V]] = {
 
 def expand_math(kernel: Kernel, target: Target) -> Kernel:
     """The kernel without math instructions; itself if it has none."""
-    body = _block(kernel.body, target)
+    return expand_only(kernel, target, frozenset(MATH))
+
+
+def expand_only(kernel: Kernel, target: Target, ops: frozenset[str]) -> Kernel:
+    """The kernel without the instructions named; itself if it has none of them."""
+    body = _block(kernel.body, target, ops)
     if body is kernel.body:
         return kernel
     return Kernel(kernel.name, kernel.buffers, body, kernel.flops)
 
 
-def _block(statements: list[Stmt], target: Target) -> list[Stmt]:
+def _block(statements: list[Stmt], target: Target, ops: frozenset[str]) -> list[Stmt]:
     out: list[Stmt] = []
     changed = False
     for s in statements:
         if isinstance(s, Instr):
-            rule = MATH.get(s.op)
-            if rule is None:
+            if s.op not in ops:
                 out.append(s)
                 continue
             changed = True
-            _expand(s, rule, out, target)
+            _expand(s, MATH[s.op], out, target)
         elif isinstance(s, For):
-            body = _block(s.body, target)
+            body = _block(s.body, target, ops)
             if body is not s.body:
                 changed = True
                 s = _with_body(s, body)
             out.append(s)
         else:
-            then, otherwise = _block(s.then, target), _block(s.otherwise, target)
+            then = _block(s.then, target, ops)
+            otherwise = _block(s.otherwise, target, ops)
             if then is not s.then or otherwise is not s.otherwise:
                 changed = True
                 new = If(s.condition)
