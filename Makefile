@@ -26,8 +26,11 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 demo: install
 	@mkdir -p $(BUILD)
 	$(VENV)/bin/aot-compile $(DIGITS)/digits.pt -v --name digits -o $(BUILD)/digits
-	$(CC) -std=c99 $(WARN) -I$(BUILD) -Iruntime/include $(DIGITS)/digits.c $(BUILD)/digits.o -o $(BUILD)/digits
-	$(CXX) -std=c++17 $(WARN) -I$(BUILD) -Iruntime/include $(DIGITS)/digits.cpp $(BUILD)/digits.o -o $(BUILD)/digits_cpp
+	$(CC) -std=c99 $(WARN) -Iruntime/include -c runtime/src/aot_npy.c -o $(BUILD)/aot_npy.o
+	$(CC) -std=c99 $(WARN) -I$(BUILD) -Iruntime/include $(DIGITS)/digits.c $(BUILD)/digits.o $(BUILD)/aot_npy.o \
+	    -o $(BUILD)/digits
+	$(CXX) -std=c++17 $(WARN) -I$(BUILD) -Iruntime/include $(DIGITS)/digits.cpp $(BUILD)/digits.o \
+	    $(BUILD)/aot_npy.o -pthread -o $(BUILD)/digits_cpp
 	$(BUILD)/digits $(DIGITS)/images.npy $(DIGITS)/labels.npy
 	$(BUILD)/digits_cpp $(DIGITS)/images.npy $(DIGITS)/labels.npy
 
