@@ -18,7 +18,7 @@ from lowering.index_algebra import IndexAlgebra
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Shape, Sort, TensorOp, Value,
 )
-from runtime.dtypes import DType, bf16, bool_, dtype_of_numpy, f16, f32, i64, promote
+from runtime.dtypes import DType, bf16, bool_, dtype_of_numpy, f16, f32, f64, i64, promote
 
 Operand = Value | int | float | bool
 
@@ -56,6 +56,16 @@ def full(shape: Sequence[int], value: Operand, dtype: DType) -> Value:
     """A tensor of one value (a number or a 0-d Value)."""
     body = E.const(value, dtype) if not isinstance(value, Value) else E.cast(E.load(value), dtype)
     return compute(shape, lambda *_: body)
+
+
+def to_value(x: Operand) -> Value:
+    """A Value as it is; a number as a 0-d Value that promotes like the number."""
+    if isinstance(x, Value):
+        return x
+    dtype = f64 if isinstance(x, float) else number_dtype(x)
+    value = full((), x, dtype)
+    value.wrapped = True
+    return value
 
 
 def compute(shape: Sequence[int], fn: Callable[..., Expr]) -> Value:
@@ -189,6 +199,14 @@ def gather(x: Value, shape: Sequence[int], fn: Callable[..., Sequence[Expr | int
         return E.select(valid(*i), E.load(x, clamped), E.lift(fill, x.dtype))
 
     return compute(shape, body)
+
+
+def squeeze(x: Value, dims: Sequence[int]) -> Value:
+    """x without dims, all of size 1."""
+    kept = [k for k in range(x.ndim) if k not in dims]
+    place = {k: n for n, k in enumerate(kept)}
+    return reindex(x, [x.shape[k] for k in kept],
+                   lambda *i: [i[place[k]] if k in place else 0 for k in range(x.ndim)])
 
 
 # Reductions

@@ -42,6 +42,7 @@ def _plain(name: str) -> str:
 
 def samples(name: str, dtype: torch.dtype) -> Iterator[Sample]:
     """All samples of one operator for one dtype, those of the database first."""
+    pairs: list[Sample] = []
     source, adapt = operator_samples.BORROWED.get(name, (name, None))
     for info in opinfos().get(source, []):
         if dtype in info.supported_dtypes("cpu"):
@@ -50,8 +51,21 @@ def samples(name: str, dtype: torch.dtype) -> Iterator[Sample]:
                 sample = adapt(sample) if adapt else sample
                 if sample is not None:
                     yield sample
+                    pairs.append(sample)
     for make in operator_samples.OWN.get(name, []):
         yield from make(dtype)
+    yield from _with_numbers(pairs)
+
+
+def _with_numbers(pairs: list[Sample]) -> Iterator[Sample]:
+    """Samples of two tensors with a number in place of one: they reach the Scalar overloads."""
+    for sample in pairs[:4]:
+        args = list(sample.args)
+        if len(args) < 2 or not all(isinstance(a, torch.Tensor) for a in args[:2]):
+            continue
+        for number in (2, 1.5, True):
+            yield Sample([args[0], number, *args[2:]], sample.kwargs)
+            yield Sample([number, *args[1:]], sample.kwargs)
 
 
 @dataclass

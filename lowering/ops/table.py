@@ -69,3 +69,8 @@ def aten(*schemas: str, namespace: str = "aten") -> Callable[[Callable], Callabl
         return call
 
     return declare
+
+
+def each(names: str, signature: str) -> list[str]:
+    """Schemas of operators that are one function under several names: each("acos arccos", "(...)")."""
+    return [f"{name}{signature}" for name in names.split()]
