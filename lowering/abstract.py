@@ -45,13 +45,14 @@ class Storage:
 class AbstractTensor:
     """A tensor: the whole of a storage (base is None), or a view of another tensor."""
 
-    __slots__ = ("storage", "base", "view", "cache", "requires_grad")
+    __slots__ = ("storage", "base", "view", "cache", "requires_grad", "has_views")
 
     def __init__(self, storage: Storage, base: AbstractTensor | None = None,
                  view: View | None = None):
         self.storage, self.base, self.view = storage, base, view
         self.cache: tuple | None = None  # (storage version, region, Value) of the last read
         self.requires_grad = False
+        self.has_views = False
 
     @property
     def shape(self) -> Shape:

@@ -84,14 +84,14 @@ def _survey(ev: Evaluator, node: Node, env: Env, unknown: Unknown) -> list:
 
 def _try_to_keep(ev: Evaluator, node: Node, env: Env, trip: int, state: list) -> list | None:
     """The outputs of a loop kept as one; None where it must be unrolled."""
-    problems = len(ev.problems)
+    problems = dict(ev.problems)
     try:
         kept = _keep(ev, node, env, 0, trip, True, state)
-        if len(ev.problems) == problems:
+        if len(ev.problems) == len(problems):
             return kept
     except (Unstable, CompileError, Raised, ValueError, TypeError):
         pass
-    del ev.problems[problems:]
+    ev.problems = problems
     return None
 
 

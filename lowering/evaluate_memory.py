@@ -128,6 +128,7 @@ class Memory:
         return AbstractTensor(Storage(value))
 
     def view(self, base: AbstractTensor, view: View) -> AbstractTensor:
+        base.has_views = True
         out = AbstractTensor(base.storage, base, view)
         out.requires_grad = base.requires_grad
         return out

@@ -323,6 +323,8 @@ def _reshape_in_place(ev: Evaluator, target: AbstractTensor, view: View) -> Abst
     if ev.memory.frames:
         raise ValueError("an operator that changes a tensor's shape in place stands under a "
                          "condition known only at run time")
+    if target.has_views:
+        raise ValueError("an operator changes the shape of a tensor in place that has views")
     before = AbstractTensor(target.storage, target.base, target.view)
     target.base, target.view, target.cache = before, view, None
     return target

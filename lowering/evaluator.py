@@ -16,7 +16,7 @@ from lowering.abstract import AbstractTensor, Raised, Unknown, describe, known_a
 from lowering.evaluate_if import run_if
 from lowering.evaluate_loop import run_loop
 from lowering.evaluate_memory import Memory
-from lowering.evaluate_operators import Unsupported, apply
+from lowering.evaluate_operators import Unsupported, apply, kind_of
 from lowering.graph import Block, Function, Graph, Node
 from lowering.graph import Value as GraphValue
 from lowering.ops import TABLE
@@ -40,7 +40,8 @@ class Evaluator:
     def __init__(self, eager: bool = False):
         self.memory = Memory(eager)
         self.loaded: dict[tuple[int, str], tuple] = {}  # attributes read: object, value, abstract
-        self.problems: list[tuple[str, str]] = []  # unsupported operators and where they stand
+        # Unsupported operators: name and kinds of the arguments -> message, places
+        self.problems: dict[tuple, list[str]] = {}
         self.callers: list[Node] = []
         self.node: Node | None = None
 
@@ -208,11 +209,14 @@ class Evaluator:
     def _record(self, node: Node, args: list) -> list:
         """Notes an unsupported operator; its results are unknown from here on."""
         kind = node.kind
-        found = f"{kind}({', '.join(map(describe, args))})"
-        if kind in TABLE or kind.rstrip("_") in TABLE:
-            found += ": no overload takes these arguments"
-        if all(known != found for known, _ in self.problems):
-            self.problems.append((found, self.place(node)))
+        key = (kind, *map(kind_of, args))
+        if key not in self.problems:
+            found = f"{kind}({', '.join(map(describe, args))})"
+            if kind in TABLE or kind.rstrip("_") in TABLE:
+                found += ": no overload takes these arguments"
+            self.problems[key] = [found, self.place(node)]
+        else:
+            self.problems[key].append(self.place(node))
         return [Unknown(None) for _ in node.outputs]
 
     def _wrong(self, node: Node, args: list, e: Exception) -> str:
@@ -225,5 +229,9 @@ class Evaluator:
     def problems_text(self) -> str:
         """All unsupported operators, one message."""
         count = len(self.problems)
-        head = f"{count} operator{'s are' if count > 1 else ' is'} not supported:"
-        return "\n".join([head, *(f"{name}\n{place}" for name, place in self.problems)])
+        lines = [f"{count} operator{'s are' if count > 1 else ' is'} not supported:"]
+        for found, place, *others in self.problems.values():
+            lines += [found, place]
+            if others:
+                lines.append(f"  and in {len(others)} other places")
+        return "\n".join(lines)

@@ -1,0 +1,257 @@
+"""Views and in-place operators under partial evaluation, against PyTorch, live."""
+
+from __future__ import annotations
+
+import pytest
+
+from lowering.evaluate import run_method
+from runtime.errors import CompileError
+from tests.conftest import import_torch
+from tests.test_evaluate_language import agree, compare, load, program_of, run_compiled, to_ours
+
+torch = import_torch()
+Tensor = torch.Tensor
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+X = torch.arange(24.0).reshape(4, 6) - 9
+
+
+def test_writes_through_chains_of_views_reach_the_base():
+    def f(x: Tensor):
+        y = x.clone()
+        y[1].add_(100)
+        y[:, 2:5].mul_(-1)
+        y.t()[3][1:] = 7
+        y.view(2, 12)[1, ::3] += 0.5
+        y.unsqueeze(0).transpose(0, 1)[2].zero_()
+        return y
+
+    compare(f, X)
+
+
+def test_views_see_later_writes():
+    def f(x: Tensor):
+        y = x.clone()
+        row, column, flat = y[1], y[:, 1], y.view(-1)
+        before = row + 0
+        y.add_(1)
+        flat[0] = 50
+        return before, row, column, flat, y
+
+    compare(f, X)
+
+
+def test_parts_of_a_split_are_views():
+    def f(x: Tensor):
+        y = x.clone()
+        a, b = y.chunk(2, dim=1)
+        a.add_(b)
+        c = y.unbind(0)
+        c[0].zero_()
+        d = y.split([1, 3])
+        d[1].sub_(1)
+        return y, a, b
+
+    compare(f, X)
+
+
+def test_reshape_of_a_transposed_tensor_copies():
+    def f(x: Tensor):
+        y = x.clone()
+        z = y.t().reshape(24)
+        z.zero_()
+        w = y.reshape(24)
+        w[0] = 77
+        v = y.t().contiguous()
+        v.zero_()
+        u = y.contiguous()
+        u[0, 1] = 78
+        return y
+
+    compare(f, X)
+
+
+def test_view_of_a_transposed_tensor_is_refused_as_pytorch_refuses_it():
+    def f(x: Tensor):
+        return x.t().view(24)
+
+    scripted, function, root = load(f)
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        scripted(X)
+    with pytest.raises(CompileError, match="(?s)view size is not compatible.*at code/"):
+        program_of(function, root, (X,))
+
+
+def test_writing_to_an_expanded_tensor_is_refused():
+    def f(x: Tensor):
+        y = x.expand(3, 4, 6)
+        y.add_(1)
+        return y
+
+    _, function, root = load(f)
+    with pytest.raises(CompileError, match="single memory location"):
+        program_of(function, root, (X,))
+
+
+def test_strides_and_contiguity():
+    def f(x: Tensor):
+        y = x.t()
+        return (x.stride(), y.stride(), y.is_contiguous(), x[:, 0].is_contiguous(), x[0].stride(),
+                x.view(2, 2, 6).stride(), x[::2].stride(0), y.contiguous().stride(),
+                x[1:].is_contiguous(), x.unsqueeze(1).stride(), x.expand(2, 4, 6).stride())
+
+    compare(f, X)
+
+
+def test_assignment_forms():
+    def f(x: Tensor, n: int):
+        y = torch.empty(4, 6)
+        y.copy_(x)
+        y[0] = n
+        y[1, 2] = 1.5
+        y[2:, :2] = x[:2, :2]
+        y[:, 5] = torch.tensor([1, 2, 3, 4])
+        y[3].fill_(2)
+        y.narrow(0, 0, 1).fill_(0.25)
+        return y
+
+    compare(f, X, 3)
+
+
+def test_in_place_operators_keep_the_dtype():
+    def f(x: Tensor):
+        a = torch.ones(4, 6, dtype=torch.int64)
+        a += 2
+        a *= 3
+        b = x.to(torch.float64)
+        b.add_(x).div_(2).clamp_(-1, 1).neg_()
+        c = x > 0
+        c &= x > 5
+        d = torch.relu_(x.clone())
+        return a, b, c, d
+
+    compare(f, X)
+
+
+def test_in_place_to_a_lesser_dtype_is_refused():
+    def f(x: Tensor):
+        a = torch.ones(4, 6, dtype=torch.int64)
+        a += x
+        return a
+
+    _, function, root = load(f)
+    with pytest.raises(CompileError, match="can't be cast to the desired output type"):
+        program_of(function, root, (X,))
+
+
+def test_in_place_result_must_fit():
+    def f(x: Tensor):
+        y = x[0].clone()
+        y.add_(x)
+        return y
+
+    _, function, root = load(f)
+    with pytest.raises(CompileError, match="doesn't match the broadcast shape"):
+        program_of(function, root, (X,))
+
+
+def test_shape_changing_in_place_operators():
+    def f(x: Tensor):
+        z = x.clone()
+        y = z.unsqueeze(0)
+        y.squeeze_(0)
+        y.t_()
+        y.add_(1)
+        return y, z
+
+    compare(f, X)
+
+
+def test_out_variants():
+    def f(x: Tensor):
+        y = torch.zeros(4, 6)
+        z = torch.add(x, x, out=y)
+        w = torch.empty(0)
+        torch.mul(x, 2, out=w)
+        return y, z, w
+
+    compare(f, X)
+
+
+def test_detach_and_aliases_share_memory():
+    def f(x: Tensor):
+        y = x.clone()
+        a = y.detach()
+        a[0] = 5
+        b = y.to(torch.float32)
+        b[1] = 6
+        c = y.to(torch.float32, copy=True)
+        c[2] = 7
+        return y
+
+    compare(f, X)
+
+
+def test_dropout_of_a_model_in_eval_is_an_alias():
+    def f(x: Tensor):
+        y = x.clone()
+        z = torch.nn.functional.dropout(y, 0.5, False)
+        z[0] = 5
+        return y
+
+    compare(f, X)
+
+
+def test_writing_one_of_two_tensors_is_refused_when_data_decides():
+    def f(x: Tensor, n: int):
+        a, b = x.clone(), x + 1
+        c = a if n > 0 else b
+        c.add_(1)
+        return a, b, c
+
+    _, function, root = load(f)
+    agree(run_method(function, [root, to_ours(X), 1]), (X + 1, X + 1, X + 1))
+    with pytest.raises(CompileError, match="one of several"):
+        program_of(function, root, (X, 1))
+
+
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+        self.register_buffer("total", torch.zeros(3))
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor):
+        self.n += 1
+        self.total += x * self.weight
+        return self.total * self.n
+
+
+def test_state_lives_in_the_module():
+    module = Counter().eval()
+    scripted, function, root = load(module)
+    x = torch.tensor([1.0, 2.0, 3.0])
+    with torch.no_grad():
+        for _ in range(3):
+            agree(run_method(function, [root, x.numpy()]), scripted(x))
+    assert root.attributes["n"] == 3
+    with pytest.raises(CompileError, match=r"state.*\.n, .*\.total"):
+        program_of(function, root, (x,))
+
+
+
+
+def test_an_unwritten_buffer_is_a_constant_of_the_program():
+    class M(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("b", torch.arange(6.0).reshape(2, 3).t())
+
+        def forward(self, x):
+            return x + self.b, self.b.is_contiguous(), self.b.stride()
+
+    scripted, function, root = load(M())
+    x = torch.ones(3, 2)
+    program, arrays = program_of(function, root, (x,))
+    agree(run_compiled(program, arrays), scripted(x))
