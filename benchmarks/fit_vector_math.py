@@ -160,9 +160,9 @@ def fits() -> None:
         show(f"ATAN_{name}", *remez(lambda z: mp.atan(mp.sqrt(z)) - mp.sqrt(z),
                                     lambda z: z * mp.sqrt(z), lambda z: 1 / mp.sqrt(z), 0, eighth,
                                     degree))
-    # erf x = x P(x^2), |x| <= 1
-    show("ERF_F64", *remez(lambda z: mp.erf(mp.sqrt(z)), mp.sqrt, lambda z: 1 / mp.sqrt(z), 0, 1.001,
-                           12))
+    # erf x = x + x P(x^2), |x| <= 1
+    show("ERF_F64", *remez(lambda z: mp.erf(mp.sqrt(z)) - mp.sqrt(z), mp.sqrt,
+                           lambda z: 1 / mp.sqrt(z), 0, 1.001, 12))
     # (1 + 2 x) exp(x^2) erfc(x) = P(t), t = (x - 4) / (x + 4), x >= 0
 
     def scaled_erfc(t: mpf) -> mpf:
@@ -170,21 +170,16 @@ def fits() -> None:
         return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
     show("ERFC_F64", *remez(scaled_erfc, one, one, -1, mpf(24) / 32, 23))
-    # tanh x = x P(x^2) / Q(x^2), |x| <= 9.02; erf likewise, |x| <= 3.95
-    p, q, e = rational(lambda z: mp.tanh(mp.sqrt(z)), mp.sqrt, lambda z: 1 / mp.tanh(mp.sqrt(z)), 0,
-                       81.4, 5, 4)
-    show("TANH_F32_TOP", p, e)
-    show("TANH_F32_BOTTOM", q, e)
-    p, q, e = rational(lambda z: mp.erf(mp.sqrt(z)), mp.sqrt, lambda z: 1 / mp.erf(mp.sqrt(z)), 0,
-                       15.6, 5, 5)
-    show("ERF_F32_TOP", p, e)
-    show("ERF_F32_BOTTOM", q, e)
+    # f32: erf x = x + x P(x^2), |x| <= 0.86; -log2(erfc x) = P(x), 0.85 <= x <= 4
+    show("ERF_F32", *remez(lambda z: mp.erf(mp.sqrt(z)) - mp.sqrt(z), mp.sqrt,
+                           lambda z: 1 / mp.erf(mp.sqrt(z)), 0, 0.86**2, 5))
+    show("ERFC_LOG2_F32", *remez(lambda x: -mp.log(mp.erfc(x), 2), one, mp.erfc, 0.85, 4, 6))
     # erfinv x = x P(w), w = -log(1 - x^2) <= 5; above: x P(sqrt w); one Halley step follows
     show("ERFINV_MIDDLE", *remez(inverse_ratio, one, lambda w: 1 / inverse_ratio(w), 0, 5, 8))
     show("ERFINV_TAIL", *remez(lambda s: inverse_ratio(s * s), one,
                                lambda s: 1 / inverse_ratio(s * s), 2.23, 6.1, 8))
-    # lgamma x = (x - 1) (x - 2) P(u) / Q(u), u = x - 3/2, 1/2 <= x <= 8
-    p, q, e = rational(gamma_ratio, one, lambda u: 1 / gamma_ratio(u), -1, 6.5, 11, 11)
+    # lgamma x = u (u - 1) P(u) / Q(u), u = x - 1, 1 <= x <= 8
+    p, q, e = rational(gamma_ratio, one, lambda u: 1 / gamma_ratio(u), 0, 7, 10, 9)
     show("LGAMMA_TOP", p, e)
     show("LGAMMA_BOTTOM", q, e)
 
@@ -199,7 +194,7 @@ def inverse_ratio(w: mpf) -> mpf:
 
 
 def gamma_ratio(u: mpf) -> mpf:
-    x = u + mpf("1.5")
+    x = u + 1
     if min(abs(x - 1), abs(x - 2)) < mpf("1e-12"):
         x += mpf("1e-10")
     return mp.loggamma(x) / ((x - 1) * (x - 2))

@@ -80,28 +80,38 @@ def exp2(x: V) -> V:
                   t, n)
 
 
+def exp2_of_small(x: V) -> V:
+    """exp2 for -100 < x < 100: neither overflow nor denormals to look after."""
+    bits = x.dtype.bits
+    t, n = _split(x, 1.0)
+    r = x - n
+    power = ((t.bits() + _BIAS[bits]) << _FRACTION[bits]).as_float()
+    p = polynomial(r, tables.EXP2_F32 if x.single else tables.EXP2_F64)
+    return r.times_plus(p, 1.0) * power
+
+
 def expm1(x: V) -> V:
     """2^n (expm1(r) + 1) - 1 as 2 (2^(n-1) expm1(r) + (2^(n-1) - 1/2)), which cannot overflow early."""
+    half, n, p = _half_expm1(_clamp(x, -40.0, 89.0 if x.single else 710.0))
+    # n = 0: the sum would lose -0 and denormals
+    return where(n.equals(0.0), p, half + half)
+
+
+def _half_expm1(x: V) -> tuple[V, V, V]:
+    """(expm1(x) / 2, n, expm1(r))."""
     bits = x.dtype.bits
-    clamped = _clamp(x, -40.0, 89.0 if x.single else 710.0)
-    t, n, r = _reduce(clamped)
+    t, n, r = _reduce(x)
     q = polynomial(r, tables.EXPM1_F32 if x.single else tables.EXPM1_F64)
     p = (q * r).times_plus(r, r)
     half = ((t.bits() + (_BIAS[bits] - 1)) << _FRACTION[bits]).as_float()
-    y = half.times_plus(p, half - 0.5)
-    # n = 0: the sum above would lose -0 and denormals
-    return where(n.equals(0.0), p, y + y)
+    return half.times_plus(p, half - 0.5), n, p
 
 
 def tanh(x: V) -> V:
-    """f32: x P(x^2) / Q(x^2). f64: expm1(2 x) / (expm1(2 x) + 2)."""
-    if x.single:
-        c = _clamp(x, -9.02, 9.02)
-        z = c * c
-        top = c * polynomial(z, tables.TANH_F32_TOP)
-        return _clamp(top / polynomial(z, tables.TANH_F32_BOTTOM), -1.0, 1.0)
-    t = expm1(abs(x).minimum(20.0) * 2.0)
-    return with_sign(t / (t + 2.0), x)
+    """h / (h + 1) with h = expm1(2 |x|) / 2, x's sign put back."""
+    size = abs(x).minimum(10.0 if x.single else 20.0)
+    half, _, _ = _half_expm1(size + size)
+    return with_sign(half / (half + 1.0), x)
 
 
 def _big_half_exp(size: V) -> V:

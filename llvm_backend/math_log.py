@@ -86,7 +86,7 @@ def log10(x: V) -> V:
     factor = _two_parts(0.4342944819032518, 1.098319650216765e-17, x.single)
     # the high part of log10(2) has trailing zeros: its product with e is exact
     per_e = ((0.301025390625, 4.605038981195214e-06) if x.single
-             else (0.30102999566406652, 3.6942390771589306e-13))
+             else (0.30102999566361177, 3.694239077158931e-13))
     return _scaled_log(x, per_e, factor)
 
 

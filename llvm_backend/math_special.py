@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from llvm_backend import math_tables as tables
-from llvm_backend.math_exp import exp, exp_of_sum
+from llvm_backend.math_exp import exp, exp2_of_small, exp_of_sum
 from llvm_backend.math_log import log
 from llvm_backend.math_trig import cosine_of, sine_of
 from llvm_backend.math_values import V, polynomial, two_product, where, with_sign
@@ -19,14 +19,14 @@ def rsqrt(x: V) -> V:
 
 
 def erf(x: V) -> V:
-    """f32: x P(x^2) / Q(x^2). f64: x P(x^2) for |x| <= 1, 1 - erfc(|x|) above."""
-    if x.single:
-        c = x.minimum(3.9497).maximum(-3.9497)
-        z = c * c
-        r = c * polynomial(z, tables.ERF_F32_TOP) / polynomial(z, tables.ERF_F32_BOTTOM)
-        return r.minimum(1.0).maximum(-1.0)
+    """f32: x P(x^2) below 0.855, above 1 - 2^(-P(|x|)). f64: x P(x^2) up to 1, 1 - erfc(|x|) above."""
     size = abs(x)
-    inner = x * polynomial(x * x, tables.ERF_F64)
+    if x.single:
+        c = size.minimum(4.0)
+        tail = 1.0 - exp2_of_small(-polynomial(c, tables.ERFC_LOG2_F32))
+        inner = c.times_plus(polynomial(c * c, tables.ERF_F32), c)
+        return with_sign(where(c < 0.855, inner, tail), x)
+    inner = x.times_plus(polynomial(x * x, tables.ERF_F64), x)
     return where(size <= 1.0, inner, with_sign(1.0 - _erfc_positive(size), x))
 
 
@@ -43,7 +43,8 @@ def erfc(x: V) -> V:
     if x.single:
         return erfc(x.cast(f64)).cast(f32)
     r = _erfc_positive(abs(x))
-    return where(x < 0.0, 2.0 - r, r)
+    r = where(x < 0.0, 2.0 - r, r)
+    return where(abs(x) <= 0.5, 1.0 - x.times_plus(polynomial(x * x, tables.ERF_F64), x), r)
 
 
 def erfinv(x: V) -> V:
@@ -56,7 +57,7 @@ def erfinv(x: V) -> V:
     start = where(w < 5.0, polynomial(w.minimum(5.0), tables.ERFINV_MIDDLE),
                   polynomial(w.maximum(5.0).unary("sqrt"), tables.ERFINV_TAIL)) * a
     rest = _erfc_positive(start)
-    inner = start * polynomial(start * start, tables.ERF_F64)
+    inner = start.times_plus(polynomial(start * start, tables.ERF_F64), start)
     off = where(a <= 0.75, inner - a, (1.0 - a) - rest)
     step = off * exp(start * start) * (math.sqrt(math.pi) / 2)
     y = start - step / (1.0 + start * step)
@@ -83,24 +84,25 @@ _DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, 
 
 
 def lgamma(x: V) -> V:
-    """1/2 <= x < 8: (x - 1) (x - 2) P / Q; above: Stirling's series; below 1/2:
-    log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0 only the absolute error is small."""
+    """1 <= x < 8: (x - 1) (x - 2) P / Q; above: Stirling's series; 0 <= x < 1: lgamma(1 + x) - log x;
+    x < 0: log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0 only the absolute error is
+    small."""
     if x.single:
         return lgamma(x.cast(f64)).cast(f32)
-    mirrored = x < 0.5
-    y = where(mirrored, 1.0 - x, x)
-    u = y.minimum(8.0) - 1.5
-    middle = ((u + 0.5) * (u - 0.5) * polynomial(u, tables.LGAMMA_TOP)
-              / polynomial(u, tables.LGAMMA_BOTTOM))
-    big = y.maximum(8.0)
-    logarithm = log(big)
+    mirrored, low = x < 0.0, x < 1.0
+    size = abs(x)
+    u = where(low, size, x - 1.0)  # the argument less 1
+    c = u.minimum(7.0)
+    middle = c * (c - 1.0) * polynomial(c, tables.LGAMMA_TOP) / polynomial(c, tables.LGAMMA_BOTTOM)
+    big = (u + 1.0).maximum(8.0)
     inverse = 1.0 / big
     series = inverse * polynomial(inverse * inverse, _STIRLING)
-    stirling = (big - 0.5) * (logarithm - 1.0) + ((_HALF_LOG_TWO_PI - 0.5) + series)
-    r = where(y < 8.0, middle, stirling)
+    stirling = (big - 0.5) * (log(big) - 1.0) + ((_HALF_LOG_TWO_PI - 0.5) + series)
+    r = where(u < 7.0, middle, stirling)
     s, _, _ = _wave_of_pi(x)
-    r = where(mirrored, log(math.pi / abs(s)) - r, r)
-    return where(abs(x).equals(INF), INF, r)
+    other = log(where(mirrored, math.pi / abs(s), size))
+    r = where(mirrored, other - r, where(low, r - other, r))
+    return where(size.equals(INF), INF, r)
 
 
 def digamma(x: V) -> V:
