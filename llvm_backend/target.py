@@ -26,7 +26,7 @@ class Target:
     threads: int = 1  # how many the schedule divides loops for
 
     def lanes(self, element_bytes: int) -> int:
-        return self.vector_bytes // element_bytes
+        return max(1, self.vector_bytes // element_bytes)
 
 
 _X86 = "x86_64-unknown-linux-gnu"

@@ -26,7 +26,8 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
     program.input_structure = "(" + ",".join(f"{n}=T" for n in names) + ")"
     program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
     jit = JitModel(lower_program(program, target, "m", optimized), target)
-    return CompiledModel(jit.address, keepalive=jit)(*arrays)
+    given = [a.item() if v.wrapped else a for a, v in zip(arrays, program.body.params)]
+    return CompiledModel(jit.address, keepalive=jit)(*given)
 
 
 def unoptimised(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:

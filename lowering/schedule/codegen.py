@@ -173,6 +173,8 @@ class Coder:
             if a.dtype in (f16, bf16) and e.dtype is not f32:
                 a = self.b.cast(a, f32)
             return self.b.cast(a, e.dtype)
+        if e.op in COMPARE:
+            args = [self.b.cast(a, f32) if a.dtype in (f16, bf16) else a for a in args]
         if e.op in BINARY or e.op in COMPARE:
             return self.b.binary(e.op, args[0], args[1])
         return self.b.unary(e.op, args[0])
