@@ -153,6 +153,6 @@ def describe(x: object) -> str:
         kinds = list(dict.fromkeys(describe(v) for v in x))
         inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")
         return f"[{inner}]" if isinstance(x, list) else f"({inner})"
-    if x is None:
-        return "None"
+    if x is None or isinstance(x, Unknown):
+        return "None" if x is None else "?"
     return type(x).__name__

@@ -56,6 +56,9 @@ def evaluate(function: Function, module: ScriptObject | None,
     if len(inputs) > len(parameters):
         raise CompileError(f"{function.name} takes {len(parameters)} arguments, found "
                            f"{len(inputs)}")
+    missing = [p.name for p in parameters[len(inputs):] if p.required]
+    if missing:
+        raise CompileError(f"{function.name}: the argument '{missing[0]}' is missing")
     names: list[str] = []
     texts: dict[str, str] = {}
     args: list[object] = [] if module is None else [module]

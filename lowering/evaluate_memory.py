@@ -9,6 +9,7 @@ same state and the two can be merged.
 from __future__ import annotations
 
 import itertools
+import re
 from contextlib import contextmanager
 from typing import Callable, Iterator, TypeVar
 
@@ -144,7 +145,8 @@ class Memory:
                 value = B.constant(array, data.dtype)
             if self.eager:
                 self.root.ops.pop()
-            value.name = data.storage.name or value.name
+            if data.storage.name and data.storage not in self._windows:
+                value.name = re.sub(r"\W", "_", data.storage.name)
             storage = self._constants[key] = Storage(
                 value, None if data.is_contiguous else data.strides, data
             )

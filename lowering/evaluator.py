@@ -130,6 +130,8 @@ class Evaluator:
             if isinstance(x, Unknown) or (
                 isinstance(x, (list, tuple)) and any(isinstance(v, Unknown) for v in x)
             ):
+                if not _is_supported(kind):
+                    raise Unsupported(kind)
                 return self._unknown(args)
         count = len(args) - len(node.kwarg_names)
         kwargs = dict(zip(node.kwarg_names, args[count:]))
@@ -235,3 +237,13 @@ class Evaluator:
             if others:
                 lines.append(f"  and in {len(others)} other places")
         return "\n".join(lines)
+
+
+def _is_supported(kind: str) -> bool:
+    """Whether some arguments exist that the operator takes."""
+    functional = kind[:-1] if kind.endswith("_") else kind
+    return functional in TABLE or any(
+        kind in table
+        for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
+                      evaluate_numbers.KNOWN)
+    )

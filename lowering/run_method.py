@@ -30,6 +30,10 @@ def run_method(function: Function, args: Sequence[object]) -> object:
     the method sets, and buffers that it writes in place, stay changed. RuntimeFailure where the
     program raises, CompileError where it uses what is not supported.
     """
+    missing = [p.name for p in function.parameters[len(args):] if p.required]
+    if missing or len(args) > len(function.parameters):
+        raise InputError(f"{function.name} takes {len(function.parameters)} arguments, found "
+                         f"{len(args)}" + (f": '{missing[0]}' is missing" if missing else ""))
     ev = Evaluator(eager=True)
     with B.collect(ev.memory.root):
         try:
