@@ -212,6 +212,8 @@ class Evaluator:
         """Notes an unsupported operator; its results are unknown from here on."""
         kind = node.kind
         key = (kind, *map(kind_of, args))
+        if "U" in key:  # after another unsupported operator: any call of this one stands for it
+            key = next((known for known in self.problems if known[0] == kind), key)
         if key not in self.problems:
             found = f"{kind}({', '.join(map(describe, args))})"
             if kind in TABLE or kind.rstrip("_") in TABLE:
