@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import tempfile
 import threading
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +23,11 @@ from runtime import abi
 from runtime.call import Frame, Method
 from runtime.description import ModelDescription
 from runtime.errors import AotError, InputError, RuntimeFailure, TargetError
+from runtime.library_file import open_library
 from runtime.pool import cpu_count, pool_options
 
 ENTRY = "aot_model_entry"  # the descriptor's name in every shared library
 _MIN_IDLE = 4  # instances kept for the next calls; more than the CPUs would only hold memory
-
-_loaded: dict[str, tuple[int, int]] = {}  # path -> device and inode of the file that was loaded
-_loaded_lock = threading.Lock()
 
 
 class Instance:
@@ -161,7 +157,7 @@ class CompiledLibrary(CompiledModel):
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1, seed: int = 0):
         self.path = os.path.abspath(os.fspath(path))
-        library = _open(self.path)
+        library = open_library(self.path)
         try:
             address = ctypes.addressof(ctypes.c_char.in_dll(library, ENTRY))
         except ValueError:
@@ -178,25 +174,3 @@ def load_library(
     The file is code and runs: load only what you trust. InputError: no such file, not a library,
     not a model; TargetError: this CPU cannot run it."""
     return CompiledLibrary(path, threads, seed)
-
-
-def _open(path: str) -> ctypes.CDLL:
-    """dlopen. It knows libraries by their path and would give the old one for a path whose file
-    was replaced (a model compiled again); such a file is opened under another name."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    if not Path(path).is_file():
-        raise InputError(f"{path}: not a file")
-    identity = (status.st_dev, status.st_ino)
-    try:
-        with _loaded_lock:
-            if _loaded.setdefault(path, identity) == identity:
-                return ctypes.CDLL(path)
-            with tempfile.TemporaryDirectory(prefix="aot-") as folder:
-                link = os.path.join(folder, os.path.basename(path))
-                os.symlink(path, link)
-                return ctypes.CDLL(link)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be loaded: {error}") from None

@@ -137,7 +137,8 @@ def test_npy_reader_under_sanitizers(tmp_path: Path) -> None:
             bad = bytearray(good[: rng.integers(0, len(good) + 1)] if n % 3 == 0 else good)
             for _ in range(rng.integers(0, 4)):
                 if bad:
-                    bad[rng.integers(0, min(len(bad), 90))] = rng.choice(list(b"0123456789(),'{}<>"))
+                    at = rng.integers(0, min(len(bad), 90))
+                    bad[at] = rng.choice(list(b"0123456789(),'{}<>"))
             files.append(tmp_path / f"{order}{n}.npy")
             files[-1].write_bytes(bad)
     result = run([tmp_path / "read", *files])

@@ -218,7 +218,7 @@ def test_clean_under_valgrind_and_sanitizers(program: Path, here: Path) -> None:
         assert result.returncode == code and "==" not in result.stderr, result.stderr
 
 
-# ---- linking.py -----------------------------------------------------------------------------------
+# ---- linking.py ---------------------------------------------------------------------------------
 
 
 def test_files_are_replaced_whole(code: bytes, tmp_path: Path) -> None:
