@@ -20,6 +20,7 @@ from typing import Union
 
 import numpy as np
 
+from lowering.objects import TensorData
 from runtime import dtypes
 from runtime.dtypes import DType
 from runtime.errors import InputError
@@ -175,8 +176,11 @@ def _split(spec: str, text: str) -> list[str]:
     return items[:-1] if not items[-1].strip() else items
 
 
-def input_of_value(value: object, name: str = "") -> Input:
-    """The spec of an example argument: arrays become tensors, other leaves constants."""
+def input_of_value(name: str, value: object) -> Input:
+    """The spec of an example argument: arrays become tensors, all else in it constants.
+
+    The name may be empty. InputError for what no compiled method takes.
+    """
     if isinstance(value, (np.ndarray, np.generic)):
         try:
             dtype = dtypes.dtype_of_numpy(value.dtype)
@@ -185,13 +189,15 @@ def input_of_value(value: object, name: str = "") -> Input:
                 f"an example input has the numpy type {value.dtype}; {_known_types()}"
             ) from None
         return TensorInput(name, dtype, tuple(value.shape))
+    if isinstance(value, TensorData):
+        return TensorInput(name, value.dtype, value.sizes)
     if value is None or isinstance(value, (bool, int, float, str)):
         return ConstantInput(name, value)
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return SequenceInput(name, kind, tuple(input_of_value(item) for item in value))
+        return SequenceInput(name, kind, tuple(input_of_value("", item) for item in value))
     if isinstance(value, dict) and all(isinstance(k, (int, float, bool, str)) for k in value):
-        items = tuple(input_of_value(item) for item in value.values())
+        items = tuple(input_of_value("", item) for item in value.values())
         return DictInput(name, tuple(value), items)
     raise InputError(
         f"an example input is a {type(value).__name__}; "
