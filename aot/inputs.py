@@ -176,7 +176,7 @@ def _split(spec: str, text: str) -> list[str]:
     return items[:-1] if not items[-1].strip() else items
 
 
-def input_of_value(name: str, value: object) -> Input:
+def input_of_value(value: object, name: str = "") -> Input:
     """The spec of an example argument: arrays become tensors, all else in it constants.
 
     The name may be empty. InputError for what no compiled method takes.
@@ -195,9 +195,9 @@ def input_of_value(name: str, value: object) -> Input:
         return ConstantInput(name, value)
     if isinstance(value, (tuple, list)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return SequenceInput(name, kind, tuple(input_of_value("", item) for item in value))
+        return SequenceInput(name, kind, tuple(input_of_value(item) for item in value))
     if isinstance(value, dict) and all(isinstance(k, (int, float, bool, str)) for k in value):
-        items = tuple(input_of_value("", item) for item in value.values())
+        items = tuple(input_of_value(item) for item in value.values())
         return DictInput(name, tuple(value), items)
     raise InputError(
         f"an example input is a {type(value).__name__}; "

@@ -109,13 +109,13 @@ def test_a_name_is_used_once() -> None:
 
 
 def test_examples() -> None:
-    assert input_of_value("x", np.zeros((2, 3), np.float16)) == TensorInput("x", dtypes.f16, (2, 3))
-    assert input_of_value("", np.int64(3)) == TensorInput("", dtypes.i64, ())
-    state = input_of_value("h", (np.zeros((1, 2), np.float32), [1]))
+    assert input_of_value(np.zeros((2, 3), np.float16), "x") == TensorInput("x", dtypes.f16, (2, 3))
+    assert input_of_value(np.int64(3)) == TensorInput("", dtypes.i64, ())
+    state = input_of_value((np.zeros((1, 2), np.float32), [1]), "h")
     assert str(state) == "h:(f32[1,2],[int=1])"
-    assert input_of_value("", {"a": 2}) == DictInput("", ("a",), (ConstantInput("", 2),))
-    assert input_of_value("", True) == ConstantInput("", True)
+    assert input_of_value({"a": 2}) == DictInput("", ("a",), (ConstantInput("", 2),))
+    assert input_of_value(True) == ConstantInput("", True)
     with pytest.raises(InputError, match="complex64"):
-        input_of_value("", np.zeros(1, np.complex64))
+        input_of_value(np.zeros(1, np.complex64))
     with pytest.raises(InputError, match="a set"):
-        input_of_value("", {1})
+        input_of_value({1})
