@@ -1,6 +1,8 @@
 """The operators. Importing this package fills the table (lowering/ops/table.py)."""
 
 from lowering.ops import activation
+from lowering.ops import loss_class  # noqa: F401
+from lowering.ops import loss  # noqa: F401
 from lowering.ops import embedding  # noqa: F401
 from lowering.ops import recurrent_cell  # noqa: F401
 from lowering.ops import recurrent  # noqa: F401
