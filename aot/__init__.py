@@ -1,6 +1,8 @@
 """aot: an ahead-of-time compiler for TorchScript archives.
 
     aot.jit.load(path)     the module of an archive, to look at and to call; no PyTorch
+    aot.compile(module, example_inputs=(x,))    machine code of it, to call and to save
+    aot.load_library(path)     a compiled library; needs numpy alone
 
 Names are imported when first used: `import aot` is light, and LLVM is loaded by the first compile.
 """
@@ -14,6 +16,8 @@ from aot.version import VERSION as __version__
 # Name -> the module that has it; None as the attribute means the module itself.
 _LAZY: dict[str, tuple[str, str | None]] = {
     "jit": ("aot.jit", None),
+    "compile": ("aot.compile", "compile"),
+    "load_library": ("runtime.loader", "load_library"),
 }
 
 __all__ = ["__version__", *_LAZY]
