@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from typing import Sequence
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -55,24 +56,22 @@ class KernelFunction:
     """One kernel as a Python function of numpy arrays, for tests, benchmarks and tuning.
 
     Arrays come in the order of the buffers, with the buffer's storage dtype (bf16 is uint16),
-    contiguous, and at least the buffer's size; a parallel kernel runs its whole range."""
+    contiguous, and at least the buffer's size; a parallel kernel runs its whole range. `library`
+    holds llvm_text, assembly and object."""
 
-    def __init__(self, kernel: Kernel, target: Target | None = None):
-        target = target or native_target()
-        check_runs_here(target)
+    def __init__(self, kernel: Kernel, target: Target | None = None,
+                 library: KernelLibrary | None = None, symbol: str = "k0"):
         self.kernel = kernel
-        self.llvm_text = emit_kernel(expand_math(kernel, target), target, "kernel", "dso_local")
-        module = codegen.parse(self.llvm_text + attributes(target))
-        machine = codegen.machine_of(target)
-        codegen.optimise(module, machine)
-        self.assembly = codegen.assembly(module, machine)
-        self.object = codegen.object_code(module, machine)
-        self._loaded = LoadedObject(self.object, ["kernel"])
+        self.library = library or KernelLibrary([kernel], target or native_target())
         self._trips = trip_count(kernel)
         types = [ctypes.c_void_p] * len(kernel.buffers)
         if self._trips is not None:
             types += [ctypes.c_int64] * 2
-        self.function = ctypes.CFUNCTYPE(None, *types)(self._loaded.addresses["kernel"])
+        self.function = ctypes.CFUNCTYPE(None, *types)(self.library.loaded.addresses[symbol])
+
+    @property
+    def assembly(self) -> str:
+        return self.library.assembly()
 
     def __call__(self, *arrays: np.ndarray) -> None:
         pointers = []
@@ -85,3 +84,28 @@ class KernelFunction:
             pointers.append(a.ctypes.data)
         extra = () if self._trips is None else (0, self._trips)
         self.function(*pointers, *extra)
+
+
+class KernelLibrary:
+    """Several kernels compiled together, which is cheaper than one by one."""
+
+    def __init__(self, kernels: Sequence[Kernel], target: Target):
+        check_runs_here(target)
+        self.target = target
+        self.llvm_text = "\n".join(
+            [emit_kernel(expand_math(kernel, target), target, f"k{n}", "dso_local")
+             for n, kernel in enumerate(kernels)] + [attributes(target)])
+        module = codegen.parse(self.llvm_text)
+        machine = codegen.machine_of(target)
+        codegen.optimise(module, machine)
+        self.object = codegen.object_code(module, machine)
+        self.loaded = LoadedObject(self.object, [f"k{n}" for n in range(len(kernels))])
+        self.functions = [KernelFunction(kernel, target, self, f"k{n}")
+                          for n, kernel in enumerate(kernels)]
+
+    def assembly(self) -> str:
+        """The text of the code, generated once more."""
+        machine = codegen.machine_of(self.target)
+        module = codegen.parse(self.llvm_text)
+        codegen.optimise(module, machine)
+        return codegen.assembly(module, machine)
