@@ -195,7 +195,7 @@ class Calls(Expressions):
     def _definition_call(self, name: str, node: ast.Call, hint: Type | None) -> Value:
         if name.endswith(".__new__"):
             return self._new_object(node)
-        found = self.program.find(name)
+        found = self.definition(name, node)
         if isinstance(found, Function):
             return self._function_call(self.function_value(found), node)
         if isinstance(found, TupleType):

@@ -177,10 +177,17 @@ class Expressions:
         enum = self.program.look_up(prefix)
         if isinstance(enum, EnumType) and last in enum.members:
             return self.builder.constant(EnumValue(enum, last), enum)
-        found = self.program.find(name)
+        found = self.definition(name, node)
         if not isinstance(found, Function):
             raise self.error(f"{name} is a class, expected a value", node)
         return self.function_value(found)
+
+    def definition(self, name: str, node: ast.AST) -> Type | Function:
+        """What the archive defines under a qualified name."""
+        found = self.program.look_up(name)
+        if found is None:
+            raise self.error(f"the archive does not define {name}", node)
+        return found
 
     def attribute(self, base: Value, name: str, node: ast.AST) -> Value:
         """`base.name`: an attribute of an object, a field of a NamedTuple, part of an enum."""
@@ -236,7 +243,10 @@ class Expressions:
             # Only a tuple whose elements agree may be indexed by a run-time number.
             if not elements or any(e != elements[0] for e in elements):
                 raise self.error("a tuple's index is a constant", node)
-            inputs = [base, self.expression(node.slice)]
+            position = self.expression(node.slice)
+            if position.type != Int:
+                raise self.error(f"a tuple's index is an int, found {position.type}", node)
+            inputs = [base, position]
             return self.builder.op("prim::TupleIndex", inputs, elements[0])
         if not -len(elements) <= index < len(elements):
             raise self.error(f"index {index} of a tuple of {len(elements)} elements", node)

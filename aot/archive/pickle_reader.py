@@ -239,6 +239,7 @@ def refuse_bombs(roots: list[object], size: int) -> None:
                 depth = max(depth, child_depth)
             if count > limit:
                 raise PickleError(f"the value unfolds to more than {limit} values")
+            # A shared container may have been finished at another depth than it is met at here.
             if depth + 1 > _MAX_DEPTH:
                 raise PickleError(f"containers are nested more than {_MAX_DEPTH} deep")
             finished[key] = (count, depth + 1)
@@ -247,6 +248,8 @@ def refuse_bombs(roots: list[object], size: int) -> None:
             raise PickleError("a container contains itself")
         elif key not in finished and isinstance(value, (list, tuple, dict)):
             open_now.add(key)
+            if len(open_now) > _MAX_DEPTH:
+                raise PickleError(f"containers are nested more than {_MAX_DEPTH} deep")
             pending.append((value, True))
             pending.extend(
                 (child, False) for child in _children(value) if isinstance(child, (list, tuple, dict))

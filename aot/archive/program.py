@@ -20,6 +20,9 @@ from lowering.types import ClassType, EnumType, InterfaceType, TupleType, Type
 from runtime.errors import ArchiveError
 
 
+_LONGEST_LINE = 160  # of an archive's code in a message
+
+
 class SourceFile:
     """One parsed code member: its lines, and its top-level definitions by name."""
 
@@ -97,17 +100,20 @@ class Program:
     def _file(self, member: str) -> SourceFile | None:
         file = self._files.get(member)
         if file is None and member in self.container:
+            text = bytes(self.container.read(member))
             try:
-                tree, lines = parse_code(bytes(self.container.read(member)))
+                tree, lines = parse_code(text)
             except CodeError as error:
-                raise self._error(error, member, []) from None
+                lines = text.decode("utf-8", "replace").split("\n")
+                raise self._error(error, member, lines) from None
             file = self._files[member] = SourceFile(member, tree, lines)
         return file
 
     def _error(self, error: CodeError, member: str, lines: list[str]) -> ArchiveError:
         place = f"{member}:{error.line}" if error.line else member
-        text = f"\n    {lines[error.line - 1]}" if 0 < error.line <= len(lines) else ""
-        return self.container.error(f"{error}{text}", place)
+        line = lines[error.line - 1].rstrip() if 0 < error.line <= len(lines) else ""
+        shown = line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + " ..."
+        return self.container.error(f"{error}\n    {shown}" if line else str(error), place)
 
     def _guarded(self, file: SourceFile, action: Callable[[], object]) -> object:
         """Run `action`, with a CodeError inside told as an ArchiveError with its place."""
