@@ -7,11 +7,15 @@ import numpy as np
 from lowering.tensor_ir import Constant, Value
 
 
+class Unsupported(ValueError):
+    """Right in PyTorch, but not something that we compile. The message says what would be."""
+
+
 def known(value: Value, what: str) -> np.ndarray:
-    """The numbers of a Value. ValueError says that `what` has to be known at compile time."""
+    """The numbers of a Value. Unsupported says that `what` has to be known at compile time."""
     data = known_or_none(value)
     if data is None:
-        raise ValueError(f"{what} must be known at compile time: the result's shape depends on it")
+        raise Unsupported(f"{what} must be known at compile time: the result's shape depends on it")
     return data
 
 

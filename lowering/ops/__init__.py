@@ -34,6 +34,12 @@ from lowering.ops import slicing  # noqa: F401
 from lowering.ops import softmax  # noqa: F401
 from lowering.ops import statistics  # noqa: F401
 from lowering.ops import view  # noqa: F401
+from lowering.ops import indexing  # noqa: F401
+from lowering.ops import joining  # noqa: F401
+from lowering.ops import masking  # noqa: F401
+from lowering.ops import scan  # noqa: F401
+from lowering.ops import scattering  # noqa: F401
+from lowering.ops import sorting  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten
 
 __all__ = ["TABLE", "Entry", "activation", "aten"]

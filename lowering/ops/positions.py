@@ -1,0 +1,67 @@
+"""Positions given by tensors: wrapped, checked against the size they index, held within it.
+
+What an index tensor says is checked at compile time where its numbers are known. Else the program
+checks it once before it is used, and every use is held within bounds, so that no order of the
+checks and the reads can reach foreign memory.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from lowering import expr as E
+from lowering.build import check, constant, reduce
+from lowering.expr import Expr
+from lowering.known import Unsupported, known_or_none
+from lowering.tensor_ir import Value
+from runtime.dtypes import bool_, i32, i64, u8
+
+Position = Callable[..., Expr]
+
+
+def is_mask(index: Value) -> bool:
+    return index.dtype in (bool_, u8)
+
+
+def mask_positions(mask: Value) -> list[Value]:
+    """The positions of a known mask's true elements, one vector a dim."""
+    data = known_or_none(mask)
+    if data is None:
+        raise Unsupported("indexing with a mask known only at run time gives a tensor of unknown "
+                          "size; torch.where(mask, x, y) keeps the size")
+    return [constant(p.astype(np.int64)) for p in np.nonzero(data)]
+
+
+def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = True) -> Position:
+    """A function from an element's indices to its position in a dim of size n.
+
+    wrap: negative positions count from the end. hold: keep run-time positions within bounds (not
+    needed where the use ignores the others, as Scatter does). IndexError for known positions out
+    of bounds; unknown ones become a check of the program."""
+    low = -n if wrap else 0
+    message = f"index out of bounds for dimension {dim} with size {n}"
+    data = known_or_none(index)
+    if data is not None:
+        wrong = data[(data < low) | (data >= n)]
+        if wrong.size:
+            raise IndexError(f"index {wrong.flat[0]} is out of bounds for dimension {dim} with size "
+                             f"{n}")
+        wrap, hold = wrap and bool((data < 0).any()), False
+    else:
+        check(reduce("and", index, None, False, lambda a: (a >= low) & (a < n)), message)
+
+    def at(*i: Expr) -> Expr:
+        p = E.cast(E.load(index, i), i64)
+        if wrap:
+            p = E.select(p < 0, p + n, p)
+        return E.minimum(E.maximum(p, 0), max(n - 1, 0)) if hold else p
+
+    return at
+
+
+def needs_integers(name: str, index: Value) -> None:
+    """RuntimeError unless the index holds i64 or i32."""
+    if index.dtype not in (i64, i32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
