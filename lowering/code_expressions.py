@@ -16,9 +16,9 @@ _STATEMENTS = frozenset(
 )
 _CONVERSIONS = {"aten::Int": "int", "aten::Float": "float", "aten::Bool": "bool",
                 "aten::str": "str", "aten::Complex": "complex", "prim::Print": "print",
-                "aten::sorted": "sorted"}  # fmt: skip
+                "aten::sorted": "sorted"}
 _IMPLICIT = {"aten::IntImplicit": "int", "aten::FloatImplicit": "float",
-             "aten::ComplexImplicit": "complex", "aten::ScalarImplicit": "number"}  # fmt: skip
+             "aten::ComplexImplicit": "complex", "aten::ScalarImplicit": "number"}
 
 
 def is_statement(node: Node) -> bool:
@@ -171,7 +171,8 @@ def constant_text(value: object, stored: Callable[[object], str]) -> str:
             return text
         return f"annotate(List[{value.element.annotation()}], [])"
     if isinstance(value, tuple):
-        return "(%s%s)" % (", ".join((constant_text(v, stored) for v in value)), "," * (len(value) == 1))
+        texts = [constant_text(v, stored) for v in value]
+        return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
     if isinstance(value, dict):
         text = "{%s}" % ", ".join(
             f"{constant_text(k, stored)}: {constant_text(v, stored)}" for k, v in value.items()

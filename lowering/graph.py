@@ -47,7 +47,7 @@ from lowering import types
 from lowering.graph_print import print_graph
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict,
-)  # fmt: skip
+)
 from lowering.types import Type
 
 
@@ -115,7 +115,7 @@ class Node:
     __slots__ = (
         "kind", "inputs", "outputs", "attributes", "blocks", "range", "kwarg_names", "overload",
         "owner",
-    )  # fmt: skip
+    )
 
     def __init__(self, kind: str, owner: Block, range: SourceRange | None) -> None:
         self.kind = kind
@@ -265,7 +265,7 @@ class Function:
 def type_of_value(value: object) -> Type:
     """The type of a constant of any kind, as far as the value tells; TypeError if it does not."""
     simple = {type(None): types.NoneT, bool: types.Bool, int: types.Int, float: types.Float,
-              str: types.Str, complex: types.Complex}.get(value.__class__)  # fmt: skip
+              str: types.Str, complex: types.Complex}.get(value.__class__)
     if simple is not None:
         return simple
     if isinstance(value, TensorData):

@@ -116,7 +116,7 @@ class _CodePrinter:
     def scan_values(
         self, values: list[Value], block: Block, point: int, position: dict[Node, int],
         done: set, returned: bool,
-    ) -> int:  # fmt: skip
+    ) -> int:
         for value in reversed(values):
             while point >= 0 and block.nodes[point].kind == "prim::Constant":
                 point -= 1

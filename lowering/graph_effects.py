@@ -5,8 +5,8 @@ from __future__ import annotations
 from lowering.graph import Node
 
 _EFFECTS = frozenset(
-    """prim::SetAttr prim::RaiseException prim::Print prim::CallMethod prim::CallFunction prim::Enter
-    prim::Exit prim::fork prim::ModuleContainerIndex
+    """prim::SetAttr prim::RaiseException prim::Print prim::CallMethod prim::CallFunction
+    prim::Enter prim::Exit prim::fork prim::ModuleContainerIndex
     aten::wait aten::append aten::extend aten::insert aten::pop aten::popitem aten::clear
     aten::remove aten::reverse aten::_set_item aten::Delete aten::__delitem__ aten::update
     aten::setdefault aten::warn aten::manual_seed aten::set_grad_enabled aten::set_data
@@ -22,7 +22,7 @@ _RANDOM = frozenset(
 _TRAINING_ARGUMENT = {
     "batch_norm": 5, "instance_norm": 5, "dropout": 2, "feature_dropout": 2, "alpha_dropout": 2,
     "feature_alpha_dropout": 2, "rrelu": 3, "_batch_norm_impl_index": 5, "native_batch_norm": 5,
-}  # fmt: skip
+}
 _KNOWN_NAMESPACES = ("aten", "prim", "torchvision")
 
 

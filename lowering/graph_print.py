@@ -1,7 +1,7 @@
 """Prints a Graph as TorchScript prints it.
 
-Two things differ, because our Graph says more or less than TorchScript's: an input given by keyword
-whose overload is not resolved yet is `dtype=%3`, and tensors inside constants are always `<Tensor>`.
+Two things differ, because our Graph says more or less than TorchScript's: an input given by
+keyword whose overload is not resolved yet is `dtype=%3`, and tensors in constants are `<Tensor>`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _attribute(name: str, value: object) -> str:
 
 
 def format_constant(value: object) -> str:
-    """A constant in TorchScript's graph text: 5. "a\\n" [1, 2] (1,) <Tensor> __torch__.Color.RED."""
+    """A constant in TorchScript's graph text: 5. "a\\n" [1, 2] (1,) <Tensor>."""
     if value is None:
         return "None"
     if isinstance(value, bool):
@@ -134,7 +134,7 @@ def format_complex(value: complex) -> str:
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r",
-            "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}  # fmt: skip
+            "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 
 
 def quote(text: str) -> str:

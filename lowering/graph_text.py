@@ -14,7 +14,7 @@ from lowering.objects import DeviceValue, EnumValue, TensorData, TypedDict, Type
 from lowering.type_text import GraphTextError, TypeReader
 from lowering.types import (
     DictType, EnumType, FunctionType, ListType, OptionalType, TensorType, TupleType, Type,
-)  # fmt: skip
+)
 
 __all__ = ["GraphTextError", "parse_graph", "print_graph"]
 

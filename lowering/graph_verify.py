@@ -108,7 +108,7 @@ class _Checker:
         if len(block.params) != count + 1 or len(block.outputs) != count + 1:
             raise self.fault("a loop's block takes and returns what the Loop carries", node)
         for value, type_ in ((node.inputs[0], Int), (node.inputs[1], Bool),
-                             (block.params[0], Int), (block.outputs[0], Bool)):  # fmt: skip
+                             (block.params[0], Int), (block.outputs[0], Bool)):
             self.fits(value, type_, node)
         for i, output in enumerate(node.outputs):
             self.fits(node.inputs[i + 2], block.params[i + 1].type, node)

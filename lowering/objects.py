@@ -81,7 +81,8 @@ class TensorData:
     def dtype(self) -> DType:
         """The element type; AotError if this project does not compute with it."""
         if isinstance(self.storage.dtype, str):
-            raise AotError(self.problem or f"tensors of type {self.storage.dtype} are not supported")
+            found = self.storage.dtype
+            raise AotError(self.problem or f"tensors of type {found} are not supported")
         return self.storage.dtype
 
     @property

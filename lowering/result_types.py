@@ -11,7 +11,7 @@ from lowering import types
 from lowering.types import (
     Bool, Complex, Device, DictType, Float, FutureType, Int, ListType, NoneT, Number, OptionalType,
     Str, Tensor, TensorType, TupleType, Type,
-)  # fmt: skip
+)
 
 _FIXED = {
     Bool: """Bool __contains__ __is__ __isnot__ __not__ allclose can_cast endswith startswith equal
@@ -30,8 +30,8 @@ _FIXED = {
         prim::itemsize prim::layout prim::nbytes""",
     Float: "Float FloatImplicit q_scale",
     Complex: "Complex ComplexImplicit",
-    Str: """bin capitalize center chr expandtabs format hex join ljust lower lstrip oct percentFormat
-        replace rjust rstrip str strip swapcase title upper zfill prim::EnumName prim::StringIndex
+    Str: """bin capitalize center chr expandtabs format hex join ljust lower lstrip oct
+        percentFormat replace rjust rstrip str strip swapcase title upper zfill prim::EnumName prim::StringIndex
         prim::type""",
     Number: "item ScalarImplicit _local_scalar_dense",
     Device: "device prim::device",
@@ -49,7 +49,7 @@ _FIXED = {
     OptionalType(Str): "prim::name",
     types.QScheme: "qscheme",
     types.Generator: "Generator",
-}  # fmt: skip
+}
 _FIXED_OF_NAME = {name: type for type, names in _FIXED.items() for name in names.split()}
 
 _SEVERAL_TENSORS = {
@@ -68,7 +68,7 @@ _SEVERAL_TENSORS = {
         lstm lu_unpack native_batch_norm native_group_norm native_layer_norm svd unique_consecutive
         unique_dim unique_dim_consecutive _linalg_det _linalg_svd""",
     4: "_embedding_bag _embedding_bag_forward_only embedding_bag linalg_lstsq _linalg_slogdet",
-}  # fmt: skip
+}
 _TENSORS_OF_NAME = {
     name: count for count, names in _SEVERAL_TENSORS.items() for name in names.split()
 }

@@ -8,7 +8,7 @@ from lowering import types
 from lowering.types import (
     AwaitType, ClassType, DictType, EnumType, FutureType, InterfaceType, ListType,
     OptionalType, SCALAR_NAMES, OTHER_SCALAR_NAMES, TensorType, TupleType, Type, UnionType,
-)  # fmt: skip
+)
 from runtime.errors import AotError
 
 

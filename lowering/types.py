@@ -37,7 +37,7 @@ OTHER_SCALAR_NAMES = (
     "ComplexHalf", "ComplexFloat", "ComplexDouble", "QInt8", "QUInt8", "QInt32",
     "Float8_e5m2", "Float8_e4m3fn", "Float8_e5m2fnuz", "Float8_e4m3fnuz",
     "UInt16", "UInt32", "UInt64",
-)  # fmt: skip
+)
 _NAME_OF_DTYPE = {d: n for n, d in SCALAR_NAMES.items()}
 
 
@@ -74,7 +74,8 @@ class TensorType(Type):
             return name
         parts = ["*" if s is None else str(s) for s in self.sizes]
         if self.strides is not None and self.sizes:
-            parts.append("strides=[%s]" % ", ".join("*" if s is None else str(s) for s in self.strides))
+            strides = ", ".join("*" if s is None else str(s) for s in self.strides)
+            parts.append(f"strides=[{strides}]")
         if self.requires_grad is not None:
             parts.append(f"requires_grad={int(self.requires_grad)}")
         if self.device is not None:
@@ -292,7 +293,7 @@ NAMED_TYPES: dict[str, Type] = {
     "list": AnyList, "tuple": AnyTuple,
     # The code text writes dtypes, layouts and memory formats as integers.
     "Layout": Int, "ScalarType": Int, "MemoryFormat": Int,
-}  # fmt: skip
+}
 
 
 def is_subtype(a: Type, b: Type) -> bool:

@@ -48,7 +48,8 @@ def instance(class_name: str, attributes: dict[str, bytes]) -> bytes:
 
 
 def storage(key: str, count: int, kind: str = "FloatStorage") -> bytes:
-    return tuple_(text("storage"), global_("torch", kind), text(key), text("cpu"), integer(count)) + b"Q"
+    parts = text("storage"), global_("torch", kind), text(key), text("cpu"), integer(count)
+    return tuple_(*parts) + b"Q"
 
 
 def tensor(
@@ -110,5 +111,6 @@ def with_attribute(declared: str, value: bytes, **more: bytes) -> bytes:
 def with_body(body: str, signature: str = "x: Tensor", returns: str = "Tensor") -> bytes:
     """An archive whose `forward` has these statements."""
     lines = "".join(f"    {line}\n" for line in body.split("\n"))
-    code = f"class M(Module):\n  def forward(self: __torch__.M,\n    {signature}) -> {returns}:\n{lines}"
+    code = "class M(Module):\n  def forward(self: __torch__.M,\n"
+    code += f"    {signature}) -> {returns}:\n{lines}"
     return archive(code=code, data=pickled(instance("M", {})))

@@ -9,12 +9,12 @@ from aot.archive.code_text import CodeError
 from lowering import types
 from lowering.types import (
     AwaitType, DictType, FutureType, ListType, OptionalType, TupleType, Type, UnionType,
-)  # fmt: skip
+)
 
 _ONE_ARGUMENT = {
     "List": ListType, "list": ListType, "Optional": OptionalType, "Future": FutureType,
     "Await": AwaitType,
-}  # fmt: skip
+}
 
 
 def dotted_name(node: ast.expr) -> str | None:

@@ -6,15 +6,15 @@ from aot.archive.container import Container
 from lowering import types
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
-)  # fmt: skip
+)
 from lowering.types import (
     ClassType, DictType, EnumType, InterfaceType, ListType, OptionalType, TensorType, TupleType,
     Type, UnionType,
-)  # fmt: skip
+)
 
 _SCALARS = {types.Int: int, types.Float: float, types.Bool: bool, types.Str: str,
             types.Complex: complex, types.Device: DeviceValue, types.Number: (int, float, complex),
-            types.NoneT: type(None)}  # fmt: skip
+            types.NoneT: type(None)}
 
 
 class _DoesNotFit(Exception):

@@ -14,20 +14,20 @@ from lowering.objects import DeviceValue
 from lowering.types import (
     Bool, ClassType, FunctionType, FutureType, Int, InterfaceType, ListType, NoneT, OptionalType,
     TensorType, TupleType, Type,
-)  # fmt: skip
+)
 
 _CONVERSIONS = {"int": "aten::Int", "float": "aten::Float", "bool": "aten::Bool",
-                "str": "aten::str", "complex": "aten::Complex"}  # fmt: skip
+                "str": "aten::str", "complex": "aten::Complex"}
 # Functions of Python that name an operator without its namespace.
 _PLAIN_OPERATORS = {
     "sorted": "aten::sorted", "len": "aten::len", "list": "aten::list", "dict": "aten::dict",
     "ord": "aten::ord", "chr": "aten::chr", "hash": "aten::hash", "round": "aten::round",
     "abs": "prim::abs", "min": "prim::min", "max": "prim::max", "hex": "aten::hex",
     "oct": "aten::oct", "bin": "aten::bin", "divmod": "aten::divmod", "id": "prim::id",
-}  # fmt: skip
+}
 # annotate(int, tensor) converts, and refuses tensors that require gradients.
 _IMPLICIT = {Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
-             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}  # fmt: skip
+             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
 _ELEMENT_CODES = {Int: 0, types.Float: 1, types.Complex: 2, Bool: 3}
 
 
@@ -234,7 +234,7 @@ class Calls(Expressions):
             "annotate": self._annotate, "unchecked_cast": self._unchecked_cast,
             "uninitialized": self._uninitialized, "isinstance": self._isinstance,
             "getattr": self._getattr, "fork": self._fork,
-        }.get(name)  # fmt: skip
+        }.get(name)
         if reader is not None:
             return [reader(node)]
         if name not in _CONVERSIONS and name not in _PLAIN_OPERATORS and name != "print":

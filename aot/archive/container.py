@@ -26,8 +26,8 @@ _LOCAL = Struct("<4s5H3L2H")
 
 _MAX_COMMENT = 0xFFFF
 _MAX_MEMBERS = 1 << 18
-# What all deflated members together may inflate to, beside a multiple of the file's size. Weights of
-# zeros deflate a thousandfold, code twentyfold; a bomb exceeds this.
+# What all deflated members together may inflate to, beside a multiple of the file's size. Weights
+# of zeros deflate a thousandfold, code twentyfold; a bomb exceeds this.
 _INFLATED_BASE = 64 << 20
 _INFLATED_FACTOR = 100
 _ALIGNMENT = 64
@@ -180,19 +180,25 @@ def _find_directory(name: str, buffer: memoryview) -> tuple[int, int, int]:
         raise ArchiveError(f"{name}: the zip directory was not found: {kind}")
     end_position = tail_start + found
     _, disk, directory_disk, _, count, size, start, _ = record
-    locator_position = end_position - _END64_LOCATOR.size
     end = end_position
-    if locator_position >= 0 and bytes(buffer[locator_position : locator_position + 4]) == b"PK\6\7":
+    locator_position = end_position - _END64_LOCATOR.size
+    if locator_position >= 0 and _signature(buffer, locator_position) == b"PK\6\7":
         _, _, position, _ = _END64_LOCATOR.unpack_from(buffer, locator_position)
-        if position + _END64.size > locator_position or bytes(buffer[position : position + 4]) != (
-            b"PK\6\6"
+        if (
+            position + _END64.size > locator_position
+            or _signature(buffer, position) != b"PK\6\6"
         ):
             raise ArchiveError(f"{name}: the zip64 end record is damaged")
-        _, _, _, _, disk, directory_disk, _, count, size, start = _END64.unpack_from(buffer, position)
+        record = _END64.unpack_from(buffer, position)
+        disk, directory_disk, _, count, size, start = record[4:]
         end = position
     if disk or directory_disk or start + size > end or count > _MAX_MEMBERS:
         raise ArchiveError(f"{name}: the zip end record is damaged ({count} members at {start})")
     return count, start, start + size
+
+
+def _signature(buffer: memoryview, position: int) -> bytes:
+    return bytes(buffer[position : position + 4])
 
 
 def _read_entry(

@@ -17,7 +17,7 @@ from lowering.result_types import result_types
 from lowering.types import (
     Bool, ClassType, DictType, EnumType, FunctionType, Int, InterfaceType, ListType, OptionalType,
     Str, TensorType, TupleType, Type,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from aot.archive.program import Program, SourceFile
@@ -28,17 +28,17 @@ _BINARY = {
     ast.Mod: "remainder", ast.Pow: "pow", ast.MatMult: "matmul", ast.BitAnd: "__and__",
     ast.BitOr: "__or__", ast.BitXor: "__xor__", ast.LShift: "__lshift__",
     ast.RShift: "__rshift__",
-}  # fmt: skip
+}
 _COMPARE = {
     ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge",
     ast.Is: "__is__", ast.IsNot: "__isnot__",
-}  # fmt: skip
+}
 # Attributes of tensors that are operators in disguise.
 _TENSOR_ATTRIBUTES = {
     "shape": "aten::size", "dtype": "prim::dtype", "device": "prim::device", "T": "aten::numpy_T",
     "requires_grad": "prim::requires_grad", "layout": "prim::layout", "data": "prim::data",
     "is_cuda": "prim::is_cuda", "is_quantized": "prim::is_quantized", "ndim": "aten::dim",
-}  # fmt: skip
+}
 
 
 class Expressions:
@@ -199,7 +199,7 @@ class Expressions:
                 return self.builder.op(
                     "prim::GetAttr", [base], type_.attributes[name], attributes={"name": name},
                     names=(hint,),
-                )  # fmt: skip
+                )
             if name in type_.constants:
                 return self.builder.constant(type_.constants[name], type_.constant_types[name])
             raise self.error(f"{type_.name} has no attribute {name!r}", node)
@@ -363,7 +363,9 @@ class Expressions:
         operator = node.ops[0]
         if isinstance(operator, (ast.In, ast.NotIn)):
             found = self.operator("aten::__contains__", [right, left])[0]
-            return found if isinstance(operator, ast.In) else self.operator("aten::__not__", [found])[0]
+            if isinstance(operator, ast.In):
+                return found
+            return self.operator("aten::__not__", [found])[0]
         return self.operator(f"aten::{_COMPARE[type(operator)]}", [left, right])[0]
 
     def as_bool(self, value: Value) -> Value:

@@ -16,7 +16,7 @@ from lowering.graph import Block, Function, Graph, Node, Value
 from lowering.graph_passes.dead_code import drop_unused_results
 from lowering.types import (
     ClassType, ListType, TensorType, TupleType, Type,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from aot.archive.program import Program, SourceFile

@@ -1,11 +1,11 @@
-"""Constants as the serialized language spells them: `-1`, `5.`, `-inf`, `1.+2.j`, `CONSTANTS.c0`."""
+"""Constants as the serialized language spells them: `-1`, `5.`, `-inf`, `CONSTANTS.c0`."""
 
 from __future__ import annotations
 
 import ast
 
 _NAMED = {"inf": float("inf"), "nan": float("nan"), "infj": complex(0, float("inf")),
-          "nanj": complex(0, float("nan"))}  # fmt: skip
+          "nanj": complex(0, float("nan"))}
 
 
 class NotLiteral(Exception):

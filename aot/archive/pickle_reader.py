@@ -76,7 +76,8 @@ class PickleReader:
     def _bytes(self, count: int) -> bytes:
         end = self.position + count
         if end > len(self.data):
-            raise PickleError(f"expected {count} bytes, the pickle has {len(self.data) - self.position}")
+            left = len(self.data) - self.position
+            raise PickleError(f"expected {count} bytes, the pickle has {left}")
         out = self.data[self.position : end]
         self.position = end
         return out
@@ -110,7 +111,8 @@ class PickleReader:
     def _top(self, *types: type) -> object:
         top = self.stack[-1]
         if not isinstance(top, types):
-            raise PickleError(f"expected a {types[0].__name__} on the stack, found {type(top).__name__}")
+            wanted = types[0].__name__
+            raise PickleError(f"expected a {wanted} on the stack, found {type(top).__name__}")
         return top
 
     # --- operations ---------------------------------------------------------------------------
@@ -251,9 +253,9 @@ def refuse_bombs(roots: list[object], size: int) -> None:
             if len(open_now) > _MAX_DEPTH:
                 raise PickleError(f"containers are nested more than {_MAX_DEPTH} deep")
             pending.append((value, True))
-            pending.extend(
-                (child, False) for child in _children(value) if isinstance(child, (list, tuple, dict))
-            )
+            for child in _children(value):
+                if isinstance(child, (list, tuple, dict)):
+                    pending.append((child, False))
 
 
 def _children(value: object) -> list[object]:

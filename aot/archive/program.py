@@ -62,8 +62,9 @@ class Program:
         found = self.look_up(name)
         if found is None:
             member = _member_of(name)
-            known = "has no such definition" if member in self.container else "is not in the archive"
-            raise self.container.error(f"{name} is used, but {member!r} {known}")
+            here = member in self.container
+            problem = "has no such definition" if here else "is not in the archive"
+            raise self.container.error(f"{name} is used, but {member!r} {problem}")
         return found
 
     def look_up(self, name: str) -> Type | Function | None:

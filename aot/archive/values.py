@@ -15,10 +15,10 @@ from aot.archive.container import Container
 from aot.archive.pickle_reader import PickleError, read_pickle, refuse_bombs
 from lowering.objects import (
     DeviceValue, EnumValue, ScriptObject, StorageData, TensorData, TypedDict, TypedList,
-)  # fmt: skip
+)
 from lowering.types import (
     Bool, ClassType, DictType, EnumType, Float, Int, ListType, OptionalType, Tensor, Type,
-)  # fmt: skip
+)
 from runtime import dtypes
 from runtime.dtypes import DType
 
@@ -207,8 +207,8 @@ class _Values:
         last = offset + sum((s - 1) * t for s, t in zip(sizes, strides))
         if tensor.numel and last >= len(storage) or offset > len(storage):
             raise PickleError(
-                f"a tensor of sizes {list(sizes)}, strides {list(strides)}, offset {offset} reaches "
-                f"beyond its storage {storage.name} of {len(storage)} elements"
+                f"a tensor of sizes {list(sizes)}, strides {list(strides)}, offset {offset} "
+                f"reaches beyond its storage {storage.name} of {len(storage)} elements"
             )
         if tensor.numel * storage.array.itemsize > max(_MAX_VIEW_BYTES, storage.array.nbytes):
             raise PickleError(f"a tensor of sizes {list(sizes)} on {len(storage)} elements")
@@ -222,7 +222,7 @@ class _Values:
     def _quantized(
         self, storage: object, offset: object, sizes: object, strides: object, quantizer: object,
         requires_grad: object = False, hooks: object = None,
-    ) -> TensorData:  # fmt: skip
+    ) -> TensorData:
         tensor = self._tensor(storage, offset, sizes, strides, requires_grad)
         tensor.problem = f"quantized tensors are not supported ({tensor.storage.name})"
         return tensor

@@ -42,7 +42,8 @@ def drop_unused_results(graph: Graph) -> bool:
 def _sweep(graph: Graph, removable: Callable[[Node], bool]) -> bool:
     nodes, values = _live(graph, removable)
     builder = Builder(graph)
-    slots = [(node, i) for node in graph.nodes() if node in nodes for i in _dead_slots(node, values)]
+    live = [node for node in graph.nodes() if node in nodes]
+    slots = [(node, index) for node in live for index in _dead_slots(node, values)]
     for node, index in slots:
         _drop_operands(node, index, builder)
     changed = _drop_nodes(graph.block, builder, nodes)
