@@ -75,7 +75,7 @@ AT(aot_model, message, 104);
 AT(aot_model, flags, 112);
 AT(aot_model, reserved, 120);
 
-/* A model may be laid into memory that aot_allocate gives: one call, so that the inlines compile. */
+/* A call of each inline, so that they compile. */
 int main(void) {
     void *memory = aot_allocate(100, 64);
     int ok = memory != NULL && (uintptr_t)memory % 64 == 0;

@@ -73,7 +73,8 @@ int main(void) {
         for (int i = 0; i < 300; i++) run_once(&loops[0], 1 + i % 20);
         aot_pool_parallel_for(pool, nested, loops, 8);
         pthread_t callers[4];
-        for (int i = 0; i < 4; i++) REQUIRE(!pthread_create(&callers[i], NULL, many_loops, &loops[i]));
+        for (int i = 0; i < 4; i++)
+            REQUIRE(!pthread_create(&callers[i], NULL, many_loops, &loops[i]));
         for (int i = 0; i < 4; i++) REQUIRE(!pthread_join(callers[i], NULL));
         aot_pool_destroy(pool);
     }
