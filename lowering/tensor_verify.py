@@ -138,9 +138,12 @@ def _expression(e: Expr, algebra: IndexAlgebra | None, dims: int, acc) -> None:
 
 
 def _within(i: Expr, n: int, algebra: IndexAlgebra | None, what: str) -> None:
-    if algebra is None or E.loads(i):  # what data decides cannot be told here
+    if algebra is None:
         return
-    bounds = algebra.bounds(algebra.simplify(i))
+    form = algebra.affine(i)
+    if any(a.op != "index" for a in form[0]):  # bounds of divisions, or of data, are not exact
+        return
+    bounds = algebra.affine_bounds(form)
     if bounds is not None:
         _require(0 <= bounds[0] and bounds[1] < max(n, 1) or n == 0,
                  f"index {i!r} of {what} runs from {bounds[0]} to {bounds[1]}, the dim has {n}")
