@@ -85,7 +85,8 @@ def evaluate(function: Function, module: ScriptObject | None,
             if ev.problems:  # what else went wrong may be their consequence
                 raise CompileError(ev.problems_text()) from None
             raise
-    return TensorProgram(function.name, region, names, arguments_text(texts), output)
+    method = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
+    return TensorProgram(method, region, names, arguments_text(texts), output)
 
 
 def _refuse_changes(ev: Evaluator, function: Function) -> None:
