@@ -113,8 +113,8 @@ const char *{model.name}_message(const {model.name}_instance *instance);
 
 /* Allocates and initialises an instance. The caller owns *instance and gives it to
  * {model.name}_destroy; NULL after a failure. AOT_OUT_OF_MEMORY, and what init returns. */
-static inline aot_status {model.name}_create({model.name}_instance **instance,
-                                             const aot_options *options) {{
+static inline aot_status {model.name}_create(
+    {model.name}_instance **instance, const aot_options *options) {{
     aot_status status = AOT_OUT_OF_MEMORY;
     void *memory = aot_allocate({model.name}_INSTANCE_SIZE, {model.name}_INSTANCE_ALIGNMENT);
     if (memory != NULL) status = {model.name}_init(({model.name}_instance *)memory, options);
@@ -202,7 +202,11 @@ def _entry(model_name: str, symbol: str, method: MethodDescription) -> str:
     lines[-1] += " */"
     opening = f"aot_status {symbol}("
     arguments = [f"{model_name}_instance *instance", *parameters.values()]
-    return "\n".join(lines) + "\n" + opening + _filled(arguments, len(opening)) + ");"
+    indent = len(opening)
+    if indent > 60:  # a long name: the arguments begin on a line of their own
+        indent = 4
+        opening += "\n" + " " * indent
+    return "\n".join(lines) + "\n" + opening + _filled(arguments, indent) + ");"
 
 
 def _filled(words: list[str], indent: int) -> str:
