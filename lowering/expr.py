@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Callable, Iterable
 
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
-from runtime.dtypes import DType, bool_, f32, i64
+from runtime.dtypes import DType, bool_, f32, i32, i64
 
 Number = int | float | bool
 
@@ -213,8 +213,12 @@ def select(c: Expr, a: Expr | Number, b: Expr | Number) -> Expr:
 
 
 def cast(a: Expr, dtype: DType) -> Expr:
+    """a in another dtype. Floats reach i8, i16 and u8 through i32: 300.0 and -1.0 wrap, as in
+    PyTorch on x86-64."""
     if a.dtype is dtype:
         return a
+    if a.dtype.is_float and dtype.is_integer and dtype.bits < 32:
+        a = Expr("cast", (a,), i32)
     if a.is_const and not (a.dtype.is_float and not dtype.is_float) and dtype in (i64, f32, bool_):
         return const(a.attr, dtype) if dtype is not f32 else Expr("cast", (a,), dtype)
     return Expr("cast", (a,), dtype)
@@ -242,13 +246,17 @@ def walk(e: Expr) -> Iterable[Expr]:
 
 
 def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = None) -> Expr:
-    """Rebuilds e bottom up; `leaf` may replace any node (operands already rebuilt), None keeps."""
+    """Rebuilds e bottom up; `leaf` may replace any node (operands already rebuilt), None keeps.
+
+    A node that folds away leaves what its operands became, which `leaf` has seen: it must not see
+    an index a second time, in 0*4 + i1 with i1 for i2.
+    """
     memo = {} if memo is None else memo
     if e in memo:
         return memo[e]
     args = tuple(rewrite(a, leaf, memo) for a in e.args)
     x = e if all(p is q for p, q in zip(args, e.args)) else rebuild(e, args)
-    y = leaf(x)
+    y = leaf(x) if x.op == e.op and x not in args else None
     memo[e] = x if y is None else y
     return memo[e]
 
