@@ -9,12 +9,12 @@ import math
 from typing import Callable
 
 from lowering import expr as E
-from lowering.build import full, pointwise, reduce, result_type
+from lowering.build import float_result, full, pointwise, reduce, result_type
 from lowering.expr import Expr
 from lowering.ops.normalization import pairwise_distance
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
-from runtime.dtypes import bool_
+from runtime.dtypes import bool_, i64
 
 NONE, MEAN, SUM = 0, 1, 2
 
@@ -31,6 +31,12 @@ def reduced(x: Value, reduction: int) -> Value:
 
 def _between(fn: Callable[..., Expr], reduction: int, *operands: Value) -> Value:
     return reduced(pointwise(fn, *operands), reduction)
+
+
+def _as_float(fn: Callable[..., Expr], reduction: int, *operands: Value) -> Value:
+    """The same for functions with real constants: integers are computed in float32."""
+    dtype = float_result(result_type(*operands))
+    return reduced(pointwise(fn, *operands, dtype=dtype), reduction)
 
 
 def _pointwise_loss(fn: Callable[..., Expr], x: Value, target: Value, reduction: int) -> Value:
@@ -142,7 +148,7 @@ def poisson_nll_loss(x, target, log_input, full, eps, reduction):
         stirling = t * log - t + E.unary("log", t * (2 * math.pi)) * 0.5
         return value + E.select(t > 1, stirling, E.const(0, t.dtype))
 
-    return _pointwise_loss(loss, x, target, reduction)
+    return _as_float(loss, reduction, x, target)
 
 
 @aten("hinge_embedding_loss(Tensor self, Tensor target, float margin=1., int reduction=1) -> "
@@ -154,14 +160,15 @@ def hinge_embedding_loss(x, target, margin=1.0, reduction=MEAN):
         apart = E.select(E.ne(t, 1), E.maximum(margin - a, 0), zero)
         return apart + E.select(E.ne(t, -1), a, zero)
 
-    return _pointwise_loss(loss, x, target, reduction)
+    return _as_float(loss, reduction, x, target)
 
 
 @aten("margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int "
       "reduction=1) -> Tensor")
 def margin_ranking_loss(x, y, target, margin=0.0, reduction=MEAN):
     """max(0, -t (x - y) + margin)."""
-    return _between(lambda a, b, t: E.maximum(-t * (a - b) + margin, 0), reduction, x, y, target)
+    against = pointwise(lambda a, b, t: -t * (a - b), x, y, target)
+    return _as_float(lambda d: E.maximum(d + margin, 0), reduction, against)
 
 
 @aten("cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int "
@@ -175,10 +182,7 @@ def cosine_embedding_loss(x, y, target, margin=0.0, reduction=MEAN):
             f"{target.ndim}D target tensor expects {target.ndim + 1}D input tensors, but found "
             f"inputs with sizes {list(x.shape)} and {list(y.shape)}."
         )
-    dot, xx, yy = (
-        reduce("add", pointwise(lambda a, b: a * b, a, b), -1, False)
-        for a, b in ((x, y), (x, x), (y, y))
-    )
+    dot, xx, yy = _dot(x, y), _dot(x, x), _dot(y, y)
 
     def loss(d: Expr, p: Expr, q: Expr, t: Expr) -> Expr:
         cos = d / E.unary("sqrt", (p + 1e-12) * (q + 1e-12))
@@ -186,8 +190,14 @@ def cosine_embedding_loss(x, y, target, margin=0.0, reduction=MEAN):
         return E.select(E.eq(t, 1), 1 - cos, zero) + E.select(
             E.eq(t, -1), E.maximum(cos - margin, 0), zero)
 
-    dtype = result_type(x, y)
+    dtype = float_result(result_type(x, y))
     return reduced(pointwise(loss, dot, xx, yy, target, dtype=dtype), reduction)
+
+
+def _dot(x: Value, y: Value) -> Value:
+    """The sum of products over the last dim; of integers in i64."""
+    product = pointwise(lambda a, b: a * b, x, y)
+    return reduce("add", product, -1, False, dtype=product.dtype if product.dtype.is_float else i64)
 
 
 @aten("triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1., "

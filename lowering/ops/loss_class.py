@@ -190,13 +190,18 @@ def multi_margin_loss(x, target, p=1, margin=1, weight=None, reduction=MEAN):
     """The mean over the classes c other than the target t of max(0, margin - x[t] + x[c])^p."""
     if p not in (1, 2):
         raise RuntimeError("only p == 1 and p == 2 supported")
-    if x.ndim == 1:
-        row = compute((1, *x.shape), lambda _, c: E.load(x, (c,)))
+    if x.ndim < 2:
+        row = _row(x)
         labels = compute((1,), lambda _: E.load(target, (0,) * target.ndim))
         losses = _margins(row, labels, p, margin, weight)
         shape = target.shape if reduction == NONE else ()
         return compute(shape, lambda *_: E.load(losses, (0,)))
     return reduced(_margins(x, target, p, margin, weight), reduction)
+
+
+def _row(x: Value) -> Value:
+    """One sample as a batch."""
+    return compute((1, max(x.numel, 1)), lambda _, c: E.load(x, (c,) if x.ndim else ()))
 
 
 def _margins(x: Value, target: Value, p: int, margin: float, weight: Value | None) -> Value:
@@ -217,10 +222,8 @@ def _margins(x: Value, target: Value, p: int, margin: float, weight: Value | Non
 def multilabel_margin_loss(x, target, reduction=MEAN):
     """target: the classes of each sample, ended by -1. The sum over its classes t and all others c
     of max(0, 1 - (x[t] - x[c])), by the number of classes."""
-    if x.ndim == 1:
-        row, labels = (compute((1, *v.shape), lambda _, c, v=v: E.load(v, (c,)))
-                       for v in (x, target))
-        losses = _multilabel(row, labels)
+    if x.ndim < 2:
+        losses = _multilabel(_row(x), _row(target))
         return compute((), lambda: E.load(losses, (0,)))
     return reduced(_multilabel(x, target), reduction)
 

@@ -183,6 +183,10 @@ def _vector(p: Value | None, i: Expr, dtype: DType) -> Expr | None:
 @aten("norm_except_dim(Tensor v, int pow=2, int dim=0) -> Tensor")
 def norm_except_dim(v, pow=2, dim=0):
     """The norm over all dims but one (dim -1: over all)."""
+    return _norm_except_dim(v, pow, dim, v.dtype)
+
+
+def _norm_except_dim(v: Value, pow: int, dim: int, out: DType) -> Value:
     dims = [k for k in range(v.ndim) if k != dim] if dim != -1 else list(range(v.ndim))
     power = float(pow)
 
@@ -192,7 +196,7 @@ def norm_except_dim(v, pow=2, dim=0):
     def post(s: Expr) -> Expr:
         return E.unary("sqrt", s) if power == 2 else E.binary("pow", s, 1 / power)
 
-    return reduce("add", v, dims, dim != -1, body, post)
+    return reduce("add", v, dims, dim != -1, body, post, out=out)
 
 
 @aten("_weight_norm(Tensor v, Tensor g, int dim=0) -> Tensor")
@@ -203,8 +207,8 @@ def weight_norm(v, g, dim=0):
 
 @aten("_weight_norm_interface(Tensor v, Tensor g, int dim=0) -> (Tensor, Tensor)")
 def weight_norm_interface(v, g, dim=0):
-    norm = norm_except_dim(v, 2, dim)
-    return pointwise(lambda a, b, n: a * (b / n), v, g, norm), norm
+    norm = _norm_except_dim(v, 2, dim, compute_dtype(v.dtype))
+    return pointwise(lambda a, b, n: a * (b / n), v, g, norm, out=v.dtype), norm
 
 
 @aten("cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor")
