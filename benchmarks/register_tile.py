@@ -1,4 +1,4 @@
-"""What the back end makes of a register tile: `python benchmarks/register_tile.py [--cpu x86-64-v3]`.
+"""What the back end makes of a register tile: `python benchmarks/register_tile.py [--cpu NAME]`.
 
 C[m, n] = sum over k of A[m, k] B[k, n] for one tile whose accumulators are carried by the loop over
 k; B is packed (n contiguous for each k), A packed (m contiguous for each k) or strided (rows of k).

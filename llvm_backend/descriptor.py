@@ -67,7 +67,8 @@ class Constants:
         """The name of a NUL-terminated UTF-8 string."""
         if text not in self._strings:
             raw = text.encode("utf-8") + b"\0"
-            body = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\{c:02X}" for c in raw)
+            body = "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\{c:02X}"
+                           for c in raw)
             name = f"@.s{len(self._strings)}"
             self._strings[text] = name
             self.lines.append(

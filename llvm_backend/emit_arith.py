@@ -72,8 +72,8 @@ def min_max(w: Writer, instr: Instr, a: str, b: str) -> str:
     x, y = instr.args
     kind = x.dtype.kind
     lower = instr.op in ("min", "fmin")
-    return pick_extreme(w, x, lower, instr.op in ("min", "max"), a, b, constant_of(x), constant_of(y),
-                        kind)
+    propagate = instr.op in ("min", "max")
+    return pick_extreme(w, x, lower, propagate, a, b, constant_of(x), constant_of(y), kind)
 
 
 def pick_extreme(w: Writer, like: KValue, lower: bool, propagate: bool, a: str, b: str,
@@ -99,7 +99,7 @@ def pick_extreme(w: Writer, like: KValue, lower: bool, propagate: bool, a: str, 
 
 
 def _safe_division(w: Writer, instr: Instr, a: str, b: str) -> tuple[str, str | None]:
-    """(a divisor that cannot trap, the name of `b == 0` or None where b is a constant not 0, -1)."""
+    """(a divisor that cannot trap; the name of `b == 0`, None where b is a constant not 0, -1)."""
     dtype, lanes = instr.result.dtype, instr.result.lanes
     t = register_type(instr.result.type)
     c = constant_of(instr.args[1])
@@ -262,8 +262,8 @@ def scale_by_power(w: Writer, instr: Instr, a: str, b: str) -> str:
     mode = ", i32 4" if register == 512 else ""
 
     def one(x: str, y: str) -> str:
-        return w.value(f"call {v} @llvm.x86.avx512.mask.scalef.p{letter}.{register}({v} {x}, {v} {y}, "
-                       f"{v} zeroinitializer, {mask} -1{mode})")
+        return w.value(f"call {v} @llvm.x86.avx512.mask.scalef.p{letter}.{register}({v} {x}, "
+                       f"{v} {y}, {v} zeroinitializer, {mask} -1{mode})")
 
     if lanes == t.lanes:
         return one(a, b)

@@ -89,7 +89,7 @@ def brain_to_float(w: Writer, a: str, lanes: int) -> str:
 
 
 def float_to_brain(w: Writer, a: str, lanes: int) -> str:
-    """Adds 0x7fff and the last kept bit (ties to even), keeps the upper half; NaN becomes 0x7fc0."""
+    """Adds 0x7fff and the last kept bit (ties to even), keeps the upper half; NaN is 0x7fc0."""
     t, k = _ints(lanes)
     f = vector_of("float", lanes)
     bits = w.value(f"bitcast {f} {a} to {t}")

@@ -143,7 +143,7 @@ class _FunctionEmitter:
 
     def counted(self, f: For, first: str, last: str, guard: str | None,
                 inits: list[str]) -> list[str]:
-        """A bottom-tested loop; returns the final carried names. guard: None if it runs at least once.
+        """A bottom-tested loop; returns the final carried names. guard: None if it surely runs.
 
         With constant bounds the body stands `f.unroll` times in it, and last - first is a multiple
         of that."""
@@ -279,7 +279,8 @@ class _FunctionEmitter:
     def to_memory(self, v: KValue) -> str:
         if v.dtype.kind != "b":
             return self.names[v]
-        return self.w.value(f"zext {register_type(v.type)} {self.names[v]} to {memory_type(v.type)}")
+        return self.w.value(f"zext {register_type(v.type)} {self.names[v]} to "
+                            f"{memory_type(v.type)}")
 
     def op_load(self, s: Instr) -> None:
         t, buffer = s.result.type, s.attrs["buffer"]

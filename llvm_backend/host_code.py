@@ -102,7 +102,8 @@ class _Body:
             return
         if symbol.trips == 0:
             return
-        whole = f"  call void @{symbol.name}({arguments}{', ' * bool(pointers)}i64 0, i64 {symbol.trips})"
+        arguments += ", " * bool(pointers)
+        whole = f"  call void @{symbol.name}({arguments}i64 0, i64 {symbol.trips})"
         if symbol.trips == 1:
             self.lines.append(whole)
             return

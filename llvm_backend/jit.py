@@ -1,4 +1,4 @@
-"""Machine code in this process: an object goes through LLVM's in-memory linker, weights stay put."""
+"""Machine code in this process: LLVM links an object in memory, weights stay where they are."""
 
 from __future__ import annotations
 

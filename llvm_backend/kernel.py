@@ -10,29 +10,29 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     iota             0, 1, 2 ... over the lanes.
     broadcast a      a scalar to every lane.
     extract a        attrs: lane. One lane as a scalar.
-    shuffle a,b      attrs: lanes. Lane l is lane lanes[l] of a followed by b; two lanes or more each.
+    shuffle a,b      attrs: lanes. Lane l is lane lanes[l] of a followed by b; two lanes or more.
     load i           attrs: buffer, offset. Lanes consecutive elements from buffer[i + offset].
     load_masked i,m  the same where mask m is true; false lanes read as zero and touch no memory.
     gather i,m       attrs: buffer. Lane l is buffer[i[l]] where m[l], else zero.
     store v,i        attrs: buffer, offset. No result.
     store_masked v,i,m;  scatter v,i,m      the writing forms. Equal indices: the last lane wins.
     add sub mul      integers wrap; floats round once (a product and a sum may be contracted).
-    div              floats only. idiv: integers, towards zero; x idiv 0 and MIN idiv -1 are 0 and MIN.
+    div              floats only. idiv: integers, towards zero; x idiv 0 is 0, MIN idiv -1 is MIN.
     irem             sign of the dividend; x irem 0 is 0.
-    floordiv mod     integers, towards minus infinity, mod has the divisor's sign; by 0 as idiv, irem.
+    floordiv mod     integers, to minus infinity; mod has the divisor's sign; by 0 as idiv, irem.
     fma a,b,c        a * b + c, rounded once where the target has the instruction, else twice.
     min max          NaN if either is NaN (floats). fmin fmax: the other one if one is NaN.
     neg abs sqrt floor ceil trunc round       round: ties to even.
     and or xor not   integers bitwise, bool logical. shl shr: shr is arithmetic for signed.
     lt le gt ge eq ne            result bool. Comparisons with NaN are false, ne is true.
     select c,a,b     lane-wise, c bool.
-    cast a           attrs none; to the result dtype. float to int: towards zero, saturating, NaN is 0.
+    cast a           to the result dtype. float to int: towards zero, saturating, NaN is 0.
                      int to narrower int wraps. anything to bool: != 0. float rounding ties to even;
                      f64 and integers reach f16 and bf16 through f32.
     bitcast a        same bits.
     exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     erf erfc erfinv lgamma digamma rsqrt      pow atan2 fmod     floats; expanded by vector math.
-    reduce a         attrs: combine (add mul min max and or). Lanes to one scalar, as a balanced tree.
+    reduce a         attrs: combine (add mul min max and or). Lanes to a scalar, as a balanced tree.
 
 f16 and bf16 appear only in load, store, cast, const and select: arithmetic is done in f32 after a
 cast. bool values are one bit in registers and one byte (0 or 1) in buffers.
@@ -76,7 +76,7 @@ class Buffer:
 
     def __init__(self, name: str, dtype: DType, size: int, writable: bool, align: int = 1):
         self.name, self.dtype, self.size = name, dtype, size
-        self.writable, self.align = writable, align  # align: bytes that the address is a multiple of
+        self.writable, self.align = writable, align  # align: the address is a multiple of it
 
 
 class KValue:

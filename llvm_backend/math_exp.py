@@ -34,7 +34,7 @@ def _scale(p: V, t: V, n: V) -> V:
     e, bits = p.e, p.dtype.bits
     if e.scalef and p.k.lanes * bits % 128 == 0:
         return e.emit("ldexp", (p.k, n.k), p.k.type)
-    small = n < float(2 - _BIAS[bits])
+    small = n < float(3 - _BIAS[bits])
     base = _BIAS[bits] - 1
     raised = where(small, t.bits() + (base + 64), t.bits() + base)
     power = (raised << _FRACTION[bits]).as_float()
@@ -63,7 +63,7 @@ def exp(x: V) -> V:
 
 def exp_of_sum(high: V, low: V) -> V:
     """exp(high + low), |low| far below |high|; low is dropped where the result is 0 or infinite."""
-    limit = 87.0 if high.single else 708.0
+    limit = 110.0 if high.single else 800.0
     low = where(abs(high) < limit, low, 0.0)
     high = _clamp(high, -104.0, 89.0) if high.single else _clamp(high, -746.0, 710.0)
     t, n, r = _reduce(high)
@@ -76,8 +76,8 @@ def exp2(x: V) -> V:
     x = _clamp(x, -151.0, 129.0) if x.single else _clamp(x, -1076.0, 1025.0)
     t, n = _split(x, 1.0)
     r = x - n
-    return _scale(r.times_plus(polynomial(r, tables.EXP2_F32 if x.single else tables.EXP2_F64), 1.0),
-                  t, n)
+    p = polynomial(r, tables.EXP2_F32 if x.single else tables.EXP2_F64)
+    return _scale(r.times_plus(p, 1.0), t, n)
 
 
 def exp2_of_small(x: V) -> V:
@@ -91,26 +91,26 @@ def exp2_of_small(x: V) -> V:
 
 
 def expm1(x: V) -> V:
-    """2^n (expm1(r) + 1) - 1 as 2 (2^(n-1) expm1(r) + (2^(n-1) - 1/2)), which cannot overflow early."""
-    half, n, p = _half_expm1(_clamp(x, -40.0, 89.0 if x.single else 710.0))
-    # n = 0: the sum would lose -0 and denormals
-    return where(n.equals(0.0), p, half + half)
+    """2^n (expm1(r) + 1) - 1 as 2 (2^(n-1) expm1(r) + (2^(n-1) - 1/2)): no early overflow."""
+    half = _half_expm1(_clamp(x, -40.0, 89.0 if x.single else 710.0))
+    # the sum would lose -0 and denormals
+    return where(abs(x) < (2.0**-26 if x.single else 2.0**-55), x, half + half)
 
 
-def _half_expm1(x: V) -> tuple[V, V, V]:
-    """(expm1(x) / 2, n, expm1(r))."""
+def _half_expm1(x: V) -> V:
+    """expm1(x) / 2."""
     bits = x.dtype.bits
     t, n, r = _reduce(x)
     q = polynomial(r, tables.EXPM1_F32 if x.single else tables.EXPM1_F64)
     p = (q * r).times_plus(r, r)
     half = ((t.bits() + (_BIAS[bits] - 1)) << _FRACTION[bits]).as_float()
-    return half.times_plus(p, half - 0.5), n, p
+    return half.times_plus(p, half - 0.5)
 
 
 def tanh(x: V) -> V:
     """h / (h + 1) with h = expm1(2 |x|) / 2, x's sign put back."""
     size = abs(x).minimum(10.0 if x.single else 20.0)
-    half, _, _ = _half_expm1(size + size)
+    half = _half_expm1(size + size)
     return with_sign(half / (half + 1.0), x)
 
 

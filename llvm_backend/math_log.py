@@ -119,7 +119,8 @@ def acosh(x: V) -> V:
     """With t = x - 1: log1p(t + sqrt(2 t + t^2)); log(2 x) for large x; NaN below 1."""
     t = x - 1.0
     large = x > (2.0**12 if x.single else 2.0**28)
-    return where(large, log(x) + math.log(2.0), log1p(t + (t + t + t * t).unary("sqrt")))
+    r = where(large, log(x) + math.log(2.0), log1p(t + (t + t + t * t).unary("sqrt")))
+    return where(x >= 1.0, r, math.nan)
 
 
 def atanh(x: V) -> V:

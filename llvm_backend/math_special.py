@@ -19,7 +19,8 @@ def rsqrt(x: V) -> V:
 
 
 def erf(x: V) -> V:
-    """f32: x P(x^2) below 0.855, above 1 - 2^(-P(|x|)). f64: x P(x^2) up to 1, 1 - erfc(|x|) above."""
+    """f32: x + x P(x^2) below 0.855, above 1 - 2^(-P(|x|)). f64: the same form up to 1, above it
+    1 - erfc(|x|)."""
     size = abs(x)
     if x.single:
         c = size.minimum(4.0)
@@ -31,7 +32,7 @@ def erf(x: V) -> V:
 
 
 def _erfc_positive(size: V) -> V:
-    """exp(-x^2) P(t) / (1 + 2 x), t = (x - 4) / (x + 4), for x >= 0 (Shepherd, Laframboise 1981)."""
+    """exp(-x^2) P(t) / (1 + 2 x), t = (x - 4) / (x + 4), x >= 0 (Shepherd, Laframboise 1981)."""
     c = size.minimum(28.0)
     t = (c - 4.0) / (c + 4.0)
     p = polynomial(t, tables.ERFC_F64) / (c + c + 1.0)
@@ -78,14 +79,15 @@ def _wave_of_pi(x: V) -> tuple[V, V, V]:
 
 _HALF_LOG_TWO_PI = 0.9189385332046727
 # B(2k) / (2k (2k - 1)): log gamma(x) = (x - 1/2) log x - x + log(2 pi)/2 + sum c_k x^(1 - 2k)
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156,
+             -3617 / 122400)
 # B(2k) / (2k): digamma(x) = log x - 1/(2 x) - sum c_k x^(-2k)
 _DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)
 
 
 def lgamma(x: V) -> V:
-    """1 <= x < 8: (x - 1) (x - 2) P / Q; above: Stirling's series; 0 <= x < 1: lgamma(1 + x) - log x;
-    x < 0: log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0 only the absolute error is
+    """1 <= x < 8: (x - 1) (x - 2) P / Q; above: Stirling's series; 0 <= x < 1:
+    lgamma(1 + x) - log x; x < 0: log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0 only the absolute error is
     small."""
     if x.single:
         return lgamma(x.cast(f64)).cast(f32)
@@ -101,7 +103,7 @@ def lgamma(x: V) -> V:
     r = where(u < 7.0, middle, stirling)
     s, _, _ = _wave_of_pi(x)
     other = log(where(mirrored, math.pi / abs(s), size))
-    r = where(mirrored, other - r, where(low, r - other, r))
+    r = where(mirrored, other - r, where(low, r - other, r + 0.0))  # + 0.0: no -0 at 1
     return where(size.equals(INF), INF, r)
 
 

@@ -1,7 +1,7 @@
 """sin cos tan asin acos atan atan2.
 
-sin and cos: n = round(x 2/pi), r = x - n pi/2 by subtracting parts of pi/2 whose products with n are
-exact (with FMA the parts are full numbers); for |x| from LIMIT on, by Payne and Hanek's reduction,
+sin and cos: n = round(x 2/pi), r = x - n pi/2 by subtracting parts of pi/2 whose products with n
+are exact (with FMA the parts are full numbers); for |x| from LIMIT on, by Payne and Hanek's reduction,
 which runs only if some lane needs it. |r| <= pi/4: two polynomials in r^2.
 """
 
@@ -35,8 +35,9 @@ def _reduced(x: V) -> tuple[V, V]:
 
 
 def sine_of(r: V, z: V) -> V:
+    """sin r; the sign is put back for -0, which the sum loses."""
     p = polynomial(z, tables.SIN_F32 if r.single else tables.SIN_F64)
-    return (r * z).times_plus(p, r)
+    return with_sign((r * z).times_plus(p, r), r)
 
 
 def cosine_of(z: V) -> V:

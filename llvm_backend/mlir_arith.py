@@ -14,8 +14,8 @@ _FLOAT = {"add": "addf", "sub": "subf", "mul": "mulf", "div": "divf", "min": "mi
           "max": "maximumf", "fmin": "minnumf", "fmax": "maxnumf", "fmod": "remf"}
 _INT = {"add": "addi", "sub": "subi", "mul": "muli", "and": "andi", "or": "ori", "xor": "xori"}
 _MATH = {op: op for op in
-         "exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh acosh "
-         "atanh erf erfc rsqrt sqrt floor ceil trunc atan2".split()} | {"round": "roundeven",
+         "exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh "
+         "acosh atanh erf erfc rsqrt sqrt floor ceil trunc atan2".split()} | {"round": "roundeven",
                                                                         "pow": "powf"}
 
 
@@ -300,7 +300,8 @@ OPS: dict[str, Callable[..., str]] = {
     "const": op_const, "iota": op_iota, "broadcast": op_broadcast, "extract": op_extract,
     "shuffle": op_shuffle, "select": op_select, "fma": op_fma, "neg": op_neg, "abs": op_abs,
     "not": op_not, "cast": op_cast, "bitcast": op_bitcast, "reduce": op_reduce,
-    **dict.fromkeys("add sub mul div min max fmin fmax and or xor fmod pow atan2".split(), op_binary),
+    **dict.fromkeys("add sub mul div min max fmin fmax and or xor fmod pow atan2".split(),
+                    op_binary),
     **dict.fromkeys("idiv irem floordiv mod".split(), op_divide),
     **dict.fromkeys(("shl", "shr"), op_shift),
     **dict.fromkeys("lt le gt ge eq ne".split(), op_compare),

@@ -1,4 +1,4 @@
-"""Loads, stores, masks, gathers, loops and branches through LLVM, and that no code calls a library."""
+"""Loads, stores, masks, gathers, loops, branches through LLVM; no code calls a library."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_offsets_may_lead_back_into_the_buffer(target):
 @pytest.mark.parametrize("kind,unroll", (("serial", 1), ("serial", 3), ("serial", 4),
                                          ("unrolled", 1)))
 def test_carried_values(target, kind, unroll):
-    """Sum and product of lo, lo + step ... < hi; constant bounds, some of them without iterations."""
+    """Sum and product of lo, lo + step ... < hi; constant bounds, some without iterations."""
     bounds = [(0, 10, 1), (0, 10, 3), (5, 5, 1), (7, 2, 1), (-4, 9, 4), (0, 1, 7)]
     kernels = []
     for lo, hi, step in bounds:
