@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from llvm_backend.jit import KernelFunction, check_runs_here
-from llvm_backend.target import TARGETS
+from llvm_backend.target import TARGETS, Target
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.tensor_ir import Value
 from runtime.dtypes import ALL, DType, bool_, to_compute, to_storage
@@ -15,7 +17,8 @@ from runtime.errors import TargetError
 NAN, INF = float("nan"), float("inf")
 
 
-def runnable() -> list:
+def runnable() -> list[Target]:
+    """The rows whose code runs here, and one without vectors (as unoptimised lowering uses it)."""
     def ok(t) -> bool:
         try:
             check_runs_here(t)
@@ -23,7 +26,8 @@ def runnable() -> list:
             return False
         return True
 
-    return [t for t in TARGETS.values() if ok(t)]
+    here = [t for t in TARGETS.values() if ok(t)]
+    return [*here, *(replace(t, name="scalar", vector_bytes=1) for t in here[:1])]
 
 
 RUNNABLE = runnable()

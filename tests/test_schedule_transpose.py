@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest, transpose_registers
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bf16, bool_, f16, f32, f64, i64, u8
-from tests.kernel_memory import WIDEST, Memory, aligned, dtypes, same, sample, targets
+from tests.kernel_memory import RUNNABLE, WIDEST, Memory, aligned, dtypes, same, sample, targets
 
 
 def copy_nest(shape: tuple[int, ...], source: Storage, target: Storage) -> Nest:
@@ -56,14 +58,18 @@ def test_every_dtype(dtype):
     check_copy((50, 41), (1, 0), dtype, WIDEST)
 
 
-@targets
+vectors = pytest.mark.parametrize(
+    "target", [t for t in RUNNABLE if t.vector_bytes > 1], ids=lambda t: t.name)
+
+
+@vectors
 @pytest.mark.parametrize("rows", [4, 5, 7, 8, 16, 17, 33, 300])
 @pytest.mark.parametrize("columns", [4, 15, 32, 47])
 def test_sizes(target, rows, columns):
     check_copy((rows, columns), (1, 0), f32, target)
 
 
-@targets
+@vectors
 @pytest.mark.parametrize("shape, order", [
     ((2, 8, 5, 7), (0, 2, 3, 1)), ((2, 5, 7, 8), (0, 3, 1, 2)), ((6, 1, 9, 1), (2, 1, 3, 0)),
     ((3, 4, 20, 6), (0, 1, 3, 2)), ((5, 6, 7), (2, 1, 0)),
@@ -111,6 +117,8 @@ def test_what_does_not_fit():
     fits = copy_nest((8, 8), a, c)
     assert transpose_nest(fits, WIDEST, "t") is not None
     assert transpose_nest(copy_nest((8, 8), c, c), WIDEST, "t") is None, "a plain copy"
+    scalar = replace(WIDEST, vector_bytes=1)
+    assert transpose_nest(fits, scalar, "t") is None, "no vectors"
     narrow = copy_nest((8, 3), storage((8, 3), (1, 0)), storage((8, 3), (0, 1)))
     assert transpose_nest(narrow, WIDEST, "t") is None, "too narrow"
     outer = copy_nest((8, 9, 8), storage((8, 9, 8), (1, 0, 2)), storage((8, 9, 8), (0, 1, 2)))

@@ -53,7 +53,7 @@ class _Scan:
         if self.vector is not None:
             wide = max(d.bytes for d in (self.dtype, *(v.dtype for v in results)))
             n = rows.domain[self.vector]
-            self.lanes = min(target.vector_bytes // max(wide, 4), 1 << (n - 1).bit_length())
+            self.lanes = min(max(1, target.lanes(max(wide, 4))), 1 << (n - 1).bit_length())
 
     def _score(self, d: int) -> float:
         steps = [abs(s.strides[d]) for s in self.rows.storages]

@@ -75,7 +75,7 @@ class _Scatter:
             widest = max([4, op.out.dtype.bytes, *(x.dtype.bytes for e in (self.body, *self.write)
                                                    for x in E.walk(e) if x.op == "load")])
             n = op.domain[self.vector]
-            self.lanes = min(target.vector_bytes // widest, 1 << (n - 1).bit_length())
+            self.lanes = min(max(1, target.lanes(widest)), 1 << (n - 1).bit_length())
 
     def _holds(self, guard: Expr) -> bool:
         g = self.algebra.simplify(guard)

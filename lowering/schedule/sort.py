@@ -52,6 +52,7 @@ class _Sorter:
         self.coder, self.b = coder, coder.b
         self.records = Records(coder.b, op.x.dtype, op.descending)
         self.n = rows.domain[-1]
+        self.widest = max(1, target.lanes(8))
 
     def over(self, dims: list[int], p: Point, body: Callable[[Point], None]) -> None:
         if not dims:
@@ -125,7 +126,7 @@ class _Registers(_Sorter):
             self._sort(p)
             return
         n = self.rows.domain[d]
-        lanes = min(self.target.lanes(8), 1 << (n - 1).bit_length())
+        lanes = min(self.widest, 1 << (n - 1).bit_length())
         self.strip(n, lanes, lambda counter, offset, lanes, mask: self._sort(
             p.at(d, counter, offset).over(d if lanes > 1 else None, lanes, mask)))
 
@@ -160,7 +161,7 @@ class _Merges(_Sorter):
     def _sort_runs(self, p: Point) -> None:
         """Fills the first half of the scratch with sorted runs."""
         b, along, runs = self.b, self.rows.along, self.runs
-        lanes = min(self.target.lanes(8), runs)
+        lanes = min(self.widest, runs)
         with b.loop(0, runs, lanes) as f:
             registers = []
             for k in range(self.length):
@@ -170,6 +171,8 @@ class _Merges(_Sorter):
                 if (k + 1) * runs > self.n:
                     inside = b.binary("lt", position, b.const(self.n, i64, lanes))
                 q = p.at(along, f.counter, k * runs).over(along, lanes, inside)
+                if inside is not None and lanes == 1:  # one element has no mask: read another one
+                    q = p.at(along, b.binary("min", position, self.n - 1))
                 record = self.records.make(self.read(q), position)
                 if inside is not None:
                     record = self.records.select(inside, record, self.records.last(lanes))
@@ -218,7 +221,7 @@ class _Merges(_Sorter):
     def _write_row(self, p: Point, start: KValue) -> None:
         b, along = self.b, self.rows.along
         steps = [s.strides[-1] for s in self.rows.storages[1:]]
-        wanted = self.target.lanes(8) if all(k == 1 for k in steps) or self.target.masked else 1
+        wanted = self.widest if all(k == 1 for k in steps) or self.target.masked else 1
 
         def part(counter: KValue | None, offset: int, lanes: int, mask: KValue | None) -> None:
             at = start if counter is None else b.add(start, counter)

@@ -40,7 +40,8 @@ def transpose_nest(nest: Nest, target: Target,
     across = next((d for d, k in store.items() if k == 1), None)
     if along is None or across is None or load.get(across) == 1 or store.get(along) == 1:
         return None
-    if min(nest.domain[along], nest.domain[across]) < _LEAST_EXTENT:
+    least = min(nest.domain[along], nest.domain[across], target.lanes(nest.store.dtype.bytes) * 2)
+    if least < _LEAST_EXTENT:
         return None
     coder = Coder(name, nest.domain)
     _Transpose(nest, along, across, target, coder).emit()
