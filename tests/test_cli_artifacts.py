@@ -47,7 +47,9 @@ def test_object(tmp_path: Path) -> None:
     assert {name for kind, name in symbols if kind == "U"} <= LIBC_ONLY
     exported = {name for kind, name in symbols if kind.isupper() and kind != "U"}
     assert "net_forward" in exported and all(name.startswith("net_") for name in exported)
-    assert not [name for kind, name in symbols if kind in "BbDC"], "something global changes"
+    # The descriptor holds addresses: it is relocated, then read-only (.data.rel.ro), a D to nm.
+    changing = [name for kind, name in symbols if kind in "BbDC" and name != "net_model"]
+    assert not changing, "something global changes"
 
 
 def test_library_runs_without_the_compiler(tmp_path: Path) -> None:
