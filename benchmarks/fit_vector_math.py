@@ -2,7 +2,7 @@
 
 Each is a minimax fit by the Remez exchange on a dense grid in 60-digit arithmetic (needs mpmath):
 of all polynomials P of a degree, the one whose largest |weight * (f - shape * P)| is least.
-Rational fits linearise P/Q and reweigh (Loeb's iteration). Printed beside each: the largest weighted error.
+Rational fits linearise P/Q and reweigh (Loeb's iteration). Printed beside each: the largest error.
 """
 
 from __future__ import annotations

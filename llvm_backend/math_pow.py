@@ -73,7 +73,8 @@ def _long_log(x: V) -> tuple[V, V]:
 
 def fmod(x: V, y: V) -> V:
     """x - y trunc(x / y), exactly: each step of a loop takes q y away, where q is the upper 24 bits
-    of the quotient, so that the difference is exact; a rest below 0 (q was rounded up) gets |y| back.
+    of the quotient, so that the difference is exact; a rest below 0 (q was rounded up) gets |y|
+    back.
 
     f32 runs in f64."""
     if x.single:

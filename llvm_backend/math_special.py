@@ -87,8 +87,8 @@ _DIGAMMA = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, 
 
 def lgamma(x: V) -> V:
     """1 <= x < 8: (x - 1) (x - 2) P / Q; above: Stirling's series; 0 <= x < 1:
-    lgamma(1 + x) - log x; x < 0: log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0 only the absolute error is
-    small."""
+    lgamma(1 + x) - log x; x < 0: log(pi / |sin(pi x)|) - lgamma(1 - x). Near its zeros below 0
+    only the absolute error is small."""
     if x.single:
         return lgamma(x.cast(f64)).cast(f32)
     mirrored, low = x < 0.0, x < 1.0

@@ -1,7 +1,7 @@
 """sin cos tan asin acos atan atan2.
 
 sin and cos: n = round(x 2/pi), r = x - n pi/2 by subtracting parts of pi/2 whose products with n
-are exact (with FMA the parts are full numbers); for |x| from LIMIT on, by Payne and Hanek's reduction,
+are exact (with FMA the parts are full numbers); for |x| from LIMIT on, by Payne and Hanek's way,
 which runs only if some lane needs it. |r| <= pi/4: two polynomials in r^2.
 """
 
