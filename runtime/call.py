@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -12,10 +12,8 @@ from runtime import abi
 from runtime.arguments import fitter
 from runtime.description import MethodDescription, ValueInfo
 from runtime.errors import InputError, RuntimeFailure
+from runtime.instances import Instances
 from runtime.structure import Group, Leaf, build, flatten, leaf_count, parse
-
-if TYPE_CHECKING:
-    from runtime.loader import CompiledModel
 
 _SCALARS = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
 
@@ -84,11 +82,11 @@ class Method:
 
     Raises InputError for arguments that do not fit, RuntimeFailure for what the model raises."""
 
-    def __init__(
-        self, model: CompiledModel, index: int, description: MethodDescription, c: abi.CMethod
-    ):
-        self.description = description
-        self._model, self._index, self._c, self._run = model, index, c, c.run
+    def __init__(self, instances: Instances, index: int):
+        self.description = description = instances.description.methods[index]
+        self._instances, self._index = instances, index
+        self._c = instances.c.methods[index]
+        self._run = self._c.run
         self._fitters = [fitter(description, info) for info in description.inputs]
         self._results = parse(description.results)
         arguments = parse(description.arguments)
@@ -125,8 +123,8 @@ class Method:
             makes = [m and (_concrete(m[0], sizes), m[1]) for m in makes]
         results: list[Any] = [None if make is None else np.empty(*make) for make in makes]
 
-        model, ndarray = self._model, np.ndarray
-        instance = model.acquire()  # last, so that nothing but the call itself holds it
+        instances, ndarray = self._instances, np.ndarray
+        instance = instances.acquire()  # last, so that nothing but the call itself holds it
         try:
             frame = instance.frames[self._index]
             if frame is None:
@@ -142,11 +140,11 @@ class Method:
                     shape[:] = _concrete(info.shape, sizes)
             status = self._run(*frame.addresses)
             if status != abi.OK:
-                raise model.failure(instance, status, f"{model.name}.{self.description.name}")
+                raise instances.failure(instance, status, self.description.name)
             for i in self._scalars:
                 results[i] = frame.cells[len(values) + i].value
         finally:
-            model.release(instance)
+            instances.release(instance)
         return results[0] if self._single else build(self._results, iter(results))
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

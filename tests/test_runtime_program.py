@@ -84,8 +84,9 @@ def test_scalars_and_several_outputs(program: Path, here: Path) -> None:
         assert np.load("out.0.npy").tolist() == [-3, -2.5, -2, -1.5]
         assert np.load("out.1.npy") == 27 and not np.load("out.2.npy")
     message = refused(program, "--method", "mix", "a.npy", "pair.npy", "0.5", "3.5", "1")
-    assert "3.5: No such file" in message and "1: No such file" in message
-    assert "99999999999999999999: No such file" in refused(
+    assert "input 3 'n': expected an .npy file or an int of 64 bits, found 3.5\n" in message
+    assert "input 4 'flag': expected an .npy file or true or false, found 1\n" in message
+    assert "input 3 'n': expected an .npy file or an int of 64 bits, found 9999" in refused(
         program, "--method", "mix", "a.npy", "pair.npy", "0.5", "99999999999999999999", "true")
 
 

@@ -207,6 +207,12 @@ static int same_dtype(aot_dtype found, aot_dtype expected) {
            (expected.code == AOT_BFLOAT && found.code == AOT_UNSIGNED);
 }
 
+static const char *scalar_text(int32_t kind) {
+    return kind == AOT_KIND_INT     ? "an int of 64 bits"
+           : kind == AOT_KIND_FLOAT ? "a float"
+                                    : "true or false";
+}
+
 /* Compares what a file holds with what the method takes, and learns the named dims. */
 static int check_input(const command *c, call *k, int32_t index, const char *source) {
     const aot_value_info *info = &c->method->inputs[index];
@@ -247,9 +253,14 @@ static int read_inputs(const command *c, call *k) {
     for (int32_t i = 0; i < method->num_inputs; i++) { /* all of them: every problem is told */
         const char *source = c->inputs[i];
         if (!parse_scalar(source, &method->inputs[i], &k->arrays[i])) {
+            const aot_value_info *info = &method->inputs[i];
             const aot_status status = aot_npy_read(source, &k->arrays[i], message, sizeof message);
-            if (status != AOT_OK) {
+            if (status == AOT_NOT_FOUND && info->kind != AOT_KIND_TENSOR)
+                fprintf(stderr, "%s: input %d '%s': expected an .npy file or %s, found %s\n",
+                        program, i, info->name, scalar_text(info->kind), source);
+            else if (status != AOT_OK)
                 fprintf(stderr, "%s: %s\n", program, message);
+            if (status != AOT_OK) {
                 result = USAGE;
                 continue;
             }

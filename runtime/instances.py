@@ -1,0 +1,106 @@
+"""The instances of a compiled model: memory for calls that run at the same time.
+
+A model without state has a free list: a call takes an instance or makes one, and gives it back. A
+model with state has one instance behind a lock, so that the order of the calls is the order of its
+states.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime import abi
+from runtime.description import ModelDescription
+from runtime.errors import AotError, InputError, RuntimeFailure, TargetError
+from runtime.pool import cpu_count
+
+if TYPE_CHECKING:
+    from runtime.call import Frame
+
+_MIN_IDLE = 4  # instances kept for the next calls; more than the CPUs would only hold memory
+
+
+class Instance:
+    """One instance: its memory, and the call frames of its methods."""
+
+    __slots__ = ("memory", "address", "frames")
+
+    def __init__(self, size: int, alignment: int, methods: int):
+        self.memory = np.empty(size + alignment, np.uint8)  # pages come when written
+        start = self.memory.__array_interface__["data"][0]
+        self.address = -(-start // alignment) * alignment
+        self.frames: list[Frame | None] = [None] * methods
+
+
+class Instances:
+    """All instances of the model at a descriptor's address, which have the same options.
+
+    keepalive: what holds the code in memory, kept as long as this object. Makes one instance at
+    once, so that a CPU that does not fit shows here: TargetError."""
+
+    def __init__(self, address: int, keepalive: object, options: abi.Options):
+        self.c = abi.model_at(address)
+        self.description: ModelDescription = abi.describe(self.c)
+        self.options = options
+        self._keepalive = keepalive
+        self._free: deque[Instance] = deque(maxlen=max(_MIN_IDLE, cpu_count()))
+        self._lock = threading.Lock() if self.description.stateful else None
+        self._free.append(self._make())
+
+    def acquire(self) -> Instance:
+        """An instance for one call; give it back with `release`."""
+        if self._lock is not None:
+            self._lock.acquire()
+            return self._free[0]
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
+
+    def release(self, instance: Instance) -> None:
+        """End of the call that `acquire` began."""
+        if self._lock is not None:
+            self._lock.release()
+        else:
+            self._free.append(instance)  # a full list drops the one that has waited longest
+
+    def reset(self) -> None:
+        """Put the state back to the start."""
+        if self._lock is not None:
+            with self._lock:
+                self._init(self._free[0])
+
+    def failure(self, instance: Instance, status: int, where: str) -> AotError:
+        """The error for a status, with the instance's message. `where` is the method."""
+        name = self.description.name
+        message = abi.text(self.c.message(instance.address))
+        if status == abi.UNSUPPORTED_CPU:
+            needs = ", ".join(self.description.cpu_features)
+            detail = f": {message}" if message else f" (it needs {needs})"
+            return TargetError(f"this CPU cannot run '{name}', which was compiled for "
+                               f"{self.description.target_cpu}{detail}")
+        if status == abi.INVALID_ARGUMENT:
+            return InputError(message or f"{name}.{where}: invalid argument")
+        if status == abi.OUT_OF_MEMORY:
+            return RuntimeFailure(f"{name}.{where}: out of memory")
+        return RuntimeFailure(message or f"{name}.{where}: failed with status {status}")
+
+    def _make(self) -> Instance:
+        d = self.description
+        try:
+            instance = Instance(d.instance_size, d.instance_alignment, len(d.methods))
+        except MemoryError:
+            raise RuntimeFailure(f"no memory for an instance of '{d.name}': it needs "
+                                 f"{d.instance_size} bytes") from None
+        self._init(instance)
+        return instance
+
+    def _init(self, instance: Instance) -> None:
+        status = self.c.init(instance.address, ctypes.addressof(self.options))
+        if status != abi.OK:
+            raise self.failure(instance, status, "init")
