@@ -26,6 +26,7 @@ from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
+from lowering.schedule.transpose import transpose_nest
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
@@ -223,7 +224,8 @@ class _Lowering:
         name = self._name()
         scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
         if scheduled is None:
-            scheduled = [schedule_loops([nest], self.target, name)]
+            moved = transpose_nest(nest, self.target, name)
+            scheduled = [moved or schedule_loops([nest], self.target, name)]
         return self._steps(scheduled)
 
     def _copy(self, v: Value, where: Storage) -> list[_Node]:

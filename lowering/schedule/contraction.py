@@ -24,6 +24,7 @@ from lowering.schedule.nest import Nest
 from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.tiles import Tile, choose_tile, runs
+from lowering.schedule.transpose import transpose_nest
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
@@ -84,7 +85,8 @@ def _packed_at_run_time(product: Product, target: Target,
         store = store + E.index(k) * strides[d]
     copy = Nest(tuple(nest.domain[d] for d in dims), len(dims), E.load(b.memory, [load]), None,
                 None, memory, store)
-    return replace(product, b=Operand(memory, strides, 0)), schedule_loops([copy], target, name)
+    packing = transpose_nest(copy, target, name) or schedule_loops([copy], target, name)
+    return replace(product, b=Operand(memory, strides, 0)), packing
 
 
 class _Contraction:
