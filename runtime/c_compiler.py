@@ -13,7 +13,7 @@ from runtime.errors import CompileError
 
 _HERE = Path(__file__).resolve().parent
 INCLUDE_DIR = _HERE / "include"  # aot.h, aot.hpp, aot_pool.h, aot_npy.h, aot_load.h
-SOURCE_DIR = _HERE / "src"  # aot_pool.c, aot_npy.c, aot_load.c, main.c
+SOURCE_DIR = _HERE / "src"  # aot_pool.c, aot_npy.c, main.c
 
 C_FLAGS = ("-std=c99", "-O2", "-fPIC", "-pthread", f"-I{INCLUDE_DIR}")
 

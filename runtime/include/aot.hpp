@@ -136,7 +136,8 @@ private:
 
 constexpr std::size_t max_dims = 16;
 
-// A contiguous view of elements that somebody else owns. Copying copies the view.
+// A contiguous view of elements that somebody else owns. Copying copies the view. A view of const
+// elements can be an input only.
 class Tensor {
 public:
     using Shape = std::initializer_list<std::int64_t>;
@@ -144,7 +145,8 @@ public:
     // `count` elements at data; throws Error if the shape has another number of elements.
     template <class T>
     Tensor(T *data, std::size_t count, const std::int64_t *shape, std::size_t ndim)
-        : data_(const_cast<std::remove_cv_t<T> *>(data)), dtype_(dtype_of<T>()), ndim_(ndim) {
+        : data_(const_cast<std::remove_cv_t<T> *>(data)), dtype_(dtype_of<T>()),
+          writable_(!std::is_const_v<T>), ndim_(ndim) {
         if (ndim > max_dims) Status(AOT_INVALID_ARGUMENT, "more than 16 dims").or_throw();
         for (std::size_t i = 0; i < ndim; i++) shape_[i] = shape[i];
         if (!fits(count))
@@ -163,7 +165,7 @@ public:
     explicit Tensor(T &scalar) : Tensor(&scalar, 1, nullptr, 0) {}
     // What a C interface or DLPack gives: contiguous, on the CPU.
     explicit Tensor(const aot_tensor &c)
-        : data_(static_cast<char *>(c.data) + c.byte_offset), dtype_(c.dtype),
+        : data_(static_cast<char *>(c.data) + c.byte_offset), dtype_(c.dtype), writable_(true),
           ndim_(static_cast<std::size_t>(c.ndim)) {
         if (c.ndim < 0 || ndim_ > max_dims || c.device.type != AOT_CPU || c.strides != nullptr)
             Status(AOT_INVALID_ARGUMENT, "expected a contiguous tensor of at most 16 dims on the CPU")
@@ -174,13 +176,16 @@ public:
     aot_dtype dtype() const noexcept { return dtype_; }
     Span<const std::int64_t> shape() const noexcept { return {shape_.data(), ndim_}; }
     void *data() const noexcept { return data_; }
+    bool writable() const noexcept { return writable_; }
     std::size_t size() const noexcept {
         std::size_t count = 1;
         for (std::size_t i = 0; i < ndim_; i++) count *= static_cast<std::size_t>(shape_[i]);
         return count;
     }
-    // The elements; throws Error if they are of another type.
+    // The elements; throws Error if they are of another type, or const and T is not.
     template <class T> Span<T> values() const {
+        if (!writable_ && !std::is_const_v<T>)
+            Status(AOT_INVALID_ARGUMENT, "the elements are const").or_throw();
         if (!same(dtype_, dtype_of<T>()))
             Status(AOT_INVALID_ARGUMENT, "the elements are " + text(dtype_) + ", not " +
                                              text(dtype_of<T>()))
@@ -216,6 +221,7 @@ private:
 
     void *data_;
     aot_dtype dtype_;
+    bool writable_;
     std::size_t ndim_;
     std::array<std::int64_t, max_dims> shape_{};
 };
@@ -297,6 +303,9 @@ public:
                     std::string(method) + ": expected " + std::to_string(m->num_inputs) +
                         " inputs and " + std::to_string(m->num_outputs) + " outputs, found " +
                         std::to_string(num_inputs) + " and " + std::to_string(num_outputs)};
+        for (std::size_t i = 0; i < num_outputs; i++)
+            if (!outputs[i].writable())
+                return {AOT_INVALID_ARGUMENT, std::string(method) + ": an output is const"};
         std::array<aot_tensor, 16> few;
         std::vector<aot_tensor> many;
         aot_tensor *tensors = few.data();

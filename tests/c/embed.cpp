@@ -38,6 +38,7 @@ static void without_exceptions(const aot_model &c) {
     const aot::Status wrong = model.run("forward", {{x, {3, 2}}}, {{y, {2, 3}}});
     REQUIRE(!wrong && wrong.code() == AOT_INVALID_ARGUMENT);
     REQUIRE(wrong.message().find("'x'") != std::string::npos);
+    REQUIRE(model.run("forward", {{x, {2, 3}}}, {{x, {2, 3}}}).code() == AOT_INVALID_ARGUMENT);
     REQUIRE(model.run("nothing", {}, {}).code() == AOT_NOT_FOUND);
     REQUIRE(model.run("forward", {}, {}).code() == AOT_INVALID_ARGUMENT);
     bool yes = true;
@@ -63,6 +64,9 @@ static void with_exceptions(const aot_model &c) {
     REQUIRE(aot::same(mixed[0].dtype(), aot::dtype_of<float>()));
     REQUIRE(aot::text(mixed[0].dtype()) == "f32");
     REQUIRE(thrown([&] { mixed[0].values<double>(); }) == AOT_INVALID_ARGUMENT);
+    const aot::Tensor fixed(pair, {2});
+    REQUIRE(fixed.values<const std::int64_t>()[1] == 20);
+    REQUIRE(thrown([&] { fixed.values<std::int64_t>(); }) == AOT_INVALID_ARGUMENT);
 
     std::vector<float> rows(6, 1.5f);
     const auto sums = model.call("add", {{rows, {3, 2}}, {rows, {3, 2}}});
