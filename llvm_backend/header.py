@@ -198,7 +198,9 @@ def _entry(model_name: str, symbol: str, method: MethodDescription) -> str:
     lines = [f"/* The method '{_comment(method.name)}'. Tensors are contiguous in C order; no "
              "output may overlap another tensor."]
     lines += [_value_line(n, v, method, way) for n, (v, way) in zip(parameters, values)]
-    lines += [f" *   {name:<12} in  the size {name}" for name in method.dim_names]
+    dims = list(parameters)[len(values):]
+    lines += [f" *   {c_name:<12} in  the size {_comment(name)}"
+              for c_name, name in zip(dims, method.dim_names)]
     lines[-1] += " */"
     opening = f"aot_status {symbol}("
     arguments = [f"{model_name}_instance *instance", *parameters.values()]

@@ -114,7 +114,7 @@ def test_parameters_of_any_name() -> None:
     names = ("int", "x", "x", "instance", "a.b", "a_b", "linux", "N")
     method = MethodDescription(
         "do*/it", tuple(ValueInfo(n, f32, (2, -1)) for n in names),
-        (ValueInfo("x", f32, ()),), "()", "T", dim_names=("N",),
+        (ValueInfo("x", f32, ()),), "()", "T", dim_names=("N", "*/"),
     )
     model = ModelDescription("m", (method,), 64, producer="a */ b \\")
     header = header_text(model)
@@ -124,5 +124,5 @@ def test_parameters_of_any_name() -> None:
     assert prototype == (
         "aot_status m_do__it(m_instance *instance, const float *int_, const float *x, "
         "const float *x_, const float *instance_, const float *a_b, const float *a_b_, "
-        "const float *linux_, const float *N, float *x__, int64_t N_)"
+        "const float *linux_, const float *N, float *x__, int64_t N_, int64_t __)"
     )
