@@ -13,11 +13,15 @@ from typing import Iterator
 
 from aot.archive.reader import Archive, read_archive
 
-from lowering.graph import Function, Graph
+from lowering.graph import Function, Graph, Node, Parameter
 from lowering.graph_code import print_code
+from lowering.graph_passes.dead_code import eliminate_dead_code
+from lowering.graph_passes.fold_batch_norm import fold_batch_norm
+from lowering.graph_passes.freeze import freeze_graph
 from lowering.graph_passes.inline import inline_calls
+from lowering.graph_passes.share_common import share_common
 from lowering.objects import ScriptObject, TensorData
-from lowering.types import NoneT
+from lowering.types import ClassType, NoneT
 from runtime.errors import InputError
 
 
@@ -44,6 +48,40 @@ def load(
     for instance, state in archive.unrestored:
         _run(instance.type.methods["__setstate__"], [instance, state])
     return ScriptModule(archive.root, archive)
+
+
+def freeze(module: ScriptModule, preserved_attrs: list[str] | None = None) -> ScriptModule:
+    """A module whose `forward`, and the methods that `preserved_attrs` names, have as constants
+    what the module's attributes hold now; only what a method changes stays an attribute.
+
+    Batch norms are folded into convolutions and equal things computed once. InputError if the
+    module is in training mode or lacks a named method.
+    """
+    if module.object.attributes.get("training") is True:
+        raise InputError("freeze: the module is in training mode; save it after eval()")
+    old = module.object.type
+    cls = ClassType(old.name, True, forward_hooks=(), forward_pre_hooks=())
+    frozen = ScriptObject(cls)
+    for name in ("forward", *(preserved_attrs or ())):
+        if name not in old.methods:
+            raise InputError(f"freeze: {old.name} has no method {name!r}")
+        method = old.methods[name]
+        graph = freeze_graph(method.graph, module.object)
+        share_common(graph)
+        fold_batch_norm(graph)
+        eliminate_dead_code(graph)
+        graph.inputs[0].type = cls
+        for use in graph.inputs[0].uses:
+            if not isinstance(use.user, Node) or "Attr" not in use.user.kind or use.index:
+                raise InputError(f"freeze: {method.name} hands the module itself on")
+            kept = use.user.attributes["name"]
+            cls.attributes[kept] = old.attributes[kept]
+            frozen.attributes[kept] = module.object.attributes[kept]
+        own = Parameter(method.parameters[0].name, cls)
+        function = Function(method.name, [own, *method.parameters[1:]], method.returns)
+        function.graph = graph
+        cls.methods[name] = function
+    return ScriptModule(frozen, module.archive)
 
 
 def _run(function: Function, arguments: list[object]) -> object:
@@ -233,6 +271,17 @@ class ScriptModule:
                 if isinstance(value, TensorData) and id(value) not in seen:
                     seen.add(id(value))
                     yield (f"{prefix}.{name}" if prefix else name), value
+
+    def train(self, mode: bool = True) -> ScriptModule:
+        """Set `training` here and in all modules below; returns the module."""
+        for module in self.modules():
+            if "training" in module.object.type.attributes:
+                module.object.attributes["training"] = mode
+        return self
+
+    def eval(self) -> ScriptModule:
+        """The same as train(False)."""
+        return self.train(False)
 
     def state_dict(self, prefix: str = "") -> dict[str, TensorData]:
         """All parameters and buffers by their dotted names, in PyTorch's order. A module that

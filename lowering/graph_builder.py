@@ -186,6 +186,19 @@ class Builder:
                 self.graph.constants -= gone_constants
         return changed
 
+    def replace_by_block(self, node: Node, block: Block) -> None:
+        """Put the nodes of one of a node's blocks, which has no parameters, in the node's place."""
+        for output, value in zip(node.outputs, block.outputs):
+            self.replace_uses(output, value)
+        self.set_outputs(block, [])
+        moved, block.nodes = block.nodes, []
+        for inner in moved:
+            inner.owner = node.owner
+        nodes = node.owner.nodes
+        position = nodes.index(node)
+        self.erase(node)
+        nodes[position:position] = moved
+
     def rename(self, value: Value, hint: str | None) -> None:
         self.graph._names.discard(value.name)
         value.name = self.graph.unique_name(hint)

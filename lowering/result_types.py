@@ -31,7 +31,8 @@ _FIXED = {
     Float: "Float FloatImplicit q_scale",
     Complex: "Complex ComplexImplicit",
     Str: """bin capitalize center chr expandtabs format hex join ljust lower lstrip oct
-        percentFormat replace rjust rstrip str strip swapcase title upper zfill prim::EnumName prim::StringIndex
+        percentFormat replace rjust rstrip str strip swapcase title upper zfill prim::EnumName
+        prim::StringIndex
         prim::type""",
     Number: "item ScalarImplicit _local_scalar_dense",
     Device: "device prim::device",

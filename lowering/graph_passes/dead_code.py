@@ -123,8 +123,8 @@ def _drop_operands(node: Node, index: int, builder: Builder) -> None:
 
 def _drop_nodes(block: Block, builder: Builder, nodes: set[Node]) -> bool:
     changed = False
-    # Nested blocks first: what is dead in them may use what is dead here.
+    # Nested blocks first: what is dead in them may use what is dead here. A dead node goes whole.
     for node in block.nodes:
-        for inner in node.blocks:
+        for inner in node.blocks if node in nodes else ():
             changed |= _drop_nodes(inner, builder, nodes)
     return builder.keep_nodes(block, lambda node: node in nodes) or changed
