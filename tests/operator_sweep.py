@@ -7,6 +7,7 @@ where it has none for an overload, from tests/operator_samples.py.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Sequence
@@ -14,8 +15,9 @@ from typing import Callable, Iterator, Sequence
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
 
+from lowering.known import Unsupported
 from lowering.ops import TABLE
-from tests import operator_samples
+from tests import operator_samples, operator_samples_layers, operator_samples_nn  # noqa: F401
 from tests.opinfo_harness import NotBound, Sample, bind, check_sample, reference, supported
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
@@ -99,17 +101,29 @@ def sweep(name: str, limit: Callable[[torch.dtype], int | None],
             overload = _check(report, sample, dtype, counts, most, engines)
             if overload is not None:
                 counts[overload] += 1
+    for overload in [o.rpartition(".")[2] for o in report.unchecked()]:
+        _reach(report, overload, engines)
     return report
 
 
+def _reach(report: Report, overload: str, engines: Sequence[str]) -> None:
+    """Two samples for an overload that others of the operator shadow."""
+    for dtype in (torch.float32, torch.int64):
+        torch.manual_seed(0)
+        for sample in itertools.islice(samples(report.name, dtype), 100):
+            _check(report, sample, dtype, report.checked, 2, engines, overload)
+            if report.checked[overload] >= 2:
+                return
+
+
 def _check(report: Report, sample: Sample, dtype: torch.dtype, counts: Counter, most: int | None,
-           engines: Sequence[str]) -> str | None:
+           engines: Sequence[str], only: str | None = None) -> str | None:
     """Checks one sample; the overload it reached, None if it was left out."""
     if not supported(sample.args) or not supported(sample.kwargs):
         report.skipped["a dtype or layout that we do not have"] += 1
         return None
     try:
-        entry, bound = bind(report.name, sample.args, sample.kwargs)
+        entry, bound = bind(report.name, sample.args, sample.kwargs, only)
     except NotBound:
         report.skipped["binds to no overload of the table"] += 1
         return None
@@ -124,17 +138,20 @@ def _check(report: Report, sample: Sample, dtype: torch.dtype, counts: Counter, 
     if not supported(expected):
         report.skipped["a dtype or layout that we do not have"] += 1
         return None
-    report.checked[overload] += 1
     try:
         for run_time_scalars in (False, True):
             if run_time_scalars and not _has_scalar(entry, bound):
                 continue
-            check_sample(report.name, sample, engines, run_time_scalars)
+            check_sample(report.name, sample, engines, run_time_scalars, only)
         report.passed += 1
+    except Unsupported as error:
+        report.skipped[f"not compiled: {error}"] += 1
+        return None
     except Exception as error:  # any difference or crash is this sample's failure
         text = str(error).strip().replace("\n", " ")
         report.failures.append(
             f"{report.name}.{overload} {dtype} {describe(sample)}: {type(error).__name__}: {text}")
+    report.checked[overload] += 1
     return overload
 
 

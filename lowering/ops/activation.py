@@ -7,6 +7,7 @@ import math
 from lowering import expr as E
 from lowering.build import dim_of, float_result, pointwise, reindex
 from lowering.expr import Expr
+from lowering.known import Unsupported
 from lowering.ops.table import aten, each
 from lowering.ops.slicing import narrow
 from lowering.tensor_ir import Value
@@ -126,7 +127,7 @@ def leaky_relu(x, negative_slope=0.01):
 def rrelu(x, lower=0.125, upper=1 / 3, training=False, generator=None):
     """The mean slope: the random one of training is not compiled."""
     if training:
-        raise RuntimeError("rrelu with training=True draws random slopes, which is not supported")
+        raise Unsupported("rrelu with training=True draws random slopes")
     return pointwise(lambda a, lo, hi: E.select(a > 0, a, a * ((lo + hi) / 2)), _float(x, "rrelu"),
                      lower, upper, dtype=x.dtype)
 

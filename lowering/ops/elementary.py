@@ -10,7 +10,7 @@ from lowering.build import cast, float_result, full, pointwise, result_type, una
 from lowering.expr import Expr
 from lowering.ops.table import aten, each
 from lowering.tensor_ir import Value
-from runtime.dtypes import bool_
+from runtime.dtypes import bool_, i64
 
 _ONE = "(Tensor self) -> Tensor"
 
@@ -41,7 +41,8 @@ def reciprocal(x):
 
 @aten("square(Tensor self) -> Tensor")
 def square(x):
-    return pointwise(lambda a: a if a.dtype is bool_ else a * a, x)
+    x = cast(x, i64) if x.dtype is bool_ else x
+    return pointwise(lambda a: a * a, x)
 
 
 # Rounding. Integers are whole already.
@@ -142,36 +143,47 @@ def clamp(x, min=None, max=None):
         return clamp_max(x, max)
     if max is None:
         return clamp_min(x, min)
-    return pointwise(lambda a, lo, hi: E.minimum(E.maximum(a, lo), hi), x, min, max,
-                     dtype=_no_bool(result_type(x, min, max)))
+    _no_bool(x, min, max)
+    return pointwise(lambda a, lo, hi: _least(_most(a, lo), hi), x, min, max)
 
 
 @aten("clamp_min(Tensor self, Scalar min) -> Tensor",
       "clamp_min.Tensor(Tensor self, Tensor min) -> Tensor")
 def clamp_min(x, min):
-    return pointwise(E.maximum, x, min, dtype=_no_bool(result_type(x, min)))
+    _no_bool(x, min)
+    return pointwise(_most, x, min)
 
 
 @aten("clamp_max(Tensor self, Scalar max) -> Tensor",
       "clamp_max.Tensor(Tensor self, Tensor max) -> Tensor")
 def clamp_max(x, max):
-    return pointwise(E.minimum, x, max, dtype=_no_bool(result_type(x, max)))
+    _no_bool(x, max)
+    return pointwise(_least, x, max)
 
 
-def _no_bool(dtype):
-    if dtype is bool_:
+def _no_bool(x, *bounds) -> None:
+    """bool tensors have no bounds that are numbers."""
+    numbers = [b for b in bounds if not isinstance(b, Value) or b.wrapped]
+    if numbers and result_type(x, *bounds) is bool_:
         raise RuntimeError("\"clamp\" not implemented for 'Bool'")
-    return dtype
+
+
+def _most(a: Expr, b: Expr) -> Expr:
+    return a | b if a.dtype is bool_ else E.maximum(a, b)
+
+
+def _least(a: Expr, b: Expr) -> Expr:
+    return a & b if a.dtype is bool_ else E.minimum(a, b)
 
 
 @aten(*each("maximum max.other", "(Tensor self, Tensor other) -> Tensor"))
 def maximum(x, y):
-    return pointwise(lambda a, b: a | b if a.dtype is bool_ else E.maximum(a, b), x, y)
+    return pointwise(_most, x, y)
 
 
 @aten(*each("minimum min.other", "(Tensor self, Tensor other) -> Tensor"))
 def minimum(x, y):
-    return pointwise(lambda a, b: a & b if a.dtype is bool_ else E.minimum(a, b), x, y)
+    return pointwise(_least, x, y)
 
 
 @aten("fmax(Tensor self, Tensor other) -> Tensor")

@@ -9,6 +9,7 @@ from lowering.build import (
     cast, compute_dtype, dims_of, float_result, pointwise, reduce, reindex,
 )
 from lowering.expr import Expr
+from lowering.known import Unsupported
 from lowering.ops.comparison import truth
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
@@ -192,9 +193,11 @@ def linalg_matrix_norm(x, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None)
     """Frobenius, and the norms of row and column sums; those of singular values are not compiled."""
     if ord == "fro":
         return linalg_vector_norm(x, 2, dim, keepdim, dtype=dtype)
+    if isinstance(ord, Value):
+        raise Unsupported("linalg.matrix_norm's ord must be known at compile time")
     if ord not in (1, -1, math.inf, -math.inf):
-        raise RuntimeError(f"linalg.matrix_norm with ord={ord} needs singular values, which are not "
-                           "supported; 'fro', 1, -1, inf and -inf are")
+        raise Unsupported(f"linalg.matrix_norm with ord={ord} needs singular values; 'fro', 1, -1, "
+                          "inf and -inf do not")
     row, column = (d % x.ndim for d in dim)
     inner, outer = (row, column) if ord in (1, -1) else (column, row)
     wide = cast(x, compute_dtype(dtype or x.dtype))

@@ -204,6 +204,8 @@ def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
         y = quantile(ravel(x), q, 0, False, interpolation=interpolation)
         return reindex(y, (*y.shape, *shape), lambda *i: i[:y.ndim]) if keepdim else y
     dim = dim_of(dim, x.ndim)
+    if x.ndim == 0:
+        return quantile(ravel(x), q, 0, False, interpolation=interpolation)
     q = q if isinstance(q, Value) else constant(q, x.dtype)
     values, n = sort(x, dim, False)[0], x.shape[dim]
     bad = _count_numbers(x, dim, keepdim)
