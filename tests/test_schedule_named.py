@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,20 @@ def test_sort_lengths(target, n):
 @pytest.mark.parametrize("layout", [(0, 0, 0), (1, 1, 2), (2, 0, 1)])
 def test_sort_dims_and_layouts(target, dim, layout):
     check_sort(sample((3, 21, 18), f32), f32, dim, False, target, layout)
+
+
+def test_sort_and_scan_divided_among_threads():
+    """The outermost loop is parallel, and no two of its iterations share scratch."""
+    target = replace(WIDEST, threads=2)
+    check_sort(sample((6, 100, 70), f32), f32, 1, False, target)
+    check_sort(sample((40, 70, 20), i64), i64, 2, True, target)
+    check_scan(sample((6, 100, 70), f32), f32, 1, "max", True, target)
+    op, memory = Sort(Value((6, 100, 70), f32), 1, False), Memory()
+    for v in (op.x, *op.results):
+        memory.place(v)
+    (kernel, memories), = schedule_sort(op, memory.storages, target, "sort")
+    scratch, = (m for m in memories if m not in memory.arrays)
+    assert kernel.parallel is not None and scratch.size >= 6 * 2 * 100
 
 
 def test_sort_of_one_result():

@@ -80,6 +80,11 @@ def test_dims_offsets_and_gaps(target, shape, order):
     check_copy(shape, order, i64, target, 1, 2)
 
 
+@pytest.mark.parametrize("shape, order", [((3, 150, 130), (0, 2, 1)), ((300, 150), (1, 0))])
+def test_divided_among_threads(shape, order):
+    check_copy(shape, order, f32, replace(WIDEST, threads=2))
+
+
 @targets
 @pytest.mark.parametrize("dtype", [u8, f16, f32, f64])
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvm_backend.kernel import Kernel, KernelBuilder, KValue
 from llvm_backend.target import Target
 from lowering.schedule.codegen import Coder, Point, origin
-from lowering.schedule.loops import neutral_element
+from lowering.schedule.loops import neutral_element, worth_threads
 from lowering.schedule.rows import Rows, rows_of
 from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.tensor_ir import Scan, Value
@@ -61,12 +61,14 @@ class _Scan:
 
     def emit(self) -> None:
         dims = [d for d in range(self.rows.along) if d != self.vector]
-        self._over(dims, origin(len(self.rows.domain)))
+        kind = "parallel" if worth_threads(self.op.out.numel, self.target) else "serial"
+        self._over(dims, origin(len(self.rows.domain)), kind)
 
-    def _over(self, dims: list[int], p: Point) -> None:
+    def _over(self, dims: list[int], p: Point, kind: str) -> None:
+        """Loops over dims, the outermost one being of that kind."""
         if dims:
-            with self.b.loop(0, self.rows.domain[dims[0]]) as f:
-                self._over(dims[1:], p.at(dims[0], f.counter))
+            with self.b.loop(0, self.rows.domain[dims[0]], kind=kind) as f:
+                self._over(dims[1:], p.at(dims[0], f.counter), "serial")
         elif self.vector is None:
             self._row([p])
         else:

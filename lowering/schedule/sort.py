@@ -18,6 +18,7 @@ from typing import Callable
 from llvm_backend.kernel import Buffer, Kernel, KValue
 from llvm_backend.target import Target
 from lowering.schedule.codegen import Coder, Point, origin
+from lowering.schedule.loops import worth_threads
 from lowering.schedule.rows import Rows, rows_of
 from lowering.schedule.sort_records import Record, Records
 from lowering.schedule.storage import MemoryBuffer, Storage
@@ -30,8 +31,9 @@ _IN_REGISTERS = 16
 def schedule_sort(op: Sort, storages: dict[Value, Storage], target: Target,
                   name: str) -> list[tuple[Kernel, list[MemoryBuffer]]]:
     """The kernel of a Sort; results without a storage are not computed. Rows of more than 16
-    elements use scratch memory in the arena, about 16 bytes an element of one row (64-bit dtypes:
-    32), which is among the memories. ValueError for rows of 2^32 elements or more."""
+    elements use scratch memory in the arena, which is among the memories: about 16 bytes an
+    element (64-bit dtypes: 32) of one row, or with threads of every row in the outermost row dim.
+    ValueError for rows of 2^32 elements or more."""
     results = [v for v in op.results if v in storages]
     if op.x.numel == 0 or not results:
         return []
@@ -140,7 +142,7 @@ class _Registers(_Sorter):
 
 
 class _Merges(_Sorter):
-    """Long rows, one after the other."""
+    """Long rows, one after the other, or dim 0 of the rows divided among threads."""
 
     def emit(self) -> None:
         levels = 1
@@ -149,16 +151,25 @@ class _Merges(_Sorter):
         self.levels, self.runs = levels, 1 << levels
         self.length = -(-self.n // self.runs)  # of a run, from registers
         self.total = self.runs * self.length
-        words = [MemoryBuffer(i64, 2 * self.total, "arena") for _ in range(self.records.words)]
+        dims, p = list(range(self.rows.along)), origin(len(self.rows.domain))
+        divided = bool(dims) and worth_threads(self.op.x.numel, self.target)
+        copies = self.rows.domain[0] if divided else 1  # threads share no scratch
+        words = [MemoryBuffer(i64, 2 * self.total * copies, "arena")
+                 for _ in range(self.records.words)]
         self.scratch: list[Buffer] = [self.coder.parameter(w, True) for w in words]
-        self.over(list(range(self.rows.along)), origin(len(self.rows.domain)), self._row)
+        if not divided:
+            self.over(dims, p, lambda q: self._row(q, self.b.const(0)))
+            return
+        with self.b.loop(0, copies, kind="parallel") as f:
+            base = self.b.mul(f.counter, 2 * self.total)
+            self.over(dims[1:], p.at(0, f.counter), lambda q: self._row(q, base))
 
-    def _row(self, p: Point) -> None:
-        self._sort_runs(p)
-        at = self._merge_runs()
-        self._write_row(p, at)
+    def _row(self, p: Point, base: KValue) -> None:
+        """Sorts one row with the scratch from `base` on."""
+        self._sort_runs(p, base)
+        self._write_row(p, self._merge_runs(base))
 
-    def _sort_runs(self, p: Point) -> None:
+    def _sort_runs(self, p: Point, base: KValue) -> None:
         """Fills the first half of the scratch with sorted runs."""
         b, along, runs = self.b, self.rows.along, self.runs
         lanes = min(self.widest, runs)
@@ -178,15 +189,16 @@ class _Merges(_Sorter):
                     record = self.records.select(inside, record, self.records.last(lanes))
                 registers.append(record)
             start = b.mul(lane, b.const(self.length, i64, lanes))
+            start = b.binary("add", start, b.broadcast(base, lanes))
             for k, record in enumerate(self.records.sort_registers(registers)):
                 where = b.binary("add", start, b.const(k, i64, lanes))
                 self.records.scatter(self.scratch, where, record)
 
-    def _merge_runs(self) -> KValue:
+    def _merge_runs(self, base: KValue) -> KValue:
         """Merges pairs of runs from one half of the scratch to the other until one run is left;
         returns where that starts."""
         b, records = self.b, self.records
-        inits = [b.const(self.length), b.const(0), b.const(self.total)]
+        inits = [b.const(self.length), base, b.add(base, self.total)]
         with b.loop(0, self.levels, carried=inits) as level:
             length, source, target = level.carried
             double = b.mul(length, 2)

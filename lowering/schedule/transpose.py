@@ -12,6 +12,7 @@ from __future__ import annotations
 from llvm_backend.kernel import Kernel, KernelBuilder, KValue
 from llvm_backend.target import Target
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
+from lowering.schedule.loops import worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer
 
@@ -60,7 +61,7 @@ class _Transpose:
 
     def __init__(self, nest: Nest, along: int, across: int, target: Target, coder: Coder):
         self.nest, self.along, self.across = nest, along, across
-        self.coder, self.b = coder, coder.b
+        self.target, self.coder, self.b = target, coder, coder.b
         size, extents = nest.store.dtype.bytes, (nest.domain[along], nest.domain[across])
         self.lanes = min(target.lanes(size), _MOST_LANES, 1 << (min(extents).bit_length() - 1))
         line = _LINE // size
@@ -69,18 +70,20 @@ class _Transpose:
 
     def emit(self) -> None:
         dims = [d for d in range(len(self.nest.domain)) if d not in (self.along, self.across)]
-        self._over(dims, origin(len(self.nest.domain)))
+        kind = "parallel" if worth_threads(self.nest.points, self.target) else "serial"
+        self._over(dims, origin(len(self.nest.domain)), kind)
 
-    def _over(self, dims: list[int], p: Point) -> None:
+    def _over(self, dims: list[int], p: Point, kind: str) -> None:
+        """Loops over dims, the outermost loop of all being of that kind."""
         if dims:
-            with self.b.loop(0, self.nest.domain[dims[0]]) as f:
-                self._over(dims[1:], p.at(dims[0], f.counter))
+            with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
+                self._over(dims[1:], p.at(dims[0], f.counter), "serial")
             return
         n, strip = self.nest.domain[self.across], _STRIP * self.block
         if n <= strip:
             self._strip(p, 0, n)
             return
-        with self.b.loop(0, n, strip) as f:
+        with self.b.loop(0, n, strip, kind=kind) as f:
             end = self.b.binary("min", self.b.add(f.counter, strip), n)
             self._strip(p, f.counter, end)
 
