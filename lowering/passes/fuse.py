@@ -28,6 +28,10 @@ _CHEAP = 6
 
 def fuse(region: Region) -> None:
     """Rewrites in place, inner regions included."""
+    for op in region.ops:
+        if isinstance(op, Generic) and op.write == E.identity(op.parallel) and (
+                op.domain[: op.parallel] == op.out.shape):
+            op.base = op.write = None  # all of the base is overwritten
     _inline_producers(region)
     remove_dead(region)
     _take_consumers(region)
