@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import aot
 from llvm_backend.compile import compile_program
 from llvm_backend.header import header_text
 from llvm_backend.kernel import Kernel, KernelBuilder
@@ -23,7 +24,7 @@ from runtime import dtypes
 from runtime.c_compiler import SOURCE_DIR
 from runtime.errors import RuntimeFailure
 from runtime.loader import load_library
-from tests.conftest import require
+from tests.conftest import ROOT, require
 from tests.sample_model import C_DIR, COPIED, WARNINGS, compile_c, run, sample_object
 
 N = 1000
@@ -239,3 +240,14 @@ def test_loader_and_program(built: Path, tmp_path: Path, monkeypatch: pytest.Mon
     np.save("x.npy", x)
     assert run(["./model", "--threads", "2", "x.npy"]).stdout == "out0: f32[10,100] -> out.0.npy\n"
     assert np.array_equal(np.load("out.0.npy"), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("archive", ["conv_trace", "transformer_trace", "recurrent_script"])
+def test_compiled_archives(archive: str, tmp_path: Path, contract: Path) -> None:
+    """The whole compiler's output: parallel loops, arenas, several results."""
+    folder = ROOT / "tests" / "archives"
+    recorded = np.load(folder / f"{archive}.npz")
+    inputs = tuple(recorded[name] for name in recorded if name.startswith("c0_in_"))
+    aot.compile(folder / f"{archive}.pt", example_inputs=inputs, threads=2).save(tmp_path / "m.so")
+    result = run([contract, tmp_path / "m.so"])
+    assert (result.returncode, result.stdout) == (0, "ok\n")
