@@ -132,7 +132,10 @@ def _times(sizes: Sequence[int]) -> str:
 
 
 def _max_pool(x: Value, w: Windows) -> Value:
-    return generic(w.domain, w.parallel, w.element(w.padded(x, lowest(x.dtype))), "max")
+    working = compute_dtype(x.dtype)
+    element = E.cast(w.element(w.padded(x, lowest(x.dtype))), working)
+    post = None if working is x.dtype else E.cast(E.acc(working), x.dtype)
+    return generic(w.domain, w.parallel, element, "max", post)
 
 
 def _max_positions(x: Value, w: Windows) -> Value:
@@ -155,7 +158,7 @@ def _max_positions(x: Value, w: Windows) -> Value:
         for h, n in zip(hit, w.sizes):
             inside = inside & (h >= 0) & (h < n)
         position = E.select(inside, position, _flat(first, w.sizes))
-    element = w.element(w.padded(x, lowest(x.dtype)))
+    element = E.cast(w.element(w.padded(x, lowest(x.dtype))), compute_dtype(x.dtype))
     return generic(w.domain, w.parallel, element, "argmax", position)
 
 
