@@ -17,7 +17,7 @@ from lowering.graph import Function, Graph, Node, Parameter
 from lowering.graph_code import print_code
 from lowering.graph_passes.dead_code import eliminate_dead_code
 from lowering.graph_passes.fold_batch_norm import fold_batch_norm
-from lowering.graph_passes.freeze import freeze_graph
+from lowering.graph_passes.freeze import freeze_graphs
 from lowering.graph_passes.inline import inline_calls
 from lowering.graph_passes.share_common import share_common
 from lowering.objects import ScriptObject, TensorData
@@ -62,11 +62,13 @@ def freeze(module: ScriptModule, preserved_attrs: list[str] | None = None) -> Sc
     old = module.object.type
     cls = ClassType(old.name, True, forward_hooks=(), forward_pre_hooks=())
     frozen = ScriptObject(cls)
-    for name in ("forward", *(preserved_attrs or ())):
+    names = ["forward", *(preserved_attrs or ())]
+    for name in names:
         if name not in old.methods:
             raise InputError(f"freeze: {old.name} has no method {name!r}")
-        method = old.methods[name]
-        graph = freeze_graph(method.graph, module.object)
+    methods = [old.methods[name] for name in names]
+    graphs = freeze_graphs([method.graph for method in methods], module.object)
+    for name, method, graph in zip(names, methods, graphs):
         share_common(graph)
         fold_batch_norm(graph)
         eliminate_dead_code(graph)

@@ -77,6 +77,8 @@ class TypeReader:
         if token == "Enum":
             self._take("<")
             name = self._take()
+            if not name.startswith("__torch__"):
+                raise GraphTextError(f"{name!r} is no enumeration")
             self._take(">")
             return self._class(name, EnumType(name, types.Int))
         if token == "Function":

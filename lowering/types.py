@@ -349,7 +349,7 @@ def _containers_agree(a: Type, b: Type) -> bool:
 
 
 def _same(a: Type, b: Type) -> bool:
-    return a == b or (is_subtype(a, b) and isinstance(a, TensorType))
+    return a == b or (isinstance(a, TensorType) and isinstance(b, TensorType) and _refines(a, b))
 
 
 def unify(a: Type, b: Type) -> Type | None:

@@ -108,9 +108,11 @@ def with_attribute(declared: str, value: bytes, **more: bytes) -> bytes:
     return archive(code=code, data=pickled(instance("M", {"a": value})), **more)
 
 
-def with_body(body: str, signature: str = "x: Tensor", returns: str = "Tensor") -> bytes:
+def with_body(
+    body: str, signature: str = "x: Tensor", returns: str = "Tensor", **more: bytes
+) -> bytes:
     """An archive whose `forward` has these statements."""
     lines = "".join(f"    {line}\n" for line in body.split("\n"))
     code = "class M(Module):\n  def forward(self: __torch__.M,\n"
     code += f"    {signature}) -> {returns}:\n{lines}"
-    return archive(code=code, data=pickled(instance("M", {})))
+    return archive(code=code, data=pickled(instance("M", {})), **more)

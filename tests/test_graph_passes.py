@@ -13,7 +13,7 @@ from lowering.graph_builder import Builder
 from lowering.graph_passes.dead_code import drop_unused_results, eliminate_dead_code
 from lowering.graph_passes.fold_batch_norm import fold_batch_norm
 from lowering.graph_passes.fold_constants import fold_constants
-from lowering.graph_passes.freeze import freeze_graph
+from lowering.graph_passes.freeze import freeze_graphs
 from lowering.graph_passes.inline import inline_calls
 from lowering.graph_passes.share_common import share_common
 from lowering.graph_text import parse_graph, print_graph
@@ -418,13 +418,42 @@ def test_recursion_is_refused() -> None:
 
 def test_freezing_keeps_what_changes() -> None:
     module, forward = small_module()
-    graph = freeze_graph(forward.graph, module)
+    (graph,) = freeze_graphs([forward.graph], module)
     verify_graph(graph)
     text = print_graph(graph)
     assert "aten::neg" not in text and "prim::If" not in text  # training is False
     assert text.count('GetAttr[name="count"]') == 1 and "SetAttr" in text
     assert '"weight"' not in text
     assert "%self.child.weight : Float(2, strides=[1], requires_grad=0, device=cpu) = " in text
+
+
+def test_freezing_sees_what_another_method_writes() -> None:
+    module, forward = small_module()
+    child = module.attributes["child"]
+    parent = module.type
+    child.type.attributes["shared"] = types.Tensor
+    # Another tensor on the same memory.
+    weight = child.attributes["weight"]
+    child.attributes["shared"] = TensorData(weight.storage, 0, (2,), (1,))
+    reset = method(
+        parent,
+        "reset",
+        """
+        graph(%self : __torch__.Parent):
+          %child : __torch__.Child = prim::GetAttr[name="child"](%self)
+          %shared : Tensor = prim::GetAttr[name="shared"](%child)
+          %0 : Tensor = aten::zero_(%shared)
+          return (%0)
+        """,
+        classes={child.type.name: child.type},
+    )
+    (alone,) = freeze_graphs([forward.graph], module)
+    assert 'GetAttr[name="weight"]' not in str(alone)
+    frozen, frozen_reset = freeze_graphs([forward.graph, reset.graph], module)
+    verify_graph(frozen)
+    verify_graph(frozen_reset)
+    assert 'GetAttr[name="weight"]' in str(frozen)
+    assert 'GetAttr[name="shared"]' in str(frozen_reset)
 
 
 def test_freezing_keeps_a_tensor_that_is_written() -> None:
@@ -443,6 +472,6 @@ def test_freezing_keeps_a_tensor_that_is_written() -> None:
           return (%1)
         """,
     )
-    graph = freeze_graph(forward.graph, module)
+    (graph,) = freeze_graphs([forward.graph], module)
     verify_graph(graph)
     assert 'GetAttr[name="weight"]' in str(graph)
