@@ -280,7 +280,7 @@ public:
     void *get() const noexcept { return memory_.get(); }
     template <class T> T *as() const noexcept { return static_cast<T *>(memory_.get()); }
     // What went wrong in the last call.
-    std::string message() const { return model_->message(memory_.get()); }
+    std::string message() const { return model_ ? model_->message(memory_.get()) : ""; }
     // The method, or NULL.
     const aot_method *find(std::string_view name) const noexcept {
         for (std::int32_t m = 0; model_ != nullptr && m < model_->num_methods; m++)

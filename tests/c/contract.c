@@ -4,13 +4,15 @@
  *
  * For each method without named dims: the descriptor is sound; calls write all of the outputs and
  * nothing around them, leave inputs alone, and give the same bits on two instances, with data that
- * is aligned to its element only, through byte_offset and strides; every field of every tensor is
- * checked; NULL, misaligned and uninitialised instances are refused; a failed call leaves the
- * instance usable. Inputs are small positive numbers, so that they can be indices.
+ * is aligned to its element only, through byte_offset and strides, on any number of threads, and
+ * from four threads at once; every field of every tensor is checked; NULL, misaligned and
+ * uninitialised instances are refused; a failed call leaves the instance usable. Inputs are small
+ * positive numbers, so that they can be indices.
  */
 #include "aot_load.h"
 #include "aot_pool.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -228,6 +230,52 @@ static void other_ways(call *c, aot_status expected) {
         }
 }
 
+/* ---- Four threads at once, an instance each, one pool ---- */
+
+typedef struct caller {
+    const call *of; /* inputs and expected outputs, only read */
+    const aot_options *options;
+    const char *complaint;
+} caller;
+
+static void *call_often(void *argument) {
+    caller *me = argument;
+    const call *c = me->of;
+    const size_t outputs = (size_t)c->method->num_outputs;
+    void *instance = aot_allocate(c->model->instance_size, c->model->instance_alignment);
+    aot_tensor *mine = calloc(outputs + 1, sizeof *mine);
+    if (!instance || !mine) exit(2);
+    for (size_t i = 0; i < outputs; i++) {
+        mine[i] = c->out[i].tensor;
+        if ((mine[i].data = aot_allocate(c->out[i].bytes, 64)) == NULL) exit(2);
+    }
+    if (c->model->init(instance, me->options) != AOT_OK) me->complaint = "init failed";
+    for (int n = 0; n < 5 && me->complaint == NULL; n++) {
+        if (c->method->run(instance, c->inputs, mine) != AOT_OK) me->complaint = "run failed";
+        for (size_t i = 0; i < outputs; i++)
+            if (memcmp(mine[i].data, c->out[i].copy, c->out[i].bytes) != 0)
+                me->complaint = "another answer";
+    }
+    for (size_t i = 0; i < outputs; i++) aot_release(mine[i].data);
+    free(mine);
+    aot_release(instance);
+    return NULL;
+}
+
+static void threads_at_once(const call *c, const aot_options *options) {
+    enum { COUNT = 4 };
+    pthread_t threads[COUNT];
+    caller callers[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        callers[i].of = c;
+        callers[i].options = i < 2 ? options : NULL; /* two share the pool, two are serial */
+        callers[i].complaint = NULL;
+        REQUIRE(pthread_create(&threads[i], NULL, call_often, &callers[i]) == 0);
+    }
+    for (int i = 0; i < COUNT; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < COUNT; i++) REQUIRE(callers[i].complaint == NULL);
+}
+
 static void refuse_bad_instances(call *c) {
     void *good = c->instance;
     unsigned char *raw = aot_allocate(c->model->instance_size + 64, 64);
@@ -306,6 +354,7 @@ static void check_method(const aot_model *model, const aot_method *method, aot_p
     REQUIRE(model->init(c.instance, &options) == AOT_OK);
     same_answers(&c, status); /* the same bits on any number of threads */
     if (!(model->flags & AOT_STATEFUL)) other_ways(&c, status);
+    if (!(model->flags & AOT_STATEFUL) && status == AOT_OK) threads_at_once(&c, &options);
 
     void *second = aot_allocate(model->instance_size, model->instance_alignment);
     if (second == NULL) exit(2);
