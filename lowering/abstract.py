@@ -23,11 +23,13 @@ class Storage:
 
     version changes with every new value. `serial` grows with creation, so that storages made inside
     a branch are told from those that outlive it. `strides` are those of the memory, None where
-    contiguous. `ambiguous`: which storage this is depends on run-time data, so it must not be
-    written. `source`: the TensorData of a parameter or buffer, None otherwise.
+    contiguous. `rivals`: storages that may be this one, depending on run-time data; `stale`: a rival
+    was written since, so the value can no longer be told. `source`: the TensorData of a parameter
+    or buffer, None otherwise; `written`: it was written in place.
     """
 
-    __slots__ = ("current", "version", "serial", "strides", "ambiguous", "source", "written")
+    __slots__ = ("current", "version", "serial", "strides", "rivals", "stale", "source",
+                 "written")
     _serials = 0
 
     def __init__(self, current: Value, strides: tuple[int, ...] | None = None,
@@ -37,7 +39,8 @@ class Storage:
         self.version = 0
         self.serial = Storage._serials
         self.strides = strides
-        self.ambiguous = False
+        self.rivals: set[Storage] = set()
+        self.stale = False
         self.source = source
         self.written = False
 

@@ -81,6 +81,8 @@ def evaluate(function: Function, module: ScriptObject | None,
                 raise CompileError(ev.problems_text()) from None
             raise CompileError(f"the program raises for these inputs: {e.message}\n"
                                f"{e.where}".rstrip()) from None
+        except ValueError as e:  # the result cannot be told
+            raise CompileError(f"{function.name}: {e}") from None
         except CompileError:
             if ev.problems:  # what else went wrong may be their consequence
                 raise CompileError(ev.problems_text()) from None

@@ -14,7 +14,7 @@ from lowering import build as B
 from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
 )  # fmt: skip
-from lowering.evaluate_memory import replace_content
+from lowering.evaluate_memory import related, replace_content
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
@@ -33,6 +33,9 @@ class Branch:
     values: dict = field(default_factory=dict)  # AbstractTensor -> its Value at the end
     storages: dict = field(default_factory=dict)  # Storage -> its current Value at the end
     containers: dict = field(default_factory=dict)  # id -> (container, its content at the end)
+    related: dict = field(default_factory=dict)  # Storage -> storages that may be the same
+    links: list = field(default_factory=list)  # pairs of storages noted as rivals
+    stale: list = field(default_factory=list)  # storages that are stale at the end
     raised: str | None = None
     serial: int = 0
 
@@ -78,15 +81,19 @@ def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
                 branch.outputs = ev.run_block(block, [], env)
                 for x in [*branch.outputs, *(c for c, _ in frame.containers.values())]:
                     _read_all(ev, x, branch.values)
+                branch.related = {t.storage: related(t.storage) for t in branch.values}
         except Raised as e:
             branch.raised = e.message
+        branch.stale = [s for s in frame.stale if s.stale]
+        branch.links = frame.links
         branch.storages, branch.containers = ev.memory.undo(frame)
     return branch
 
 
 def _read_all(ev: Evaluator, x: object, values: dict) -> None:
     if isinstance(x, AbstractTensor):
-        values[x] = ev.memory.read(x)
+        if not x.storage.stale:
+            values[x] = ev.memory.read(x)
     elif isinstance(x, (list, tuple)):
         for v in x:
             _read_all(ev, v, values)
@@ -103,6 +110,10 @@ def _adopt(ev: Evaluator, branch: Branch) -> list:
     for container, content in branch.containers.values():
         ev.memory.mutate(container)
         replace_content(container, content)
+    for a, b in branch.links:
+        ev.memory.link(a, b)
+    for storage in branch.stale:
+        ev.memory.set_stale(storage, True)
     return branch.outputs
 
 
@@ -112,6 +123,7 @@ class _Merger:
     def __init__(self, ev: Evaluator, node_place: str, then: Branch, otherwise: Branch):
         self.ev, self.place, self.then, self.otherwise = ev, node_place, then, otherwise
         self.pairs: list[tuple[Value | None, Value | None]] = []
+        self.made: list[tuple[Storage, set[Storage]]] = []  # merged storages and what they may be
 
     def pair(self, a: Value | None, b: Value | None) -> int:
         self.pairs.append((a, b))
@@ -158,6 +170,8 @@ class _Merger:
         x = b if a is UNINITIALIZED else a
         if isinstance(x, AbstractTensor):
             branch = self.then if x is a else self.otherwise
+            if x not in branch.values:
+                return self._cannot("it may have been written through another tensor")
             value = branch.values[x]
         elif isinstance(x, Value):
             value = x
@@ -167,12 +181,26 @@ class _Merger:
         else:
             return lambda results: x
         k = self.pair(*((value, None) if x is a else (None, value)))
-        return self._result(k, x)
+        if isinstance(x, AbstractTensor):
+            return self._tensor(k, self._sources(x))
+        return self._number(k)
 
-    def _result(self, k: int, like: object) -> Callable:
-        if isinstance(like, AbstractTensor):
-            return lambda results: AbstractTensor(Storage(results[k]))
+    def _sources(self, t: AbstractTensor) -> set[Storage]:
+        """The storages that a branch's tensor may lie in."""
+        found = {t.storage}
+        for branch in (self.then, self.otherwise):
+            found |= branch.related.get(t.storage, set())
+        return found
 
+    def _tensor(self, k: int, sources: set[Storage]) -> Callable:
+        def tensor(results: list[Value]) -> AbstractTensor:
+            merged = AbstractTensor(Storage(results[k]))
+            self.made.append((merged.storage, sources))
+            return merged
+
+        return tensor
+
+    def _number(self, k: int) -> Callable:
         def number(results: list[Value]) -> Value:
             results[k].wrapped = True
             return results[k]
@@ -180,22 +208,27 @@ class _Merger:
         return number
 
     def _tensors(self, a: AbstractTensor, b: AbstractTensor) -> Callable:
-        x, y = self.then.values[a], self.otherwise.values[b]
-        if x.shape != y.shape or x.dtype is not y.dtype:
-            return self._cannot(f"it is a {describe(a)} on one path and a {describe(b)} on the "
-                                "other; shapes and dtypes must agree")
         same = a.storage is b.storage and a.view is b.view and a.base is b.base
         if same and a.storage.serial <= self.then.serial:
             return lambda results: a  # its storage is merged with the other storages
-        outlives = min(a.storage.serial, b.storage.serial) <= self.then.serial
-        k = self.pair(x, y)
+        x, y = self.then.values.get(a), self.otherwise.values.get(b)
+        if x is None or y is None:
+            return self._cannot("it may have been written through another tensor")
+        if x.shape != y.shape or x.dtype is not y.dtype:
+            return self._cannot(f"it is a {describe(a)} on one path and a {describe(b)} on the "
+                                "other; shapes and dtypes must agree")
+        return self._tensor(self.pair(x, y), self._sources(a) | self._sources(b))
 
-        def tensor(results: list[Value]) -> AbstractTensor:
-            merged = AbstractTensor(Storage(results[k]))
-            merged.storage.ambiguous = outlives
-            return merged
-
-        return tensor
+    def link(self) -> None:
+        """Notes which storages the merged tensors may share."""
+        memory = self.ev.memory
+        for i, (made, sources) in enumerate(self.made):
+            for storage in sources:
+                if storage.serial <= self.then.serial:
+                    memory.link(made, storage)
+            for other, others in self.made[:i]:
+                if sources & others:
+                    memory.link(made, other)
 
     def _numbers(self, a: object, b: object) -> Callable:
         kinds = {number_type(a), number_type(b)}
@@ -207,7 +240,7 @@ class _Merger:
             b = self._in(self.otherwise, lambda: convert(self.ev, b, float))
         x = self._in(self.then, lambda: self.ev.value_of(a))
         y = self._in(self.otherwise, lambda: self.ev.value_of(b))
-        return self._result(self.pair(x, y), x)
+        return self._number(self.pair(x, y))
 
     def _in(self, branch: Branch, fn: Callable):
         with self.ev.memory.inside(branch.region):
@@ -261,7 +294,11 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
                              f"{merged.problem}")
         ev.memory.mutate(container)
         replace_content(container, merged)
-    return [fn(results) for fn in outputs]
+    for storage in (*then.stale, *otherwise.stale):
+        ev.memory.set_stale(storage, True)
+    merged_outputs = [fn(results) for fn in outputs]
+    merger.link()
+    return merged_outputs
 
 
 def has_effects(region: Region) -> bool:

@@ -15,6 +15,7 @@ from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_if import has_effects
+from lowering.evaluate_memory import related
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 UNROLLED_TURNS = 64
 # A loop that is still running after this many turns at compile time is given up.
 MOST_TURNS = 1_000_000
+# Evaluations of a body until what it carries is found; each but the last finds something new.
+MOST_ATTEMPTS = 200
 _DTYPES = {int: i64, float: f64, bool: bool_}
 
 
@@ -101,10 +104,14 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     state = list(state)
     varying: set[int] = set()
     written: dict[Storage, None] = {}
-    while True:
-        attempt = _Body(ev, node, env, start, state, varying, written)
+    aliases: set[tuple[int, Storage | int]] = set()
+    stale: set[Storage] = set()
+    for _ in range(MOST_ATTEMPTS):
+        attempt = _Body(ev, node, env, start, state, varying, written, aliases, stale)
         if attempt.run():
             break
+    else:
+        raise Unstable("what it carries does not settle")
     conditional = not (running is True and attempt.condition is True)
     inits = [v for k in sorted(varying) for v in attempt.inits[k]]
     inits += [s.current for s in written]
@@ -122,12 +129,14 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     for v in op.results:
         v.origin = ev.memory.origin
     results = iter(op.results)
-    may_not_run = not isinstance(trip, int) or trip < 1 or conditional
     outputs = list(state)
     for k in sorted(varying):
-        outputs[k] = _rebuild(state[k], results, may_not_run)
+        outputs[k] = _rebuild(state[k], results)
+    link_aliases(ev, outputs, state, varying, aliases)
     for storage in written:
         ev.memory.set_current(storage, next(results))
+    for storage in stale:
+        ev.memory.set_stale(storage, True)
     return outputs
 
 
@@ -135,9 +144,11 @@ class _Body:
     """One evaluation of the body with some of the state as parameters."""
 
     def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
-                 varying: set[int], written: dict[Storage, None]):
+                 varying: set[int], written: dict[Storage, None],
+                 aliases: set[tuple[int, Storage | int]], stale: set[Storage]):
         self.ev, self.node, self.env, self.start = ev, node, env, start
         self.state, self.varying, self.written = state, varying, written
+        self.aliases, self.stale = aliases, stale
         self.region = Region()
         self.inits = {k: _leaves(ev, state[k]) for k in varying}
         self.condition: object = True
@@ -167,11 +178,14 @@ class _Body:
         for k in sorted(self.varying):
             params = [Value(v.shape, v.dtype, wrapped=v.wrapped) for v in self.inits[k]]
             region.params.extend(params)
-            args[k] = _rebuild(self.state[k], iter(params), True)
+            args[k] = _rebuild(self.state[k], iter(params))
+        link_aliases(ev, args, self.state, self.varying, self.aliases)
         for storage in self.written:
             param = Value(storage.current.shape, storage.current.dtype)
             region.params.append(param)
             ev.memory.set_current(storage, param)
+        for storage in self.stale:
+            ev.memory.set_stale(storage, True)
         turn: object = counter
         if self.start:
             turn = ev.memory.build(lambda: B.pointwise(lambda c: c + self.start, counter, dtype=i64))
@@ -195,6 +209,12 @@ class _Body:
                 grown = True
         for storage in self.written:
             self._yields.append(storage.current)
+        found = _aliases(args, outputs, self.varying, frame.serial)
+        stale = {s for s in frame.stale if s.stale and s.serial <= frame.serial}
+        if not (found <= self.aliases and stale <= self.stale):
+            self.aliases |= found
+            self.stale |= stale
+            grown = True
         if not grown:
             ending = ev.value_of(self.condition)
             self._yields.insert(0, ending)
@@ -255,16 +275,55 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
     raise Unstable(f"{describe(x)} is set in its body only")
 
 
-def _rebuild(like: object, values, ambiguous: bool) -> object:
+def _rebuild(like: object, values) -> object:
     """A piece of state of the form of `like`, from the next of `values`."""
     if isinstance(like, AbstractTensor):
-        out = AbstractTensor(Storage(next(values)))
-        out.storage.ambiguous = ambiguous
-        return out
+        return AbstractTensor(Storage(next(values)))
     if isinstance(like, NamedTupleValue):
-        return NamedTupleValue([_rebuild(v, values, ambiguous) for v in like], like.type)
+        return NamedTupleValue([_rebuild(v, values) for v in like], like.type)
     if isinstance(like, (list, tuple)):
-        return type(like)(_rebuild(v, values, ambiguous) for v in like)
+        return type(like)(_rebuild(v, values) for v in like)
     value = next(values)
     value.wrapped = True
     return value
+
+
+def _storages(x: object) -> set[Storage]:
+    """The storages of the tensors in a piece of state."""
+    if isinstance(x, AbstractTensor):
+        return {x.storage}
+    if isinstance(x, (list, tuple)):
+        return {s for v in x for s in _storages(v)}
+    return set()
+
+
+def _aliases(args: list, outputs: list, varying: set[int],
+             serial: int) -> set[tuple[int, Storage | int]]:
+    """Which carried tensors leave a turn sharing memory: with an older storage, or with another
+    carried one (by its position)."""
+    owner = {s: k for k in varying for s in _storages(args[k])}
+    found: set[tuple[int, Storage | int]] = set()
+    seen: dict[Storage, int] = {}
+    for k in sorted(varying):
+        for storage in set().union(*map(related, _storages(outputs[k]))):
+            if storage.serial <= serial:
+                found.add((k, storage))
+            if owner.get(storage, k) != k:
+                found.add((k, owner[storage]))
+            if seen.setdefault(storage, k) != k:
+                found.add((k, seen[storage]))
+    return found
+
+
+def link_aliases(ev: Evaluator, values: list, state: list, varying: set[int],
+                 aliases: set[tuple[int, Storage | int]]) -> None:
+    """Links carried tensors with what they may be: what they were before the loop, and aliases."""
+    for k in varying:
+        for storage in _storages(values[k]):
+            for before in _storages(state[k]):
+                ev.memory.link(storage, before)
+    for k, other in aliases:
+        others = {other} if isinstance(other, Storage) else _storages(values[other])
+        for storage in _storages(values[k]):
+            for b in others:
+                ev.memory.link(storage, b)

@@ -38,6 +38,8 @@ class Frame:
         self.serial = Storage._serials
         self.storages: dict[Storage, Value] = {}
         self.containers: dict[int, tuple[object, object]] = {}  # id -> (container, copy)
+        self.stale: dict[Storage, bool] = {}  # storages whose `stale` changed -> what it was
+        self.links: list[tuple[Storage, Storage]] = []  # rivals noted
 
 
 class Memory:
@@ -175,7 +177,10 @@ class Memory:
         return region in self.regions
 
     def read(self, t: AbstractTensor) -> Value:
-        """The tensor's value now."""
+        """The tensor's value now. ValueError where it cannot be told."""
+        if t.storage.stale:
+            raise ValueError("a tensor is read that was written in place through another one, or "
+                             "not, depending on run-time data")
         if t.view is None:
             return t.storage.current
         if t.cache is not None:
@@ -190,7 +195,7 @@ class Memory:
 
     def write(self, t: AbstractTensor, x: Value) -> None:
         """Gives the tensor the value x, of its shape and dtype, in place. ValueError where the
-        memory overlaps itself or cannot be told."""
+        memory overlaps itself."""
         assert x.shape == t.shape and x.dtype is t.dtype, (x, t)
         if t.view is None:
             self.set_current(t.storage, x)
@@ -202,9 +207,7 @@ class Memory:
         t.cache = (t.storage.version, self.region, x)
 
     def set_current(self, storage: Storage, value: Value) -> None:
-        if storage.ambiguous:
-            raise ValueError("a tensor is written in place that is one of several others, "
-                             "depending on run-time data")
+        """Gives a storage a new value. What may be the same storage becomes stale."""
         if isinstance(storage.source, TensorData):
             if len(self._windows[storage.source.storage]) > 1:
                 raise ValueError("a parameter or buffer is written in place whose memory other "
@@ -214,6 +217,23 @@ class Memory:
             self.frames[-1].storages.setdefault(storage, storage.current)
         storage.current = value
         storage.version = next(self._versions)
+        self.set_stale(storage, False)
+        for rival in related(storage) - {storage}:
+            self.set_stale(rival, True)
+
+    def link(self, a: Storage, b: Storage) -> None:
+        """Notes that a and b may be one storage, depending on run-time data."""
+        if a is not b and b not in a.rivals:
+            a.rivals.add(b)
+            b.rivals.add(a)
+            if self.frames:
+                self.frames[-1].links.append((a, b))
+
+    def set_stale(self, storage: Storage, stale: bool) -> None:
+        if storage.stale is not stale:
+            if self.frames:
+                self.frames[-1].stale.setdefault(storage, storage.stale)
+            storage.stale = stale
 
     # Other state
 
@@ -246,7 +266,22 @@ class Memory:
         for key, (container, old) in frame.containers.items():
             containers[key] = (container, container.copy())  # type: ignore
             replace_content(container, old)
+        for storage, was in frame.stale.items():
+            storage.stale = was
+        for a, b in frame.links:
+            a.rivals.discard(b)
+            b.rivals.discard(a)
         return storages, containers
+
+
+def related(storage: Storage) -> set[Storage]:
+    """All storages that may be this one, directly or by way of others, and itself."""
+    found, todo = {storage}, [storage]
+    while todo:
+        fresh = todo.pop().rivals - found
+        found |= fresh
+        todo += fresh
+    return found
 
 
 def replace_content(container: object, content: object) -> None:

@@ -24,10 +24,6 @@ from runtime.dtypes import DType, bool_, dtype_of_code
 if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
 
-# Not declared as views, yet they return their argument itself when there is nothing to do.
-_ALIAS_IF_SAME = frozenset(
-    "aten::dropout aten::alpha_dropout aten::feature_dropout aten::feature_alpha_dropout".split()
-)
 _IN_PLACE_DUNDER = {
     f"aten::__i{name}__": f"aten::__{name}__" for name in "and or xor lshift rshift".split()
 }
@@ -254,9 +250,8 @@ def _wrap(ev: Evaluator, call: Call, result: object, first: object) -> object:
             return ev.memory.tensor(ev.memory.read(view))
         return view
     if isinstance(result, Value):
-        if isinstance(first, AbstractTensor) and result is ev.memory.read(first) and (
-            call.entry.schema.is_view or name in _ALIAS_IF_SAME
-        ):
+        if (isinstance(first, AbstractTensor) and call.entry.schema.is_view
+                and result is ev.memory.read(first)):
             return first
         return ev.memory.tensor(result)
     return result
