@@ -75,7 +75,7 @@ def dtype_of_code(code: int) -> DType:
 
 
 def dtype_of_numpy(dtype: np.dtype) -> DType:
-    """The dtype whose interface arrays have this numpy type (uint16 is bf16); KeyError otherwise."""
+    """The dtype whose interface arrays have this numpy type (uint16: bf16); KeyError otherwise."""
     for d in ALL:
         if d.storage == dtype:
             return d
