@@ -26,6 +26,7 @@ from llvm_backend.compile import Artifact, JitModel, compile_program
 from llvm_backend.header import header_text
 from llvm_backend.linking import write_executable, write_file, write_object, write_shared_library
 from llvm_backend.native import resolve_target
+from llvm_backend.print_mlir import print_kernels
 from llvm_backend.program import Program
 from runtime.errors import CompileError
 from runtime.loader import CompiledModel
@@ -139,9 +140,8 @@ class Compiled:
 
     @property
     def stats(self) -> Stats:
-        kernels = self._lowered.kernels()
-        return Stats(self.artifact.kernels, sum(k.flops for k in kernels),
-                     self.artifact.code_bytes, self._lowered.constant_bytes,
+        flops = sum(m.flops for m in self.artifact.description.methods)
+        return Stats(self.artifact.kernels, flops, self.artifact.code_bytes, self._lowered.constant_bytes,
                      self._lowered.arena_bytes)
 
     def save(self, path: str | Path) -> None:

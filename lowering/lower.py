@@ -22,6 +22,7 @@ from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.memory import ALIGNMENT, Lifetimes, plan_arena
 from lowering.schedule.nest import Nest, nest_of
+from lowering.schedule.reuse import Shapes, instantiate
 from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
@@ -105,6 +106,8 @@ class _Lowering:
         self.storages: dict[Value, Storage] = {}
         self.residents: dict[MemoryBuffer, list[Value]] = {}
         self.kernels = 0
+        self.shapes = Shapes()
+        self.plans: dict[Nest, list[Scheduled]] = {}
         self.progress, self.total, self.done = progress, total, 0
 
     # Regions
@@ -221,12 +224,20 @@ class _Lowering:
         return nodes + self._nest(nest_of(op, self.storages))
 
     def _nest(self, nest: Nest) -> list[_Node]:
+        """The kernels of a nest. Nests that differ only in their memories share their kernels."""
+        shape, memories = self.shapes.shape_of(nest)
+        plan = self.plans.get(shape)
+        if plan is None:
+            plan = self.plans[shape] = self._schedule(shape)
+        return self._steps(instantiate(plan, memories))
+
+    def _schedule(self, nest: Nest) -> list[Scheduled]:
         name = self._name()
         scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
         if scheduled is None:
             moved = transpose_nest(nest, self.target, name)
             scheduled = [moved or schedule_loops([nest], self.target, name)]
-        return self._steps(scheduled)
+        return scheduled
 
     def _copy(self, v: Value, where: Storage) -> list[_Node]:
         """v's elements to another place of the same shape."""
@@ -364,22 +375,18 @@ class _Lowering:
 
     def place_constants(self, nodes: list[_Node]) -> tuple[list[tuple[int, np.ndarray]], int]:
         """Offsets of the constants that kernels read, and their bytes in all."""
-        placed: dict[MemoryBuffer, None] = {}
-        by_content: dict[tuple, MemoryBuffer] = {}
+        placed: dict[tuple, int] = {}
         constants, at = [], 0
         for memory in _memories(nodes):
-            if memory.space != "constant" or memory in placed:
+            if memory.space != "constant":
                 continue
-            placed[memory] = None
-            data = np.ascontiguousarray(memory.data)
-            key = (data.dtype.str, data.size, data.__array_interface__["data"][0])
-            if key in by_content:
-                memory.offset = by_content[key].offset
-                continue
-            by_content[key] = memory
-            memory.offset = at
-            constants.append((at, data))
-            at = -(-(at + max(data.nbytes, 1)) // ALIGNMENT) * ALIGNMENT
+            key = memory.content_key()
+            if key not in placed:
+                data = memory.contents()
+                placed[key] = at
+                constants.append((at, data))
+                at = -(-(at + max(data.nbytes, 1)) // ALIGNMENT) * ALIGNMENT
+            memory.offset = placed[key]
         return constants, at
 
     def host(self, nodes: list[_Node]) -> list[HostStmt]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.schedule.codegen import affine_in
 from lowering.schedule.nest import Nest
-from lowering.schedule.storage import MemoryBuffer
-from runtime.dtypes import DType, to_compute
+from lowering.schedule.storage import MemoryBuffer, Packing
+from runtime.dtypes import DType
 
 
 @dataclass(frozen=True)
@@ -149,27 +147,14 @@ def pack_constant(product: Product, width: int) -> Product:
     nest, b, v = product.nest, product.b, product.vector
     domain = nest.domain
     outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
-    _, k_order = k_dims(product)
-    used = [d for d in k_order]
-    n = domain[v]
-    panels = -(-n // width)
-    sizes = [domain[d] for d in outer] + [n] + [domain[d] for d in used]
-    at = np.full([1] * len(sizes), b.offset, np.int64)
-    for axis, d in enumerate([*outer, v, *used]):
-        shape = [1] * len(sizes)
-        shape[axis] = sizes[axis]
-        at = at + (np.arange(sizes[axis], dtype=np.int64) * b.stride(d)).reshape(shape)
-    data = to_compute(np.asarray(b.memory.data).reshape(-1), b.memory.dtype)[at]
-    data = data.astype(product.dtype.compute)
-    k = int(np.prod([domain[d] for d in used], dtype=np.int64)) if used else 1
-    lead = int(np.prod([domain[d] for d in outer], dtype=np.int64)) if outer else 1
-    padded = np.zeros((lead, panels * width, k), data.dtype)
-    padded[:, :n] = data.reshape(lead, n, k)
-    packed = padded.reshape(lead, panels, width, k).transpose(0, 1, 3, 2)
-    packed = np.ascontiguousarray(packed).reshape(-1)
-    memory = MemoryBuffer(product.dtype, packed.size, "constant", data=packed)
+    _, used = k_dims(product)
+    packing = Packing(product.dtype, b.offset, tuple((domain[d], b.stride(d)) for d in outer),
+                      (domain[v], b.stride(v)), tuple((domain[d], b.stride(d)) for d in used),
+                      width)
+    memory = MemoryBuffer(product.dtype, packing.size, "constant", source=b.memory,
+                          packing=packing)
     strides: dict[int, int] = {v: 1}
-    step = panels * k * width
+    step = packing.panels * packing.steps * width
     for d in reversed(outer):
         strides[d] = step
         step *= domain[d]

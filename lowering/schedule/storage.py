@@ -6,36 +6,95 @@ part of a concatenation is an offset in a larger buffer, a view is other strides
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from lowering.expr import Expr
 from lowering.index_algebra import linearize
-from runtime.dtypes import DType
+from runtime.dtypes import DType, to_compute
 
 
 class MemoryBuffer:
     """A run of `size` elements. space: input, output, arena or constant. Looks like a 1-d Value, so
-    that expressions may load from it by flat position. `index`: which argument; `data`: a
-    constant's elements in storage form; `offset`: bytes, set by the memory plan."""
+    that expressions may load from it by flat position. `index`: which argument; `offset`: bytes,
+    set by the memory plan. A constant has its elements in storage form as `data`, or is another
+    constant rearranged: `packing` of `source`."""
 
-    __slots__ = ("name", "dtype", "size", "space", "index", "data", "offset")
+    __slots__ = ("name", "dtype", "size", "space", "index", "data", "source", "packing", "offset")
     _count = 0
 
     def __init__(self, dtype: DType, size: int, space: str, index: int = 0,
-                 data: np.ndarray | None = None, name: str = ""):
+                 data: np.ndarray | None = None, source: MemoryBuffer | None = None,
+                 packing: Packing | None = None):
         MemoryBuffer._count += 1
-        self.name = name or f"b{MemoryBuffer._count}"
+        self.name = f"b{MemoryBuffer._count}"
         self.dtype, self.size, self.space = dtype, size, space
         self.index, self.data, self.offset = index, data, 0
+        self.source, self.packing = source, packing
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size,)
 
+    def contents(self) -> np.ndarray:
+        """A constant's elements, contiguous, in storage form."""
+        if self.source is not None and self.packing is not None:
+            return self.packing(self.source)
+        assert self.data is not None
+        return np.ascontiguousarray(self.data)
+
+    def content_key(self) -> tuple:
+        """Equal for constants of equal contents (as far as that is known without looking)."""
+        if self.source is not None:
+            return (*self.source.content_key(), self.packing)
+        assert self.data is not None
+        return (self.data.__array_interface__["data"][0], self.data.strides, self.data.shape,
+                self.dtype.name, self.size)
+
     def __repr__(self) -> str:
         return f"@{self.name}:{self.dtype}[{self.size}] in {self.space}"
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A constant's elements as [lead][panel][k][width]: element (l, n, k) lies at offset + l, n and
+    k times their strides (l and k may be several dims each), n is cut into panels of `width` and
+    padded with zeros, and the values are cast to `dtype`."""
+
+    dtype: DType
+    offset: int
+    lead: tuple[tuple[int, int], ...]  # (extent, stride) a dim
+    columns: tuple[int, int]
+    depth: tuple[tuple[int, int], ...]
+    width: int
+
+    @property
+    def steps(self) -> int:
+        """Elements of k."""
+        return math.prod(n for n, _ in self.depth)
+
+    @property
+    def panels(self) -> int:
+        return -(-self.columns[0] // self.width)
+
+    @property
+    def size(self) -> int:
+        return math.prod(n for n, _ in self.lead) * self.panels * self.steps * self.width
+
+    def __call__(self, source: MemoryBuffer) -> np.ndarray:
+        flat = to_compute(source.contents().reshape(-1), source.dtype)[self.offset:]
+        dims = (*self.lead, *self.depth, self.columns)
+        picked = np.lib.stride_tricks.as_strided(
+            flat, [n for n, _ in dims], [s * flat.itemsize for _, s in dims], writeable=False)
+        lead, (n, _) = math.prod(n for n, _ in self.lead), self.columns
+        out = np.zeros((lead, self.panels, self.steps, self.width), self.dtype.compute)
+        rows = picked.reshape(lead, self.steps, n)
+        for p in range(self.panels):
+            part = rows[:, :, p * self.width: (p + 1) * self.width]
+            out[:, p, :, : part.shape[2]] = part
+        return out.reshape(-1)
 
 
 @dataclass(frozen=True)
