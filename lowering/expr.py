@@ -23,10 +23,11 @@ Number = int | float | bool
 class Expr:
     """A node. `==` compares structure (Values by identity); use eq()/ne() to build comparisons."""
 
-    __slots__ = ("op", "args", "dtype", "attr", "_hash")
+    __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes")
 
     def __init__(self, op: str, args: tuple[Expr, ...], dtype: DType, attr: object = None):
         self.op, self.args, self.dtype, self.attr = op, args, dtype, attr
+        self._nodes: tuple[Expr, ...] | None = None  # what walk() found
         self._hash = hash((op, args, dtype.name, repr(attr) if op == "const" else attr))
 
     def __hash__(self) -> int:
@@ -83,6 +84,8 @@ class Expr:
 
 def const(value: Number, dtype: DType = i64) -> Expr:
     """A constant; the value is brought to the dtype's Python kind (float, int or bool)."""
+    if dtype is i64 and value in _SMALL:
+        return _SMALL[value]
     if dtype.is_float:
         value = float(value)
     elif dtype is bool_:
@@ -90,6 +93,10 @@ def const(value: Number, dtype: DType = i64) -> Expr:
     else:
         value = int(value)
     return Expr("const", (), dtype, value)
+
+
+_SMALL: dict[int, Expr] = {}
+_SMALL.update({k: const(k) for k in range(-16, 257)})
 
 
 def index(k: int) -> Expr:
@@ -228,21 +235,20 @@ def isnan(a: Expr) -> Expr:
     return ne(a, a)
 
 
-def walk(e: Expr) -> Iterable[Expr]:
+def walk(e: Expr) -> tuple[Expr, ...]:
     """Every distinct node, operands before users."""
-    seen: set[Expr] = set()
-    order: list[Expr] = []
+    if e._nodes is None:
+        found: dict[Expr, None] = {}
 
-    def visit(x: Expr) -> None:
-        if x in seen:
-            return
-        seen.add(x)
-        for a in x.args:
-            visit(a)
-        order.append(x)
+        def visit(x: Expr) -> None:
+            for a in x.args:
+                if a not in found:
+                    visit(a)
+            found[x] = None
 
-    visit(e)
-    return order
+        visit(e)
+        e._nodes = tuple(found)
+    return e._nodes
 
 
 def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = None) -> Expr:
@@ -252,12 +258,16 @@ def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = No
     an index a second time, in 0*4 + i1 with i1 for i2.
     """
     memo = {} if memo is None else memo
-    if e in memo:
-        return memo[e]
-    args = tuple(rewrite(a, leaf, memo) for a in e.args)
-    x = e if all(p is q for p, q in zip(args, e.args)) else rebuild(e, args)
-    y = leaf(x) if x.op == e.op and x not in args else None
-    memo[e] = x if y is None else y
+    for x in walk(e):
+        if x in memo:
+            continue
+        y = x
+        if x.args:
+            args = tuple([memo[a] for a in x.args])
+            if any([p is not q for p, q in zip(args, x.args)]):
+                y = rebuild(x, args)
+        z = leaf(y)
+        memo[x] = y if z is None else z
     return memo[e]
 
 

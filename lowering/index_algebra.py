@@ -95,7 +95,7 @@ class IndexAlgebra:
         """The expression of a canonical form; terms in a fixed order."""
         terms, c = form
         out: Expr | None = None
-        for atom, k in sorted(terms.items(), key=lambda t: (_order(t[0]), repr(t[0]))):
+        for atom, k in sorted(terms.items(), key=_order):
             term = binary("mul", atom, k)
             out = term if out is None else binary("add", out, term)
         if out is None:
@@ -306,8 +306,10 @@ def _single(form: Affine) -> tuple[Expr | None, int | None]:
     return atom, _divisor(atom) if atom is not None else None
 
 
-def _order(atom: Expr) -> tuple[int, int]:
-    return (0, atom.attr) if atom.op == "index" else (1, 0)
+def _order(term: tuple[Expr, int]) -> tuple[int, int, str]:
+    """Indices first, in their order, then everything else by its text."""
+    atom = term[0]
+    return (0, atom.attr, "") if atom.op == "index" else (1, 0, repr(atom))
 
 
 def linearize(indices, strides) -> Expr:

@@ -7,6 +7,7 @@ substitution, and the index algebra keeps the addresses affine.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from lowering import expr as E
 from lowering.expr import Expr
@@ -29,7 +30,7 @@ class Nest:
     store: MemoryBuffer
     address: Expr
 
-    @property
+    @cached_property
     def algebra(self) -> IndexAlgebra:
         return IndexAlgebra(self.domain)
 
