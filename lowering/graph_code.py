@@ -141,9 +141,7 @@ class _CodePrinter:
             return
         text = self.constant(value.constant)
         if self.is_long(text, self.level):
-            name = self.fresh(None)
-            self.names[value] = name
-            self.line(f"{name} = {text}")
+            self.line(f"{self.name_value(value)} = {text}")
 
     def is_long(self, text: str, level: int) -> bool:
         return len(text) + 2 * level >= _LONG

@@ -58,6 +58,7 @@ class Expressions:
         self.env: dict[str, Value | Function | ast.FunctionDef] = {}
         self.declared: dict[str, Type] = {}
         self.outer = outer
+        self.newest_constant: Value | None = None  # it may still get a name
         self.captured: list[Value] = []  # values of `outer` that became inputs here
 
     # --- helpers ------------------------------------------------------------------------------
@@ -110,7 +111,11 @@ class Expressions:
                 pass
             else:
                 self.at(node)
-                return self.builder.constant(value)
+                count = self.graph.constants
+                constant = self.builder.constant(value)
+                if self.graph.constants > count:
+                    self.newest_constant = constant
+                return constant
         reader = _READERS.get(type(node))
         if reader is None:
             raise self.error(f"{type(node).__name__} is not part of the serialized language", node)

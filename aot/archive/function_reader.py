@@ -114,7 +114,9 @@ class FunctionReader(Calls):
         if isinstance(target, ast.Name):
             self.declared.pop(target.id, None)
             self.env[target.id] = value
-            fresh = not value.has_name and value.node is not None and not value.is_constant
+            fresh = not value.has_name and value.node is not None
+            if value.is_constant and value is not self.newest_constant:
+                fresh = False  # shared with an earlier place
             if name and fresh and not _is_numbered(target.id):
                 self.builder.rename(value, target.id)
         elif isinstance(target, ast.Attribute):
