@@ -96,8 +96,8 @@ def main() -> None:
     for seconds, count, call, name in rows[:options.top]:
         sizes = " ".join(f"{b.dtype}[{b.size}]" for b in call.kernel.buffers)
         rate = call.kernel.flops * count / seconds * 1e-9
-        print(f"{seconds * 1e3:8.3f} ms {100 * seconds / whole:5.1f} % {count:3}x {rate:7.1f} GFLOP/s "
-              f"{name:5} {call.kernel.name[:40]:40} {sizes[:80]}")
+        print(f"{seconds * 1e3:8.3f} ms {100 * seconds / whole:5.1f} % {count:3}x "
+              f"{rate:7.1f} GFLOP/s {name:5} {call.kernel.name[:40]:40} {sizes[:80]}")
 
 
 if __name__ == "__main__":

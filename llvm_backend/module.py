@@ -12,8 +12,8 @@ from llvm_backend.descriptor import Constants, describe_program, descriptor
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
 from llvm_backend.entry_code import entry_attributes, generic_run, init_and_message, typed_entry
 from llvm_backend.expand_math import expand_math
+from llvm_backend.fingerprint import fingerprint
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
-from llvm_backend.kernel import Kernel
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
 from llvm_backend.target import Target
 from runtime.description import ModelDescription
@@ -80,17 +80,18 @@ def _kernels(program: Program, target: Target,
     """Emits every kernel, equal ones once; returns (id(kernel) -> symbol, distinct functions)."""
     facts = _facts(program)
     symbols: dict[int, KernelSymbol] = {}
-    known: dict[str, KernelSymbol] = {}
+    known: dict[tuple, KernelSymbol] = {}
     for kernel in program.kernels():
-        text = emit_kernel(expand_math(kernel, target), target, "?", facts=facts[id(kernel)])
-        if text not in known:
+        key = fingerprint(kernel), tuple(facts[id(kernel)])
+        if key not in known:
             plain = re.sub(r"[^A-Za-z0-9_]", "_", kernel.name)
             symbol = KernelSymbol(f"k{len(known)}_{plain}", trip_count(kernel))
-            known[text] = symbol
-            functions.append(text.replace("@?(", f"@{symbol.name}(", 1))
+            known[key] = symbol
+            functions.append(emit_kernel(expand_math(kernel, target), target, symbol.name,
+                                         facts=facts[id(kernel)]))
             if symbol.trips is not None and symbol.trips > 1:
                 functions.append(range_task(symbol, len(kernel.buffers)))
-        symbols[id(kernel)] = known[text]
+        symbols[id(kernel)] = known[key]
     return symbols, len(known)
 
 

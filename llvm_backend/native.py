@@ -11,6 +11,10 @@ from llvm_backend.target import CHECKED_FEATURES, TARGETS, Target, target_of_nam
 from runtime.errors import TargetError
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+# Implied by the architecture or by what is checked; every other feature of the CPU stays unused, so
+# that the check in init covers all that the code needs.
+_BASELINE = {"64bit", "cmov", "crc32", "cx16", "cx8", "fxsr", "mmx", "sahf", "sse", "sse2", "sse3",
+             "sse4.1", "x87"}
 _UNITS = {"K": 1 << 10, "M": 1 << 20}
 
 
@@ -27,14 +31,16 @@ def native_target() -> Target:
     if machine not in ("x86_64", "aarch64"):
         raise TargetError(f"no code for this machine's {machine}: expected x86_64 or aarch64")
     found = llvm.get_host_cpu_features()
-    attributes = found.flatten()
     caches = cache_sizes()
     cpu = llvm.get_host_cpu_name()
     if machine == "aarch64":
         base = TARGETS["aarch64"]
-        return Target("native", triple, cpu, (), 16, base.vector_registers, 2, False,
-                      *caches, attributes)
+        return Target("native", triple, cpu, (), 16, base.vector_registers, 2, False, *caches,
+                      found.flatten())
     features = tuple(f for f in CHECKED_FEATURES if found.get(f))
+    usable = set(features) | _BASELINE
+    attributes = ",".join(("+" if has and name in usable else "-") + name
+                          for name, has in sorted(found.items()))
     wide = all(found.get(f) for f in TARGETS["x86-64-v4"].features)
     avx2 = all(found.get(f) for f in ("avx2", "fma"))
     vector_bytes = 64 if wide else 32 if avx2 else 16

@@ -35,7 +35,8 @@ _V3 = _V2 + ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = _V3 + ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 # What init can ask the CPU for (see cpu_check.py); a native row names those that the machine has.
-CHECKED_FEATURES = _V4 + ("avx512vnni", "avx512bf16", "avx512vbmi", "avxvnni")
+CHECKED_FEATURES = _V4 + ("avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512bitalg",
+                          "avx512vpopcntdq", "avx512bf16", "avxvnni", "gfni")
 
 TARGETS = {
     t.name: t
