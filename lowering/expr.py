@@ -261,12 +261,12 @@ def rewrite(e: Expr, leaf: Callable[[Expr], Expr | None], memo: dict | None = No
     for x in walk(e):
         if x in memo:
             continue
-        y = x
-        if x.args:
-            args = tuple([memo[a] for a in x.args])
+        y, args = x, x.args
+        if args:
+            args = tuple([memo[a] for a in args])
             if any([p is not q for p, q in zip(args, x.args)]):
                 y = rebuild(x, args)
-        z = leaf(y)
+        z = leaf(y) if y.op == x.op and y not in args else None
         memo[x] = y if z is None else z
     return memo[e]
 
