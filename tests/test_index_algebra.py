@@ -283,3 +283,10 @@ def test_long_chains_are_quick():
         chain.reshape(4, 6, 10, 14)
     chain.check()
     assert time.process_time() - start < 3
+
+
+def test_rewrite_sees_an_index_once() -> None:
+    """i0*4 + i1 with 0, i2, i3 for i0, i1, i2: the sum folds to i2, which must not become i3."""
+    e = E.binary("add", E.binary("mul", E.index(0), E.const(4)), E.index(1))
+    new = {0: E.const(0), 1: E.index(2), 2: E.index(3)}
+    assert E.rewrite(e, lambda x: new[x.attr] if x.op == "index" else None) == E.index(2)
