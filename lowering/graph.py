@@ -53,21 +53,36 @@ from lowering.types import Type
 
 @dataclass(frozen=True)
 class SourceRange:
-    """A place in source text: 1-based line, 0-based column, and the text of that line."""
+    """A place in source text: 1-based line, 0-based column, and the text of that line.
+
+    A place in an archive's code may know where the user wrote what stands there (`original`); it
+    then prints as that.
+    """
 
     file: str
     line: int
     column: int
     text: str = ""
+    find_original: Callable[[], SourceRange | None] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    @property
+    def original(self) -> SourceRange:
+        """The user's own place if it is known, this one otherwise."""
+        found = self.find_original() if self.find_original is not None else None
+        return self if found is None else found
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        place = self.original
+        return f"{place.file}:{place.line}:{place.column}"
 
     def excerpt(self) -> str:
         """The source line with a caret below it; empty if the text is not known."""
-        if not self.text:
+        place = self.original
+        if not place.text:
             return ""
-        return f"    {self.text}\n    {' ' * self.column}^"
+        return f"    {place.text}\n    {' ' * place.column}^"
 
 
 class Use(NamedTuple):

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from lowering.graph import Block, Graph, Node, Value
 
 
+# TorchScript shows no place beside these.
+_WITHOUT_PLACE = frozenset(
+    """prim::GetAttr prim::SetAttr prim::ListConstruct prim::ListUnpack prim::TupleConstruct
+    prim::TupleUnpack prim::TupleIndex prim::TupleSlice prim::DictConstruct prim::isinstance
+    prim::unchecked_cast prim::tolist prim::Enter prim::Exit""".split()
+)
+
+
 def print_graph(graph: Graph, ranges: bool = True) -> str:
     """The graph's text, with a line's end; `ranges` adds the `# file:line:column` comments."""
     printer = _Printer(ranges)
@@ -43,7 +51,7 @@ class _Printer:
         indent = "  " * depth
         outputs = ", ".join(f"%{v.name} : {v.type}" for v in node.outputs)
         text = f"{indent}{outputs} = {self.kind(node)}({_inputs(node)})"
-        if self.ranges and node.range is not None:
+        if self.ranges and node.range is not None and node.kind not in _WITHOUT_PLACE:
             text += f" # {node.range}"
         self.lines.append(text)
         for i, block in enumerate(node.blocks):

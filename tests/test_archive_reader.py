@@ -268,6 +268,41 @@ def test_nodes_know_their_place() -> None:
     assert node.range.text.strip() == "y = torch.relu(x)"
 
 
+def source_table(strings: list[str], records: list[tuple]) -> bytes:
+    """A table of places: (offset, lines, file, first line, start) of each."""
+    pickled = []
+    for offset, lines, file, first, start in records:
+        numbers = called("build_intlist", list_(*map(hand.integer, lines)))
+        source = hand.tuple_(numbers, hand.integer(file), hand.integer(first))
+        place = hand.tuple_(source, hand.integer(start), hand.integer(start + 1))
+        pickled.append(hand.tuple_(hand.integer(offset), place, b"K\x00"))
+    texts = hand.tuple_(*map(hand.text, strings))
+    name = hand.text("FORMAT_WITH_STRING_TABLE")
+    return hand.pickled(hand.tuple_(name, texts, hand.tuple_(*pickled)))
+
+
+def test_nodes_know_where_the_user_wrote_them() -> None:
+    parts = hand.members()
+    offset = hand.FORWARD.index("torch.relu")
+    table = source_table(
+        ["", "def é(x):\n", "  return F.relu(x)\n", "me.py"],
+        [(0, [], 0, 0, 0), (offset, [1, 2], 3, 41, 10 + 10), (offset + 20, [], 0, 0, 0)],
+    )
+    for damaged, place in (
+        (table, "me.py:42:9"),
+        (table[:-20], "code/__torch__.py:7:11"),
+        (b"", "code/__torch__.py:7:11"),
+        (table.replace(b"build_intlist", b"build_malware"), "code/__torch__.py:7:11"),
+        (table.replace(b"FORMAT", b"FORMIT"), "code/__torch__.py:7:11"),
+    ):
+        parts["code/__torch__.py.debug_pkl"] = damaged
+        graph = read_archive(hand.zipped(parts)).methods["forward"].graph
+        (node,) = [n for n in graph.nodes() if n.kind == "aten::relu"]
+        assert str(node.range) == place
+        if damaged is table:
+            assert node.range.excerpt() == "      return F.relu(x)\n             ^"
+
+
 # --- versions -------------------------------------------------------------------------------------
 
 

@@ -116,7 +116,7 @@ graph(%self : __torch__.M,
   %w : Float(2, strides=[1], requires_grad=0, device=cpu) = prim::Constant[value=<Tensor>]()
   %f : Function = prim::Constant[name="relu"]()
   %3 : int = prim::GetAttr[name="a b"](%self)
-   = prim::SetAttr[name="n"](%self, %7) # a b/c.py:12:0
+   = prim::SetAttr[name="n"](%self, %7)
   %y : Tensor, %5 : int = prim::Loop(%n, %c, %x.1, %3) # m.py:5:2
     block0(%i : int, %y.1 : Tensor, %6 : int):
       %d : bool = prim::isinstance[types=[int, Tensor?]](%y.1)
@@ -128,7 +128,7 @@ graph(%self : __torch__.M,
       %8 : Tensor = aten::full(%y.1, %7, dtype=%7, device=%6)
       -> (%c, %8, %6)
   %g : Future[Tensor] = prim::fork_0(%y)
-  %9 : Tensor, %10 : Tensor = aten::max(%y, %7)
+  %9 : Tensor, %10 : Tensor = aten::max(%y, %7) # a b/c.py:12:0
   %11 : (Tensor, Tensor) = prim::TupleConstruct(%9, %w)
   return (%11)
 with prim::fork_0 = graph(%x : Tensor):

@@ -168,6 +168,17 @@ def test_attributes(name: str, how: str) -> None:
     assert ours.training is False if "training" in ours.object.attributes else True
 
 
+def test_places_are_the_users_own() -> None:
+    """The places in our graphs are those in PyTorch's: lines of this file among them."""
+    for name in ("block", "flow", "pieces"):
+        theirs, ours = both(name, "script")
+        for their_method, our_method in pairs(theirs, ours):
+            known = set(re.findall(r"# (\S+:\d+:\d+)$", str(their_method.graph), re.M))
+            found = {str(n.range) for n in our_method.graph.nodes() if n.kind.startswith("aten::")}
+            assert {place for place in found if "code/" not in place} <= known
+            assert name == "block" or any("test_jit_torch.py" in place for place in found)
+
+
 def test_extra_files_and_places() -> None:
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(Flow()), buffer, _extra_files={"note": b"hello"})

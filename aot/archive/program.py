@@ -6,6 +6,8 @@ A member is parsed when a name in it is first asked for, a function's body when 
 from __future__ import annotations
 
 import ast
+import itertools
+from functools import partial
 from typing import Callable
 
 from aot.archive.annotations import annotation_type, dotted_name
@@ -14,6 +16,7 @@ from aot.archive.container import Container
 from aot.archive.function_reader import read_function
 from aot.archive.literals import NotLiteral, literal_value
 from aot.archive.pickle_reader import PickleError
+from aot.archive.source_ranges import SourceTable
 from lowering import types
 from lowering.graph import Function, Graph, Parameter, SourceRange
 from lowering.types import ClassType, EnumType, InterfaceType, TupleType, Type
@@ -26,9 +29,14 @@ _LONGEST_LINE = 160  # of an archive's code in a message
 class SourceFile:
     """One parsed code member: its lines, and its top-level definitions by name."""
 
-    def __init__(self, member: str, tree: ast.Module, lines: list[str]) -> None:
+    def __init__(
+        self, member: str, tree: ast.Module, lines: list[str], table: SourceTable
+    ) -> None:
         self.member = member
         self.lines = lines
+        self.table = table
+        sizes = (len(line.encode()) + 1 for line in lines)
+        self._line_starts = [0, *itertools.accumulate(sizes)]
         self.definitions: dict[str, ast.ClassDef | ast.FunctionDef] = {
             node.name: node
             for node in tree.body
@@ -36,9 +44,10 @@ class SourceFile:
         }
 
     def range(self, node: ast.AST) -> SourceRange:
-        line = getattr(node, "lineno", 1)
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return SourceRange(self.member, line, getattr(node, "col_offset", 0), text)
+        offset = self._line_starts[line - 1] + column if line <= len(self.lines) else 0
+        return SourceRange(self.member, line, column, text, partial(self.table.find, offset))
 
 
 class Program:
@@ -107,7 +116,8 @@ class Program:
             except CodeError as error:
                 lines = text.decode("utf-8", "replace").split("\n")
                 raise self._error(error, member, lines) from None
-            file = self._files[member] = SourceFile(member, tree, lines)
+            table = SourceTable(self.container, member)
+            file = self._files[member] = SourceFile(member, tree, lines, table)
         return file
 
     def _error(self, error: CodeError, member: str, lines: list[str]) -> ArchiveError:
