@@ -29,6 +29,11 @@ _IN_PLACE_DUNDER = {
 }
 # View operators that must not copy: PyTorch raises where strides cannot express the result.
 _NEVER_COPY = frozenset(("aten::view", "aten::view_as"))
+# View operators whose result strides may fail to express; all others always lie in their base.
+_RESHAPES = frozenset(
+    f"aten::{name}" for name in "view view_as reshape reshape_as flatten unflatten ravel _unsafe_view "
+    "_reshape_alias".split()
+)
 
 
 class Unsupported(Exception):
@@ -246,7 +251,7 @@ def _wrap(ev: Evaluator, call: Call, result: object, first: object) -> object:
         if not isinstance(first, AbstractTensor):
             raise TypeError(f"{name} is a view of its first argument, found {describe(first)}")
         view = ev.memory.view(first, result)
-        if call.entry.schema.is_view and not _may_alias(first, view, name):
+        if name in _RESHAPES and not _may_alias(first, view, name):
             return ev.memory.tensor(ev.memory.read(view))
         return view
     if isinstance(result, Value):

@@ -42,7 +42,7 @@ def test_all_unsupported_operators_are_listed_at_once():
     for name in ("aten::cholesky_inverse", "aten::linalg_eigvalsh", "aten::linalg_matrix_exp",
                  "aten::geqrf"):
         assert message.count(name + "(") == 1, message
-    assert "code/__torch__.py" in message and "^" in message
+    assert ".py:" in message and "^" in message
 
 
 def test_an_unsupported_operator_on_a_dead_path_does_no_harm():
@@ -63,7 +63,7 @@ def test_wrong_shapes_name_the_line_and_the_arguments():
 
     message = refused(f, X)
     assert "do not broadcast" in message and "in aten::add(Tensor f32[3, 4], Tensor f32[5]" in message
-    assert "at code/" in message
+    assert ".py:" in message
 
 
 def test_an_assert_that_fails_for_these_inputs():
@@ -107,7 +107,7 @@ def test_shapes_that_depend_on_data_are_refused():
     def f(x: Tensor, n: int):
         return x.view(n, -1)
 
-    assert "at code/" in refused(f, X, 3)
+    assert ".py:" in refused(f, X, 3)
 
     def g(x: Tensor, n: int):
         if n > 0:
@@ -159,7 +159,7 @@ def test_calls_are_named():
         def forward(self, x):
             return self.inner(x)
 
-    assert "called from code/__torch__" in refused(Outer(), X)
+    assert "called from" in refused(Outer(), X)
 
 
 def test_complex_numbers_are_refused():

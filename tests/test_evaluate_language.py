@@ -462,7 +462,7 @@ def test_list_growing_by_run_time_data_is_refused_with_its_line():
 
     compare(f, X, 3, run_time=False)
     _, function, root = load(f)
-    with pytest.raises(CompileError, match="(?s)list.*changes.*at code/"):
+    with pytest.raises(CompileError, match="(?s)list.*changes.*at .*py:"):
         program_of(function, root, (X, 3))
 
 
