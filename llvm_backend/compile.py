@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable
 
 import numpy as np
 
 from llvm_backend import codegen
+from llvm_backend.descriptor import weights_symbol
+from llvm_backend.elf_weights import attach_weights
 from llvm_backend.jit import LoadedObject, check_runs_here
-from llvm_backend.module import WEIGHTS, build_module
-from llvm_backend.native import native_target
+from llvm_backend.module import build_module
 from llvm_backend.program import Program
 from llvm_backend.target import Target
 from runtime.description import ModelDescription
@@ -45,30 +44,29 @@ def compile_program(program: Program, target: Target, emit: tuple[str, ...] = ("
         raise ValueError(f"expected kinds of {KINDS}, got {sorted(unknown)}")
     seconds: dict[str, float] = {}
     clock = _clock(seconds, progress)
-    with tempfile.TemporaryDirectory(prefix="aot-") as folder:
-        weights: Path | bytes | None = None
-        if "object" in emit and program.constant_bytes:
-            weights = _weights_for(program, target, Path(folder))
-        with clock("text"):
-            built = build_module(program, target, weights)
-        artifact = Artifact(built.description, built.kernels, seconds=seconds)
-        if "llvm" in emit:
-            artifact.llvm_text = built.text
-        if set(emit) <= {"llvm"}:
-            return artifact
-        machine = codegen.machine_of(target)
-        with clock("parse"):
-            module = codegen.parse(built.text)
-        with clock("optimise"):
-            codegen.optimise(module, machine)
-        if "optimised" in emit:
-            artifact.optimised_text = str(module)
-        if "assembly" in emit:
-            artifact.assembly = codegen.assembly(module, machine)
-        if "object" in emit:
-            with clock("code"):
-                artifact.object = codegen.object_code(module, machine)
-            artifact.code_bytes = len(artifact.object) - program.constant_bytes
+    with clock("text"):
+        built = build_module(program, target)
+    artifact = Artifact(built.description, built.kernels, seconds=seconds)
+    if "llvm" in emit:
+        artifact.llvm_text = built.text
+    if set(emit) <= {"llvm"}:
+        return artifact
+    machine = codegen.machine_of(target)
+    with clock("parse"):
+        module = codegen.parse(built.text)
+    with clock("optimise"):
+        codegen.optimise(module, machine)
+    if "optimised" in emit:
+        artifact.optimised_text = str(module)
+    if "assembly" in emit:
+        artifact.assembly = codegen.assembly(module, machine)
+    if "object" in emit:
+        with clock("code"):
+            code = codegen.object_code(module, machine)
+        artifact.code_bytes = len(code)
+        with clock("weights"):
+            artifact.object = attach_weights(code, weights_symbol(program), program.constants,
+                                             program.constant_bytes)
     return artifact
 
 
@@ -82,7 +80,7 @@ class JitModel:
         clock = _clock(self.seconds, progress)
         self._weights = aligned_constants(program)
         with clock("text"):
-            built = build_module(program, target, None)
+            built = build_module(program, target, near=False)
         self.description, self.kernels = built.description, built.kernels
         machine = codegen.machine_of(target)
         with clock("parse"):
@@ -94,7 +92,8 @@ class JitModel:
         self.code_bytes = len(code)
         symbol = f"{program.name}_model"
         with clock("link"):
-            self._loaded = LoadedObject(code, [symbol], {WEIGHTS: self._weights.ctypes.data})
+            address = self._weights.ctypes.data
+            self._loaded = LoadedObject(code, [symbol], {weights_symbol(program): address})
         self.address = self._loaded.addresses[symbol]
 
 
@@ -107,19 +106,6 @@ def aligned_constants(program: Program) -> np.ndarray:
         flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
         memory[offset:offset + flat.size] = flat
     return memory
-
-
-def _weights_for(program: Program, target: Target, folder: Path) -> Path | bytes:
-    """A file where this process has the target's assembler (it reads .incbin), else the bytes."""
-    if target.triple.split("-")[0] != native_target().triple.split("-")[0]:
-        return aligned_constants(program).tobytes()
-    path = folder / "weights"
-    with open(path, "wb") as f:
-        for offset, data in sorted(program.constants, key=lambda c: c[0]):
-            f.seek(offset)
-            f.write(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
-        f.truncate(program.constant_bytes)
-    return path
 
 
 class _Stage:

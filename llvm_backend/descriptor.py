@@ -17,6 +17,11 @@ MODEL_TYPE = ("{ i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64
               "i64, i64 }")
 
 
+def weights_symbol(program: Program) -> str:
+    """The symbol of the program's constants; no C identifier, so no other symbol is like it."""
+    return f"{program.name}.weights"
+
+
 def _value(v: ProgramValue) -> ValueInfo:
     return ValueInfo(v.name, v.dtype, tuple(v.shape), v.kind)
 

@@ -6,7 +6,7 @@ of faulting on it. Instance: head of aot.h (64 bytes), state, arena.
 
 from __future__ import annotations
 
-from llvm_backend.descriptor import HEAD_BYTES, Constants, infos_name
+from llvm_backend.descriptor import HEAD_BYTES, Constants, infos_name, weights_symbol
 from llvm_backend.program import Program
 from llvm_backend.target import Target
 from runtime import abi
@@ -164,7 +164,8 @@ def init_and_message(program: Program, d: ModelDescription, c: Constants) -> str
                      f"i64 {program.state_bytes}, i1 false)")
         for k, (at, source, size) in enumerate(program.state):
             state.append(f"  %to{k} = getelementptr i8, ptr %state, i64 {at}")
-            state.append(f"  %from{k} = getelementptr i8, ptr @.weights, i64 {source}")
+            state.append(f"  %from{k} = getelementptr i8, ptr @{weights_symbol(program)}, "
+                         f"i64 {source}")
             state.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr align 1 %to{k}, "
                          f"ptr align 1 %from{k}, i64 {size}, i1 false)")
     init = f"""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvm_backend.descriptor import HEAD_BYTES, Constants
+from llvm_backend.descriptor import HEAD_BYTES, Constants, weights_symbol
 from llvm_backend.program import (Call, Copy, HostCheck, HostIf, HostLoop, HostStmt, Method,
                                   Program, Slot)
 from runtime import abi
@@ -76,7 +76,8 @@ class _Body:
             base = f"%{'in' if s.space == 'input' else 'out'}{s.index}"
             return self.fresh(f"getelementptr i8, ptr {base}, i64 {s.offset}") if s.offset else base
         if s.space == "constant":
-            return self.fresh(f"getelementptr i8, ptr @.weights, i64 {s.offset}")
+            return self.fresh(f"getelementptr i8, ptr @{weights_symbol(self.program)}, "
+                              f"i64 {s.offset}")
         start = HEAD_BYTES + (self.program.state_bytes if s.space == "arena" else 0)
         return self.fresh(f"getelementptr i8, ptr %instance, i64 {start + s.offset}")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from llvm_backend.cpu_check import cpu_check
-from llvm_backend.descriptor import Constants, describe_program, descriptor
+from llvm_backend.descriptor import Constants, describe_program, descriptor, weights_symbol
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
 from llvm_backend.entry_code import entry_attributes, generic_run, init_and_message, typed_entry
 from llvm_backend.expand_math import expand_math
@@ -18,22 +17,19 @@ from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
 from llvm_backend.target import Target
 from runtime.description import ModelDescription
 
-WEIGHTS = ".weights"  # the symbol of the constants
-
 
 @dataclass
 class ModuleText:
-    """LLVM text; kernels: the distinct kernel functions in it."""
+    """LLVM text; kernels: how many distinct kernel functions are in it."""
 
     text: str
     description: ModelDescription
     kernels: int
 
 
-def build_module(program: Program, target: Target, weights: Path | bytes | None) -> ModuleText:
-    """The module of a program. weights: a file that the assembler includes; the bytes themselves,
-    for an assembler of another architecture than this machine's; or None: `.weights` stays an
-    undefined symbol, for code that is linked in this process."""
+def build_module(program: Program, target: Target, near: bool = True) -> ModuleText:
+    """The module of a program. Its constants are not in it: whoever makes code of it defines
+    `weights_symbol`, 64-aligned; near: within 2 GB of the code."""
     constants = Constants()
     description = describe_program(program, target)
     functions: list[str] = []
@@ -48,7 +44,7 @@ def build_module(program: Program, target: Target, weights: Path | bytes | None)
     text = "\n".join([
         f'source_filename = "{program.name}"',
         f'target triple = "{target.triple}"',
-        _weights(program, weights),
+        _weights(program, near),
         *constants.lines,
         "",
         *functions,
@@ -59,20 +55,11 @@ def build_module(program: Program, target: Target, weights: Path | bytes | None)
     return ModuleText(text, description, count)
 
 
-def _weights(program: Program, weights: Path | bytes | None) -> str:
-    size = max(program.constant_bytes, 1)
-    if program.constant_bytes == 0:
-        return f"@{WEIGHTS} = private constant [1 x i8] zeroinitializer, align 64"
-    if weights is None:
-        return f"@{WEIGHTS} = external constant [{size} x i8], align 64"
-    if isinstance(weights, bytes):
-        body = re.sub(rb'[^ !#-\[\]-~]', lambda m: b"\\%02X" % m[0][0], weights).decode("ascii")
-        return f'@{WEIGHTS} = internal constant [{size} x i8] c"{body}", align 64'
-    path = str(weights).replace("\\", "\\\\").replace('"', '\\"')
-    lines = [".section .rodata", ".balign 64", f"{WEIGHTS}:", f'.incbin "{path}"', ".text"]
-    escaped = (re.sub(r'[\\"]', lambda m: f"\\{ord(m[0]):02X}", line) for line in lines)
-    return "\n".join([*(f'module asm "{line}"' for line in escaped),
-                      f"@{WEIGHTS} = external hidden constant [{size} x i8], align 64"])
+def _weights(program: Program, near: bool) -> str:
+    symbol, size = weights_symbol(program), program.constant_bytes
+    if size == 0:  # a slot without elements may still name it
+        return f"@{symbol} = private constant [1 x i8] zeroinitializer, align 64"
+    return f"@{symbol} = external {'hidden ' * near}constant [{size} x i8], align 64"
 
 
 def _kernels(program: Program, target: Target,

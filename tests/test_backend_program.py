@@ -11,6 +11,7 @@ import pytest
 
 from llvm_backend import codegen, cpu_check
 from llvm_backend.compile import JitModel, compile_program
+from llvm_backend.elf_weights import attach_weights
 from llvm_backend.jit import LoadedObject
 from llvm_backend.kernel import Kernel, KernelBuilder
 from llvm_backend.module import build_module
@@ -20,7 +21,7 @@ from llvm_backend.program import (Call, Copy, HostCheck, HostIf, HostLoop, Metho
 from llvm_backend.target import TARGETS
 from runtime import abi
 from runtime.dtypes import bool_, f32, i64
-from runtime.errors import AotError
+from runtime.errors import AotError, CompileError
 from runtime.loader import CompiledModel
 
 N = 1000
@@ -78,6 +79,12 @@ def test_calls_copies_and_constants():
                           Copy(TEMP, Y)], constants=constants, constant_bytes=4096)
     x = data()
     np.testing.assert_array_equal(run(program, x), x * weights.reshape(10, 100))
+    # and in an object, which carries them in a section of its own
+    raw, y = Raw(program), np.zeros_like(x)
+    assert raw.init(raw.instance, None) == abi.OK
+    forward = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 3)(raw.entry)
+    assert forward(raw.instance, x.ctypes.data, y.ctypes.data) == abi.OK
+    np.testing.assert_array_equal(y, x * weights.reshape(10, 100))
 
 
 @pytest.mark.parametrize("value,sign", ((3.0, 1), (-3.0, -1)))
@@ -164,7 +171,7 @@ def test_a_call_may_overwrite_its_input():
     """The memory plan reuses a dead operand's memory: such buffers are not declared apart."""
     kernel = elementwise("mul")
     program = program_of([Copy(X, TEMP), Call(kernel, [TEMP, X, TEMP]), Copy(TEMP, Y)])
-    text = build_module(program, native_target(), None).text
+    text = build_module(program, native_target()).text
     head = next(line for line in text.splitlines() if "mul_kernel(" in line and "define" in line)
     assert [" noalias" in p for p in head.split(",")] == [False, True, False]
     x = data()
@@ -174,23 +181,23 @@ def test_a_call_may_overwrite_its_input():
 def test_alignment_comes_from_the_slots():
     kernel = elementwise("mul")
     body = [Call(kernel, [TEMP, slot("arena", f32, N, 4096), slot("arena", f32, 16, 32)])]
-    head = next(line for line in build_module(program_of(body), native_target(), None).text
+    head = next(line for line in build_module(program_of(body), native_target()).text
                 .splitlines() if "define" in line and "mul_kernel(" in line)
     assert re.findall(r"align (\d+)", head) == ["64", "64", "32"]
     wanting = elementwise("mul")
     wanting.buffers[0].align = 64
     with pytest.raises(ValueError, match="wants alignment 64"):
-        build_module(program_of([Call(wanting, [X, TEMP, Y])]), native_target(), None)
+        build_module(program_of([Call(wanting, [X, TEMP, Y])]), native_target())
 
 
 def test_equal_kernels_are_one_function():
     program = program_of([Call(elementwise("mul"), [X, X, TEMP]),
                           Call(elementwise("mul"), [TEMP, TEMP, Y]),
                           Call(elementwise("add"), [TEMP, TEMP, Y])])
-    built = build_module(program, native_target(), None)
+    built = build_module(program, native_target())
     assert built.kernels == 3  # the second mul's buffers have other alignments
     program = program_of([Call(elementwise("mul"), [X, X, Y]), Call(elementwise("mul"), [X, X, Y])])
-    assert build_module(program, native_target(), None).kernels == 1
+    assert build_module(program, native_target()).kernels == 1
 
 
 class Raw:
@@ -301,7 +308,7 @@ def test_a_cpu_without_the_features_is_refused():
     impossible = replace(TARGETS["x86-64"], features=("ssse3", "avx512vp2intersect_and_more"))
     cpu_check._BITS["avx512vp2intersect_and_more"] = (7, 0, 3, 0)  # reserved
     try:
-        built = build_module(program, impossible, None)
+        built = build_module(program, impossible)
     finally:
         del cpu_check._BITS["avx512vp2intersect_and_more"]
     code = codegen.object_code(codegen.parse(built.text), codegen.machine_of(TARGETS["x86-64"]))
@@ -318,6 +325,11 @@ def test_a_cpu_without_the_features_is_refused():
     assert forward(instance, x.ctypes.data, x.ctypes.data) == abi.INVALID_ARGUMENT
 
 
+def test_weights_that_no_object_can_hold_are_refused():
+    with pytest.raises(CompileError, match="2.50 GiB; an object holds at most"):
+        attach_weights(b"", "m.weights", [], 5 << 29)
+
+
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_every_target_gives_an_object_with_the_weights(name):
     weights = np.arange(256, dtype=np.uint8)
@@ -326,4 +338,4 @@ def test_every_target_gives_an_object_with_the_weights(name):
     assert artifact.object[:4] == b"\x7fELF" and weights.tobytes() in artifact.object
     assert "m_forward" in artifact.assembly and "define i32 @m_forward" in artifact.llvm_text
     assert "define" in artifact.optimised_text and artifact.code_bytes < len(artifact.object)
-    assert set(artifact.seconds) == {"text", "parse", "optimise", "code"}
+    assert set(artifact.seconds) == {"text", "parse", "optimise", "code", "weights"}

@@ -1,0 +1,87 @@
+"""Puts the weights into an ELF object after the compiler has written it.
+
+The compiler sees one undefined hidden symbol; here it gets a section of its own, `.rodata.weights`,
+appended to the file with a new table of section headers. So half a gigabyte of weights passes
+through neither LLVM's text nor its assembler, on every target, and is copied once.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Sequence
+
+import numpy as np
+
+from runtime.errors import CompileError
+
+ALIGNMENT = 64
+_LIMIT = (1 << 31) - (1 << 27)  # code reaches constants by 32-bit offsets; room for the rest
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_PROGBITS, _SYMTAB, _ALLOC = 1, 2, 2
+_OBJECT, _GLOBAL, _HIDDEN = 1, 1, 2
+
+
+def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarray]],
+                   size: int) -> bytes:
+    """The 64-bit little-endian object with `symbol` defined as `size` bytes: the parts at their
+    offsets, zeros between. CompileError for more than an object can address."""
+    if size == 0:
+        return code
+    if size > _LIMIT:
+        raise CompileError(f"the weights take {size / 2**30:.2f} GiB; an object holds at most "
+                           f"{_LIMIT / 2**30:.2f} GiB")
+    head = bytearray(code)
+    fields = list(_HEADER.unpack_from(head))
+    table, count, names_index = fields[6], fields[12], fields[13]
+    sections = [list(_SECTION.unpack_from(head, table + k * _SECTION.size)) for k in range(count)]
+    _define(head, sections, symbol, len(sections), size)
+
+    names = sections[names_index]
+    text = bytes(head[names[4]:names[4] + names[5]])
+    new_name = len(text)
+    text += b".rodata.weights\0"
+    out: list[bytes | memoryview] = [head]
+    at = len(head)
+
+    def align(to: int) -> int:
+        nonlocal at
+        out.append(bytes(-at % to))
+        at += -at % to
+        return at
+
+    start = align(ALIGNMENT)
+    for offset, data in sorted(parts, key=lambda p: p[0]):
+        gap = start + offset - at
+        if gap < 0:
+            raise ValueError(f"constants overlap at byte {offset}")
+        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        out += [bytes(gap), flat.data]
+        at += gap + flat.size
+    if at > start + size:
+        raise ValueError("constants reach beyond their size")
+    out.append(bytes(start + size - at))
+    at = start + size
+    sections.append([new_name, _PROGBITS, _ALLOC, 0, start, size, 0, 0, ALIGNMENT, 0])
+    names[4], names[5] = at, len(text)
+    out.append(text)
+    at += len(text)
+    fields[6], fields[12] = align(8), len(sections)
+    out += [_SECTION.pack(*s) for s in sections]
+    _HEADER.pack_into(head, 0, *fields)
+    return b"".join(out)
+
+
+def _define(head: bytearray, sections: list[list[int]], symbol: str, index: int, size: int) -> None:
+    """The undefined symbol becomes the beginning of section `index`, global and hidden. If no code
+    uses it, it is not there, and nothing is to do."""
+    for s in sections:
+        if s[1] != _SYMTAB:
+            continue
+        strings = sections[s[6]]
+        for at in range(s[4], s[4] + s[5], _SYMBOL.size):
+            name, _, _, where, _, _ = _SYMBOL.unpack_from(head, at)
+            begin = strings[4] + name
+            if where == 0 and head[begin:head.index(0, begin)] == symbol.encode():
+                _SYMBOL.pack_into(head, at, name, _GLOBAL << 4 | _OBJECT, _HIDDEN, index, 0, size)
