@@ -115,10 +115,11 @@ def _run(arguments: argparse.Namespace) -> None:
         output.check_writable(file, archive)
     if arguments.name is not None:
         check_name(arguments.name)
+    named_after = stem if emit in BINARIES else Path(archive.stem)
     options = CompileOptions(
         inputs=parse_inputs(arguments.inputs) if arguments.inputs else None,
         method=arguments.method,
-        name=arguments.name or name_of_path(stem.name),
+        name=arguments.name or name_of_path(named_after.name),
         cpu=arguments.cpu,
         threads=arguments.threads,
     )

@@ -16,7 +16,7 @@ from aot.inputs import Input
 from aot.jit import Method, ScriptModule, load
 from aot.options import CompileOptions, environment
 from aot.progress import Progress, Stats
-from aot.specs import as_specs, example_inputs
+from aot.specs import as_specs, example_inputs, has_constants, run_time_arguments
 from lowering.evaluate import evaluate
 from lowering.lower import lower_program
 from lowering.optimize import optimize
@@ -88,6 +88,7 @@ class Compiled:
     def __init__(self, module: ScriptModule, options: CompileOptions, inputs: tuple[Input, ...],
                  program: TensorProgram, lowered: Program, target, progress: Progress):
         self.options, self.inputs = options, inputs
+        self._constants = has_constants(inputs)
         self._module, self._program, self._lowered = module, program, lowered
         self._target, self._progress = target, progress
         self._artifact: Artifact | None = None
@@ -99,6 +100,8 @@ class Compiled:
         Releases the GIL while it runs; safe from several threads at once."""
         if self._model is None:
             self._model = self._jit()
+        if self._constants:
+            args = run_time_arguments(self.inputs, args)
         return self._model(*args)
 
     def _jit(self) -> CompiledModel:

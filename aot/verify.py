@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aot.inputs import ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput
+from aot.specs import run_time_arguments
 from runtime.dtypes import DType, bf16, to_compute, to_storage
 from runtime.errors import RuntimeFailure
 
@@ -63,16 +64,11 @@ def compare(found: Any, expected: Any, where: str = "the result") -> Outcome:
 def verify(
     artifact: Callable[..., Any], interpreter: Callable[..., Any], inputs: tuple[Input, ...]
 ) -> Outcome:
-    """Runs both on the same random inputs. RuntimeFailure if they do not agree.
-
-    The artifact takes the values that are known at run time only; the interpreter takes all.
-    """
+    """Runs both on the same random inputs. RuntimeFailure if they do not agree."""
     random = np.random.default_rng(0)
     values = [random_value(given, random) for given in inputs]
-    given_at_run_time = [
-        value for value, spec in zip(values, inputs) if not isinstance(spec, ConstantInput)
-    ]
-    return compare(artifact(*given_at_run_time), interpreter(*values))
+    given = run_time_arguments(inputs, tuple(values))
+    return compare(artifact(*given), interpreter(*values))
 
 
 def _random_array(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

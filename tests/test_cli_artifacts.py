@@ -176,7 +176,7 @@ def test_other_cpus(cpu: str, tmp_path: Path) -> None:
         (["--method", "backward"], "backward"),
         (["--input", "x:f32[1,3,8,8]"], "3"),
         (["--input", "x:f32[8]"], "8"),
-        (["--input", "x:f32[1,1,8,8]", "--input", "y:f32[1]"], "input"),
+        (["--input", "x:f32[1,1,8,8]", "--input", "y:f32[1]"], "takes 1"),
         (["--input", "n:int=3"], "input"),
         (["--input", "x:i64[1,1,8,8]"], "i64"),
     ],
