@@ -19,8 +19,8 @@ _LIMIT = (1 << 31) - (1 << 27)  # code reaches constants by 32-bit offsets; room
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
-_PROGBITS, _SYMTAB, _ALLOC = 1, 2, 2
-_OBJECT, _GLOBAL, _HIDDEN = 1, 1, 2
+_PROGBITS, _SYMTAB, _RELA, _ALLOC = 1, 2, 4, 2
+_OBJECT = 1  # a local symbol's st_info: binding 0, type object
 
 
 def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarray]],
@@ -74,14 +74,35 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
 
 
 def _define(head: bytearray, sections: list[list[int]], symbol: str, index: int, size: int) -> None:
-    """The undefined symbol becomes the beginning of section `index`, global and hidden. If no code
-    uses it, it is not there, and nothing is to do."""
+    """The undefined symbol becomes the beginning of section `index`, a local one. Locals come before
+    globals, so it changes places with the first global, also in the relocations. If no code uses
+    the symbol it is not there, and nothing is to do."""
     for s in sections:
         if s[1] != _SYMTAB:
             continue
-        strings = sections[s[6]]
-        for at in range(s[4], s[4] + s[5], _SYMBOL.size):
-            name, _, _, where, _, _ = _SYMBOL.unpack_from(head, at)
+        table, count, strings, first_global = s[4], s[5] // _SYMBOL.size, sections[s[6]], s[7]
+        for k in range(first_global, count):
+            name, _, _, where, _, _ = _SYMBOL.unpack_from(head, table + k * _SYMBOL.size)
             begin = strings[4] + name
             if where == 0 and head[begin:head.index(0, begin)] == symbol.encode():
-                _SYMBOL.pack_into(head, at, name, _GLOBAL << 4 | _OBJECT, _HIDDEN, index, 0, size)
+                break
+        else:
+            continue
+        other = _SYMBOL.unpack_from(head, table + first_global * _SYMBOL.size)
+        _SYMBOL.pack_into(head, table + k * _SYMBOL.size, *other)
+        _SYMBOL.pack_into(head, table + first_global * _SYMBOL.size, name, _OBJECT, 0, index, 0,
+                          size)
+        s[7] = first_global + 1
+        _swap_in_relocations(head, sections, k, first_global)
+
+
+def _swap_in_relocations(head: bytearray, sections: list[list[int]], a: int, b: int) -> None:
+    """Relocations name symbols by index, in the upper half of their second word."""
+    for s in sections:
+        if s[1] != _RELA:
+            continue
+        words = np.frombuffer(head, np.uint64, s[5] // 8, s[4]).reshape(-1, 3)
+        info = words[:, 1]
+        was_a, was_b = info >> np.uint64(32) == a, info >> np.uint64(32) == b
+        change = np.uint64((a ^ b) << 32)
+        info[was_a | was_b] ^= change
