@@ -5,6 +5,7 @@ DeviceValue and Function stand for themselves: they are known. What is known onl
 runs is
 
     AbstractTensor     a tensor: a storage, and how the tensor lies in it
+    AbstractComplex    a complex tensor: a real one with a last dim of 2
     tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
     Unknown            a value that cannot be told; harmless until something uses it
     Future             the result of a fork, which has run already
@@ -98,6 +99,15 @@ class AbstractTensor:
         return f"<{self.dtype}{list(self.shape)}>"
 
 
+class AbstractComplex:
+    """A complex tensor; `pairs` holds real and imaginary parts along its last dim."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: AbstractTensor):
+        self.pairs = pairs
+
+
 class Unknown:
     """A value that cannot be told. Using it is an error with `problem`; where `problem` is None the
     error is recorded already and what uses the value is unknown too."""
@@ -150,6 +160,8 @@ def describe(x: object) -> str:
     """A value's type, for messages."""
     if isinstance(x, AbstractTensor):
         return f"Tensor {x.dtype}{list(x.shape)}"
+    if isinstance(x, AbstractComplex):
+        return f"complex Tensor {list(x.pairs.shape[:-1])}"
     if isinstance(x, Value):
         return number_type(x).__name__
     if isinstance(x, (list, tuple)) and not hasattr(x, "type"):

@@ -336,7 +336,7 @@ TABLE: dict[str, Callable] = {
 }  # fmt: skip
 
 
-def compute(ev: Evaluator, node: Node, kind: str, args: list, kwargs: dict) -> object:
+def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dict) -> object:
     """An operator whose first argument is a list, dict, tuple or string. KeyError for others."""
     fn = TABLE[kind]
     first = args[0]

@@ -309,13 +309,13 @@ def convert(ev: Evaluator, x: object, target: type) -> object:
     return value
 
 
-def compute(ev: Evaluator, node: Node, kind: str, args: list, kwargs: dict) -> object:
+def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dict) -> object:
     """An operator on numbers, of the type that the node declares. KeyError for others."""
     if any(isinstance(x, Value) for x in args):
         result = _run_time(ev, kind, args, kwargs)
     else:
         result = KNOWN[kind](*args, **kwargs)
-    if len(node.outputs) != 1 or isinstance(result, tuple):
+    if node is None or len(node.outputs) != 1 or isinstance(result, tuple):
         return result
     declared = node.outputs[0].type
     wanted = {Float: float, Int: int, Bool: bool}.get(declared)  # type: ignore[call-overload]

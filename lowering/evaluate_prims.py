@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from lowering import types
+from lowering import evaluate_complex, types
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Future, Raised, Unknown, describe, is_number, number_type,
+    UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_containers import text_of
 from lowering.evaluate_tensors import number_to_tensor, tolist
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 def abstract(ev: Evaluator, x: object) -> object:
     """A value of the archive as partial evaluation has it; lists and dicts become new ones."""
     if isinstance(x, TensorData):
+        if isinstance(x.storage.dtype, str):
+            found = evaluate_complex.constant(ev, x)
+            if found is not None:
+                return found
         return Unknown(x.problem) if x.problem is not None else ev.memory.constant(x)
     if isinstance(x, list):
         return [abstract(ev, v) for v in x]
@@ -144,7 +148,7 @@ def value_is(x: object, t: Type) -> bool:
     if isinstance(t, types.UnionType):
         return any(value_is(x, e) for e in t.elements)
     if isinstance(t, types.TensorType):
-        return isinstance(x, AbstractTensor)
+        return isinstance(x, (AbstractTensor, AbstractComplex))
     if isinstance(t, types.ListType):
         return isinstance(x, list) and all(value_is(v, t.element) for v in x)
     if isinstance(t, types.DictType):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lowering import (
-    build as B, evaluate_containers, evaluate_numbers, evaluate_prims, evaluate_tensors,
+    build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims, evaluate_tensors,
 )  # fmt: skip
 from lowering.abstract import AbstractTensor, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
@@ -44,6 +44,7 @@ class Evaluator:
         self.problems: dict[tuple, list[str]] = {}
         self.callers: list[Node] = []
         self.node: Node | None = None
+        self.device = evaluate_tensors.CPU
 
     # Running
 
@@ -135,7 +136,12 @@ class Evaluator:
                 return self._unknown(args)
         count = len(args) - len(node.kwarg_names)
         kwargs = dict(zip(node.kwarg_names, args[count:]))
-        args = args[:count]
+        return self.operate_with(kind, args[:count], kwargs, node)
+
+    def operate_with(self, kind: str, args: list, kwargs: dict, node: Node | None = None) -> object:
+        """The result of an operator; the node it stands for, if any, tells a number's type."""
+        if evaluate_complex.concerns(kind, args, kwargs):
+            return evaluate_complex.compute(self, kind, args, kwargs)
         first = args[0] if args else next(iter(kwargs.values()), None)
         try:
             if isinstance(first, AbstractTensor):
@@ -247,5 +253,5 @@ def _is_supported(kind: str) -> bool:
     return functional in TABLE or any(
         kind in table
         for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
-                      evaluate_numbers.KNOWN)
+                      evaluate_numbers.KNOWN, evaluate_complex.OPERATORS)
     )

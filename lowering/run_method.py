@@ -11,7 +11,7 @@ from typing import Sequence
 import numpy as np
 
 from lowering import build as B
-from lowering.abstract import AbstractTensor, Future, Raised, Storage, Unknown, known_array
+from lowering.abstract import AbstractComplex, AbstractTensor, Future, Raised, Storage, Unknown, known_array
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_state import is_same
 from lowering.evaluator import Evaluator
@@ -89,6 +89,9 @@ def _concrete(ev: Evaluator, x: object, tensor=None) -> object:
     """A result as Python has it; `tensor` makes something of each tensor, by default its array."""
     if isinstance(x, AbstractTensor):
         return (tensor or _array)(ev, x)
+    if isinstance(x, AbstractComplex):
+        pairs = np.ascontiguousarray(_array(ev, x.pairs))
+        return pairs.view(np.result_type(pairs, np.complex64)).reshape(pairs.shape[:-1])
     if isinstance(x, Future):
         return _concrete(ev, x.value, tensor)
     if isinstance(x, list):

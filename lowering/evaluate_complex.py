@@ -1,0 +1,249 @@
+"""Complex tensors: pairs of real ones, in the layout of view_as_real.
+
+TensorOps know real dtypes only. A complex tensor is a real tensor with a last dim of 2; what is done
+to it is done to the real and imaginary parts. That serves rotary embeddings (polar, view_as_complex,
+products, view_as_real), absolute values and angles; a compiled model cannot take or return one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Callable
+
+import numpy as np
+
+from lowering.abstract import AbstractComplex, AbstractTensor, is_number
+from lowering.evaluate_operators import Unsupported, apply
+from lowering.objects import StorageData, TensorData
+from runtime.dtypes import f32, f64
+
+if TYPE_CHECKING:
+    from lowering.evaluator import Evaluator
+
+_CODES = {9: f32, 10: f64}  # PyTorch's complex64 and complex128
+_STORAGES = {"ComplexFloat": f32, "ComplexDouble": f64}
+Pair = tuple  # the real and the imaginary part; a part is a tensor or a number
+
+
+def constant(ev: Evaluator, data: TensorData) -> AbstractComplex | None:
+    """The complex tensor of a parameter, buffer or constant; None if it is no complex tensor."""
+    dtype = _STORAGES.get(data.storage.dtype)  # type: ignore[arg-type]
+    if dtype is None or data.problem is not None and "conj" in data.problem:
+        return None
+    flat = data.storage.array
+    window = np.lib.stride_tricks.as_strided(
+        flat[data.offset:], data.sizes, [s * flat.itemsize for s in data.strides], writeable=False
+    )
+    pairs = np.ascontiguousarray(window).view(dtype.storage).reshape(*data.sizes, 2)
+    storage = StorageData(dtype, pairs.reshape(-1), data.storage.name)
+    real = TensorData(storage, 0, pairs.shape, tuple(s // pairs.itemsize for s in pairs.strides))
+    return AbstractComplex(ev.memory.constant(real))
+
+
+def concerns(kind: str, args: list, kwargs: dict) -> bool:
+    """Whether a call takes or makes complex tensors."""
+    if kind in _MAKERS:
+        return True
+    if kind == "aten::to" and args and isinstance(args[0], AbstractTensor):
+        return any(type(x) is int and x in _CODES for x in (*args[1:], kwargs.get("dtype")))
+    return any(
+        isinstance(x, (AbstractComplex, complex))
+        or (kind in _PARTWISE and isinstance(x, list)
+            and any(isinstance(v, AbstractComplex) for v in x))
+        for x in args
+    )
+
+
+def compute(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
+    """The result of a call that `concerns`. Unsupported for operators not known here."""
+    if kind in _MAKERS:
+        return _MAKERS[kind](ev, *args, **kwargs)
+    first = args[0]
+    if kind in _QUERIES and isinstance(first, AbstractComplex):
+        return _QUERIES[kind](ev, first, *args[1:], **kwargs)
+    if kind == "aten::to":
+        return _to(ev, first, *args[1:], **kwargs)
+    if kind in _UNARY and isinstance(first, AbstractComplex):
+        return _UNARY[kind](ev, *parts(ev, first))
+    if kind in _BILINEAR:
+        return _bilinear(ev, kind, parts(ev, first), parts(ev, args[1]))
+    if kind in _BINARY:
+        return _BINARY[kind](ev, parts(ev, first), parts(ev, args[1]))
+    if kind in _PARTWISE:
+        return _partwise(ev, kind, args, kwargs)
+    raise Unsupported(kind)
+
+
+def parts(ev: Evaluator, x: object) -> Pair:
+    """The real and the imaginary part; an imaginary part that is zero is None."""
+    if isinstance(x, AbstractComplex):
+        return (apply(ev, "aten::select", [x.pairs, -1, 0], {}),
+                apply(ev, "aten::select", [x.pairs, -1, 1], {}))
+    if isinstance(x, complex):
+        return x.real, x.imag
+    return x, None
+
+
+def join(ev: Evaluator, real: object, imaginary: object) -> AbstractComplex:
+    """The complex tensor of two real tensors (or one and a number)."""
+    if not isinstance(real, AbstractTensor) or not isinstance(imaginary, AbstractTensor):
+        like = real if isinstance(real, AbstractTensor) else imaginary
+        assert isinstance(like, AbstractTensor)
+        real, imaginary = (
+            x if isinstance(x, AbstractTensor) else apply(ev, "aten::full_like", [like, x or 0.0], {})
+            for x in (real, imaginary)
+        )
+    both = apply(ev, "aten::broadcast_tensors", [[real, imaginary]], {})
+    return AbstractComplex(apply(ev, "aten::stack", [list(both), -1], {}))  # type: ignore
+
+
+def _sum(ev: Evaluator, name: str, a: object, b: object) -> object:
+    """a + b or a - b, where None is zero."""
+    if b is None:
+        return a
+    if a is None:
+        return b if name == "aten::add" else _op(ev, "aten::neg", b)
+    return _op(ev, name, a, b)
+
+
+def _op(ev: Evaluator, name: str, *args: object) -> object:
+    """An operator on real tensors and numbers."""
+    if all(is_number(x) for x in args):
+        a, b = (*args, 0)[:2]
+        return {"aten::add": a + b, "aten::sub": a - b, "aten::mul": a * b,  # type: ignore
+                "aten::neg": -a, "aten::div": a / b if b else math.nan}[name]  # type: ignore
+    if not isinstance(args[0], AbstractTensor):  # the number second, as the overloads have it
+        if name in ("aten::add", "aten::mul"):
+            args = args[::-1]
+        elif name == "aten::sub":
+            return apply(ev, "aten::rsub", [args[1], args[0]], {})
+        elif name == "aten::div":
+            return _op(ev, "aten::mul", apply(ev, "aten::reciprocal", [args[1]], {}), args[0])
+    return apply(ev, name, list(args), {})
+
+
+def _linear(name: str) -> Callable:
+    def compute_sum(ev: Evaluator, a: Pair, b: Pair) -> AbstractComplex:
+        return join(ev, _op(ev, name, a[0], b[0]), _sum(ev, name, a[1], b[1]))
+
+    return compute_sum
+
+
+def _bilinear(ev: Evaluator, kind: str, a: Pair, b: Pair) -> AbstractComplex:
+    """(p + iq)(r + is) = (pr - qs) + i(ps + qr), for any product."""
+    def product(x: object, y: object) -> object:
+        return None if x is None or y is None else _op(ev, kind, x, y)
+
+    (p, q), (r, s) = a, b
+    return join(ev, _sum(ev, "aten::sub", product(p, r), product(q, s)),
+                _sum(ev, "aten::add", product(p, s), product(q, r)))
+
+
+def _divide(ev: Evaluator, a: Pair, b: Pair) -> AbstractComplex:
+    if b[1] is None:
+        return join(ev, _op(ev, "aten::div", a[0], b[0]), _op(ev, "aten::div", a[1], b[0]))
+    norm = _op(ev, "aten::add", _op(ev, "aten::mul", b[0], b[0]), _op(ev, "aten::mul", b[1], b[1]))
+    top = _bilinear(ev, "aten::mul", a, (b[0], _op(ev, "aten::neg", b[1])))
+    re, im = parts(ev, top)
+    return join(ev, _op(ev, "aten::div", re, norm), _op(ev, "aten::div", im, norm))
+
+
+def _partwise(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
+    """A linear operator, or one that only moves elements: applied to each part."""
+    halves = []
+    for k in (0, 1):
+        def pick(x: object, k: int = k) -> object:
+            if isinstance(x, AbstractComplex):
+                return parts(ev, x)[k]
+            return [pick(v) for v in x] if isinstance(x, list) else x
+
+        halves.append(ev.operate_with(kind, [pick(x) for x in args], kwargs))
+    if isinstance(halves[0], (list, tuple)):
+        return type(halves[0])(join(ev, a, b) for a, b in zip(*halves))
+    return join(ev, *halves)
+
+
+def _to(ev: Evaluator, x: object, *args: object, **kwargs: object) -> object:
+    codes = [a for a in (*args, kwargs.get("dtype")) if type(a) is int]
+    dtype = _CODES.get(codes[0]) if codes else None  # type: ignore[arg-type]
+    if codes and dtype is None:
+        raise ValueError("casting a complex tensor to a real one discards the imaginary part: "
+                         "take .real")
+    if isinstance(x, AbstractTensor):
+        real = apply(ev, "aten::to", [x, dtype.torch_code], {}) if dtype else x
+        return join(ev, real, apply(ev, "aten::zeros_like", [real], {}))
+    assert isinstance(x, AbstractComplex)
+    if dtype in (None, x.pairs.dtype):
+        return x
+    return AbstractComplex(ev.operate_with("aten::to", [x.pairs, dtype.torch_code], {}))
+
+
+def _exp(ev: Evaluator, re: object, im: object) -> AbstractComplex:
+    return _polar(ev, apply(ev, "aten::exp", [re], {}), im)
+
+
+def _polar(ev: Evaluator, size: object, angle: object) -> AbstractComplex:
+    return join(ev, _op(ev, "aten::mul", size, apply(ev, "aten::cos", [angle], {})),
+                _op(ev, "aten::mul", size, apply(ev, "aten::sin", [angle], {})))
+
+
+def _view_as_complex(ev: Evaluator, x: AbstractTensor) -> AbstractComplex:
+    if x.ndim == 0 or x.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    return AbstractComplex(x)
+
+
+def _size(ev: Evaluator, x: AbstractComplex, dim: int | None = None) -> object:
+    shape = list(x.pairs.shape[:-1])
+    return shape if dim is None else shape[dim]
+
+
+def _itself(ev: Evaluator, x: AbstractComplex, *_: object, **__: object) -> AbstractComplex:
+    return x
+
+
+_MAKERS: dict[str, Callable] = {
+    "aten::complex": join,
+    "aten::polar": _polar,
+    "aten::view_as_complex": _view_as_complex,
+}
+_QUERIES: dict[str, Callable] = {
+    "aten::size": _size,
+    "aten::dim": lambda ev, x: x.pairs.ndim - 1,
+    "aten::numel": lambda ev, x: x.pairs.numel // 2,
+    "aten::len": lambda ev, x: x.pairs.shape[0],
+    "aten::is_complex": lambda ev, x: True,
+    "aten::is_floating_point": lambda ev, x: False,
+    "prim::dtype": lambda ev, x: 9 if x.pairs.dtype is f32 else 10,
+    "prim::device": lambda ev, x: ev.device,
+    "aten::view_as_real": lambda ev, x: x.pairs,
+    "aten::real": lambda ev, x: parts(ev, x)[0],
+    "aten::imag": lambda ev, x: parts(ev, x)[1],
+    "aten::detach": _itself,
+    "aten::contiguous": _itself,
+    "aten::resolve_conj": _itself,
+}
+_UNARY: dict[str, Callable] = {
+    "aten::abs": lambda ev, re, im: apply(ev, "aten::hypot", [re, im], {}),
+    "aten::angle": lambda ev, re, im: apply(ev, "aten::atan2", [im, re], {}),
+    "aten::neg": lambda ev, re, im: join(ev, _op(ev, "aten::neg", re), _op(ev, "aten::neg", im)),
+    "aten::exp": _exp,
+    **dict.fromkeys(
+        ("aten::conj", "aten::_conj", "aten::conj_physical"),
+        lambda ev, re, im: join(ev, re, _op(ev, "aten::neg", im)),
+    ),
+}
+_BINARY: dict[str, Callable] = {
+    "aten::add": _linear("aten::add"),
+    "aten::sub": _linear("aten::sub"),
+    "aten::div": _divide,
+}
+_BILINEAR = frozenset(f"aten::{n}" for n in "mul matmul mm bmm outer".split())
+_PARTWISE = frozenset(
+    f"aten::{n}"
+    for n in "view reshape flatten unflatten view_as reshape_as transpose permute t unsqueeze squeeze "
+    "select slice narrow expand expand_as index index_select gather cat stack split chunk unbind "
+    "split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim swapaxes "
+    "diagonal tril triu masked_fill unfold tile".split()
+)
+OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE))
