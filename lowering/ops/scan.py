@@ -95,6 +95,8 @@ def diff(x, n=1, dim=-1, prepend=None, append=None):
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     dim = dim_of(dim, x.ndim)
+    if n == 0:  # PyTorch then ignores prepend and append
+        return x
     if prepend is not None or append is not None:
         x = cat([v for v in (prepend, x, append) if v is not None], dim)
     for _ in range(min(n, x.shape[dim])):
