@@ -17,7 +17,9 @@ from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.passes.rewriting import users
 from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.codegen import affine_in
-from lowering.schedule.fill import covered_box, insertions, is_constant_fill, uncovered
+from lowering.schedule.fill import (
+    covered_box, insertions, is_constant_fill, loads_of, uncovered,
+)
 from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.memory import ALIGNMENT, Lifetimes, plan_arena
@@ -276,10 +278,13 @@ class _Lowering:
             and v not in state.outer and v not in state.carried
             for v in self.residents[source.buffer])
         reads = [v for v in op.operands() if v is not base]
+        if isinstance(op, Generic) and any(
+                x.args != op.write or op.combiner is not None for x in loads_of(op, base)):
+            free = False  # it would read what it has overwritten
         if free and all(self.storages[v].buffer is not source.buffer for v in reads):
             self._place(op.out, source.buffer, source.strides, source.offset)
             return False
-        if base in state.in_place and state.in_place[base] is op.out:
+        if state.in_place.get(base) is op.out:
             self._place(op.out, source.buffer, source.strides, source.offset)
             return False
         self._new(op.out)
@@ -429,7 +434,8 @@ class _RegionState:
         for p, v in pairs:
             op = self.only_reader.get(p)
             if isinstance(op, (Generic, Scatter)) and op.base is p and op.out is v and (
-                    readers[v] == [None]):
+                    readers[v] == [None]) and not (
+                    isinstance(op, Generic) and loads_of(op, p)):
                 self.in_place[p] = v
 
 

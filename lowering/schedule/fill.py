@@ -6,6 +6,8 @@ insertions cover are left out.
 
 from __future__ import annotations
 
+from lowering import expr as E
+from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.tensor_ir import Generic, Shape, TensorOp, Value
 
@@ -45,15 +47,21 @@ def covered_box(op: Generic) -> Box | None:
 
 
 def insertions(fill: Value, only_reader: dict[Value, TensorOp | None]) -> list[Generic]:
-    """The chain of ops that insert into `fill`, each into the result of the one before."""
+    """The chain of ops that insert into `fill`, each into the result of the one before, and read
+    nothing of it: what none of them covers is all that has to be filled first."""
     chain: list[Generic] = []
     at = fill
     while True:
         op = only_reader.get(at)
-        if not isinstance(op, Generic) or op.base is not at:
+        if not isinstance(op, Generic) or op.base is not at or loads_of(op, at):
             return chain
         chain.append(op)
         at = op.out
+
+
+def loads_of(op: Generic, v: Value) -> list[Expr]:
+    """Where op's expressions read v (its base is no such place)."""
+    return [x for e in op.expressions() for x in E.loads(e) if x.attr is v]
 
 
 def uncovered(shape: Shape, boxes: list[Box]) -> list[Box]:
