@@ -1,5 +1,5 @@
-"""Samples of whole layers and of resizing: recurrent networks, attention, interpolation, losses that
-PyTorch's OpInfo database does not reach under their ATen name."""
+"""Samples of whole layers and of resizing: recurrent networks, attention, interpolation, losses
+that PyTorch's OpInfo database does not reach under their ATen name."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def _sequences(gates: int):
             shape = (2, steps, 3) if batch_first else (steps, 2, 3)
             params = _recurrent(quarter, gates, layers, ways, biases)
             states = [quarter(layers * ways, 2, 4) for _ in range(2 if gates == 4 else 1)]
-            yield [quarter(*shape), states if gates == 4 else states[0], params, biases, layers, 0.0,
-                   False, ways == 2, batch_first]
+            hidden = states if gates == 4 else states[0]
+            yield [quarter(*shape), hidden, params, biases, layers, 0.0, False, ways == 2,
+                   batch_first]
         if gates == 4:
             params = _recurrent(quarter, 4, 1, 2, True, projection=2)
             yield [quarter(6, 2, 3), [quarter(2, 2, 2), quarter(2, 2, 4)], params, True, 1, 0.0,
@@ -102,8 +103,8 @@ def _encoder_layer(dtype):
     make = lambda k, s: tensor(*s, dtype=dtype, low=-1, high=1, seed=k)  # noqa: E731
     for kind, mask in _attention_masks():
         for gelu, first in ((True, False), (False, True)):
-            yield Sample([make(99, (2, 5, 8)), 8, 2, *map(make, range(4), shapes), gelu, first, 1e-5,
-                          *map(make, range(4, 12), later), mask, kind])
+            yield Sample([make(99, (2, 5, 8)), 8, 2, *map(make, range(4), shapes), gelu, first,
+                          1e-5, *map(make, range(4, 12), later), mask, kind])
 
 
 @own_floats("aten::_transform_bias_rescale_qkv")

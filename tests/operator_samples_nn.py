@@ -54,7 +54,8 @@ def _dropout(s: Sample) -> Sample | None:
 
 def _batch_norm(s: Sample) -> Sample:
     x, mean, var, weight, bias = [*s.args, None, None, None, None][:5]
-    k = {"weight": weight, "bias": bias, "training": False, "momentum": 0.1, "eps": 1e-5, **s.kwargs}
+    k = {"weight": weight, "bias": bias, "training": False, "momentum": 0.1, "eps": 1e-5}
+    k.update(s.kwargs)
     return Sample([x, k["weight"], k["bias"], mean, var, k["training"], k["momentum"], k["eps"],
                    True])
 

@@ -152,8 +152,8 @@ def check_sizes(x: Value, out: Sequence[int], dims: int) -> None:
         raise RuntimeError("Input and output sizes should be greater than 0, but got input "
                            f"({given}) output ({wanted})")
     if 0 in x.shape[1:]:
-        raise RuntimeError(f"Non-empty {dims + 2}D data tensor expected but got a tensor with sizes "
-                           f"{list(x.shape)}")
+        raise RuntimeError(f"Non-empty {dims + 2}D data tensor expected but got a tensor with "
+                           f"sizes {list(x.shape)}")
 
 
 def order_of_passes(x: Value, out: Sequence[int]) -> list[int]:

@@ -1,5 +1,5 @@
-"""Resizing with antialiasing: the filter is stretched by the scale where the image shrinks, so every
-result is a weighted sum over all inputs that it covers. One reduction a dim."""
+"""Resizing with antialiasing: the filter is stretched by the scale where the image shrinks, so
+every result is a weighted sum over all inputs that it covers. One reduction a dim."""
 
 from __future__ import annotations
 
