@@ -15,6 +15,7 @@ from llvm_backend.expand_math import expand_math
 from llvm_backend.kernel import Kernel
 from llvm_backend.native import native_target
 from llvm_backend.target import Target
+from llvm_backend.verify_kernel import verify
 from runtime.errors import TargetError
 
 _library_names = itertools.count()
@@ -91,6 +92,8 @@ class KernelLibrary:
 
     def __init__(self, kernels: Sequence[Kernel], target: Target):
         check_runs_here(target)
+        for kernel in kernels:
+            verify(kernel)
         self.target = target
         self.llvm_text = "\n".join(
             [emit_kernel(expand_math(kernel, target), target, f"k{n}", "dso_local")

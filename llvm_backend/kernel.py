@@ -32,6 +32,7 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     bitcast a        same bits.
     exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     erf erfc erfinv lgamma digamma rsqrt      pow atan2 fmod     floats; expanded by vector math.
+    ldexp a,n        a * 2^n for integral floats n, rounded once; only vector math writes it.
     reduce a         attrs: combine (add mul min max and or). Lanes to a scalar, as a balanced tree.
 
 f16 and bf16 appear only in load, store, cast, const and select: arithmetic is done in f32 after a

@@ -15,6 +15,7 @@ from llvm_backend.fingerprint import fingerprint
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
 from llvm_backend.target import Target
+from llvm_backend.verify_kernel import verify
 from runtime.description import ModelDescription
 
 
@@ -71,6 +72,7 @@ def _kernels(program: Program, target: Target,
     for kernel in program.kernels():
         key = fingerprint(kernel), tuple(facts[id(kernel)])
         if key not in known:
+            verify(kernel)
             plain = re.sub(r"[^A-Za-z0-9_]", "_", kernel.name)
             symbol = KernelSymbol(f"k{len(known)}_{plain}", trip_count(kernel))
             known[key] = symbol
