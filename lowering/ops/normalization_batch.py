@@ -86,6 +86,8 @@ def _normalize(x: Value, weight, bias, mean, var, training: bool, eps: float):
       "running_var, bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor")
 def batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps,
                cudnn_enabled):
+    if x.numel == 0:
+        return full(x.shape, 0, x.dtype)
     return _normalize(x, weight, bias, running_mean, running_var, training, eps)[0]
 
 

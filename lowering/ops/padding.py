@@ -169,7 +169,9 @@ def pad_circular(x, pad):
             raise RuntimeError("Padding value causes wrapping around more than once.")
         if before[k] + x.shape[k] + after[k] < 0:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
-    return _border(x, pad, _wrapped)
+    # What negative padding takes away does not come back around.
+    x = crop(x, [max(-b, 0) for b in before], [max(-a, 0) for a in after])
+    return _border(x, [max(p, 0) for p in pad], _wrapped)
 
 
 _MODES = ("constant", "reflect", "replicate", "circular")
