@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from lowering import (
-    build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims, evaluate_tensors,
+    build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims,
+    evaluate_tensors, known,
 )  # fmt: skip
 from lowering.abstract import AbstractTensor, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
@@ -30,7 +31,7 @@ SHOWN_CALLERS = 3
 # What operators raise for arguments that do not fit.
 _WRONG_ARGUMENTS = (
     ValueError, IndexError, TypeError, RuntimeError, KeyError, AttributeError, OverflowError,
-    ZeroDivisionError, NotImplementedError, AssertionError,
+    ZeroDivisionError, NotImplementedError, AssertionError, MemoryError,
 )  # fmt: skip
 
 
@@ -111,6 +112,9 @@ class Evaluator:
         except Unsupported:
             self.node = node
             results = self._record(node, [env[v] for v in node.inputs])
+        except known.Unsupported as e:
+            self.node = node
+            results = self._record(node, [env[v] for v in node.inputs], str(e))
         except _WRONG_ARGUMENTS as e:
             self.node = node
             raise CompileError(self._wrong(node, [env.get(v) for v in node.inputs], e)) from e
@@ -214,7 +218,7 @@ class Evaluator:
                 lines.append(f"  called from {caller.range}")
         return "\n".join(lines)
 
-    def _record(self, node: Node, args: list) -> list:
+    def _record(self, node: Node, args: list, why: str = "") -> list:
         """Notes an unsupported operator; its results are unknown from here on."""
         kind = node.kind
         key = (kind, *map(kind_of, args))
@@ -222,7 +226,9 @@ class Evaluator:
             key = next((known for known in self.problems if known[0] == kind), key)
         if key not in self.problems:
             found = f"{kind}({', '.join(map(describe, args))})"
-            if kind in TABLE or kind.rstrip("_") in TABLE:
+            if why:
+                found += f": {why}"
+            elif kind in TABLE or kind.rstrip("_") in TABLE:
                 found += ": no overload takes these arguments"
             self.problems[key] = [found, self.place(node)]
         else:
