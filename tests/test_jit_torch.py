@@ -222,3 +222,90 @@ def test_freeze() -> None:
     ours.train()
     with pytest.raises(aot.jit.InputError, match="training mode"):
         aot.jit.freeze(ours)
+
+
+@torch.jit.interface
+class Step(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pass
+
+
+class Increase(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+
+class Double(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+class Chosen(torch.nn.Module):
+    """Modules behind an interface, chosen by a number and by a name."""
+
+    one: Step
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = Increase()
+        self.steps = torch.nn.ModuleList([Increase(), Double()])
+        self.named = torch.nn.ModuleDict({"a": Increase(), "b": Double()})
+
+    def forward(self, x: torch.Tensor, i: int) -> torch.Tensor:
+        step: Step = self.steps[i]
+        for _, module in self.named.items():
+            x = module(x)
+        return step.forward(self.one.forward(x))
+
+
+class Restored(torch.nn.Module):
+    """A module that writes and reads its own state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+        self.count = 3
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.weight, self.count, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: Tuple[torch.Tensor, int, bool]) -> None:
+        self.weight = state[0]
+        self.count = state[1] + 1
+        self.training = state[2]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight + self.count
+
+
+class Hooked(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Increase()
+        self.register_forward_pre_hook(before)
+        self.register_forward_hook(behind)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) * 3
+
+
+def before(self, inputs: Tuple[torch.Tensor]) -> Tuple[torch.Tensor]:
+    return (inputs[0] * 2,)
+
+
+def behind(self, inputs: Tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    return output + inputs[0]
+
+
+@pytest.mark.parametrize("make, more", [(Chosen, (1,)), (Restored, ()), (Hooked, ())])
+def test_modules_of_special_kinds(make, more: tuple) -> None:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(make()), buffer)
+    theirs = torch.jit.load(io.BytesIO(buffer.getvalue()))
+    ours = aot.jit.load(buffer.getvalue())
+    x = torch.rand(3)
+    found = ours(x.numpy(), *more)
+    array = found if isinstance(found, np.ndarray) else found.numpy()
+    assert np.allclose(array, theirs(x, *more).detach().numpy())
