@@ -69,6 +69,19 @@ def get_attribute(ev: Evaluator, obj: object, name: str) -> object:
     return ev.loaded[key][2]
 
 
+def _module_item(ev: Evaluator, node: Node, args: list) -> object:
+    """`modules[i]` of a ModuleList, `modules[key]` of a ModuleDict."""
+    container, key = args
+    if not isinstance(key, (int, str)):
+        raise ValueError("a module is chosen by a number known only at run time")
+    if isinstance(key, int):
+        names = [n for n, v in container.attributes.items() if isinstance(v, ScriptObject)]
+        if not -len(names) <= key < len(names):
+            raise IndexError(f"index {key} of {len(names)} modules")
+        key = names[key]
+    return get_attribute(ev, container, key)
+
+
 def _set_attr(ev: Evaluator, node: Node, args: list) -> object:
     obj, value = args
     if not isinstance(obj, ScriptObject):
@@ -236,6 +249,7 @@ TABLE: dict[str, Callable] = {
     "prim::Constant": _constant,
     "prim::GetAttr": _get_attr,
     "prim::SetAttr": _set_attr,
+    "prim::ModuleContainerIndex": _module_item,
     "prim::CallMethod": _call_method,
     "prim::CallFunction": _call_function,
     "prim::CreateObject": _create_object,
