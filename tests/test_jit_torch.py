@@ -1,7 +1,5 @@
 """Modules written, scripted and traced with PyTorch, saved, and loaded by both: what each says."""
 
-from __future__ import annotations
-
 import io
 import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
