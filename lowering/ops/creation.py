@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Callable
 
 import numpy as np
 
@@ -187,8 +188,10 @@ def arange_step(start, end, step=1, *, dtype=None, **place):
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(not isinstance(x, float) for x in (start, end, step))
     out = dtype or (i64 if whole else f32)
+    if out is i64:  # for this dtype PyTorch counts in whole numbers
+        start, end, step, whole = int(start), int(end), int(step), True
     if whole:
-        count = -((int(start) - int(end)) // int(step))
+        count = -((start - end) // step)
     else:
         count = math.ceil((end - start) / step)
     return _sequence(max(count, 0), start, step, out)
@@ -224,37 +227,46 @@ def _ends(text: str, extra: str = "") -> list[str]:
 @aten(*_ends("linspace"))
 def linspace(start, end, steps, *, dtype=None, **place):
     """Both ends included; each half is counted from its own end, so that both are exact."""
-    return _spaced("linspace", start, end, steps, dtype or f32)
+    out = dtype or f32
+    value = _spaced("linspace", start, end, steps, out)[1]
+    return compute((steps,), lambda i: E.cast(value(i), out))
 
 
 @aten(*_ends("logspace", "float base=10., "))
 def logspace(start, end, steps, base=10.0, *, dtype=None, **place):
     """base to the power of a linspace."""
     out = dtype or f32
-    powers = _spaced("logspace", start, end, steps, f64 if out is f64 or not out.is_float else f32)
+    wide, power = _spaced("logspace", start, end, steps, out)
     return compute((steps,), lambda i: E.cast(
-        E.binary("pow", E.const(base, powers.dtype), E.load(powers, [i])), out))
+        E.binary("pow", E.const(base, wide), power(i)), out))
 
 
-def _spaced(name: str, start, end, steps: int, out: DType) -> Value:
+def _spaced(name: str, start, end, steps: int, out: DType) -> tuple[DType, Callable]:
+    """The dtype that a spaced sequence is computed in, and its element as a function of i."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     for x in (start, end):
         if isinstance(x, Value) and x.ndim:
             raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors")
-    wide = f64 if out in (f64, i64) else f32
-    a, b = (E.cast(E.load(x), wide) if isinstance(x, Value) else E.const(x, wide)
-            for x in (start, end))
+    wide = f64 if out is f64 or not out.is_float else f32
 
-    def body(i):
+    def bound(x) -> E.Expr:
+        """An end of the sequence, whole for integers."""
+        exact = wide if out.is_float else out
+        x = E.cast(E.load(x), exact) if isinstance(x, Value) else E.const(x, exact)
+        return E.cast(x, wide)
+
+    a, b = bound(start), bound(end)
+
+    def element(i):
         if steps == 1:
-            return E.cast(a, out)
+            return a
         step = (b - a) / (steps - 1)
         low = a + step * E.cast(i, wide)
         high = b - step * E.cast((steps - 1) - i, wide)
-        return E.cast(E.select(i < steps // 2, low, high), out)
+        return E.select(i < steps // 2, low, high)
 
-    return compute((steps,), body)
+    return wide, element
 
 
 # Matrices

@@ -190,9 +190,9 @@ def index_select(x, dim, index):
 def gather(x, dim, index, *, sparse_grad=False):
     """out[i, j] = x[index[i, j], j] for dim 0."""
     dim = dim_of(dim, x.ndim)
-    needs_integers("gather", index)
     if index.numel == 0:
         return full(index.shape, 0, x.dtype)
+    needs_integers("gather", index)
     if max(x.ndim, 1) != max(index.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for k in range(x.ndim):

@@ -64,11 +64,10 @@ def masked_select(x, mask):
     _needs_bool("masked_select", mask)
     data = known(mask, "masked_select's mask")
     shape = broadcast_shape(x.shape, mask.shape)
-    positions = np.nonzero(np.broadcast_to(data, shape))
-    wide = expand(x, shape)
     if not shape:
         return full((0,), 0, x.dtype) if not data else reindex(x, (1,), lambda i: [])
-    return index(wide, [constant(p.astype(np.int64)) for p in positions])
+    positions = np.nonzero(np.broadcast_to(data, shape))
+    return index(expand(x, shape), [constant(p.astype(np.int64)) for p in positions])
 
 
 @aten("nonzero(Tensor self) -> Tensor", "argwhere(Tensor self) -> Tensor")

@@ -202,7 +202,8 @@ def linalg_matrix_norm(x, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None)
     inner, outer = (row, column) if ord in (1, -1) else (column, row)
     wide = cast(x, compute_dtype(dtype or x.dtype))
     sums = linalg_vector_norm(wide, 1, [inner], True)
-    top = reduce("max" if ord > 0 else "min", sums, [inner, outer], keepdim)
+    top = reduce("max" if ord > 0 else "min", sums, [inner, outer], keepdim,
+                 post=(lambda s: E.maximum(s, 0)) if ord > 0 else None)
     return cast(top, dtype or x.dtype)
 
 
