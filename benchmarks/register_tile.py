@@ -68,7 +68,7 @@ def aligned(n: int) -> np.ndarray:
 
 
 def seconds(function: KernelFunction, arrays: list[np.ndarray], calls: int = 200) -> float:
-    """Best time of one call, without Python's part in it."""
+    """Best time of one call, which Python's part of a microsecond is in."""
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
     best = 1e9
     for _ in range(7):
@@ -76,9 +76,6 @@ def seconds(function: KernelFunction, arrays: list[np.ndarray], calls: int = 200
         for _ in range(calls):
             function.function(*pointers)
         best = min(best, (time.perf_counter() - start) / calls)
-    start = time.perf_counter()
-    for _ in range(calls):
-        pass
     return best
 
 
