@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from lowering import expr as E
-from lowering.build import compute_dtype, full, loop, update
+from lowering.build import cast, compute_dtype, full, loop, update
 from lowering.expr import Expr
 from lowering.ops.matmul import add_bias, contract
 from lowering.ops.recurrent_cell import gates_of, gru_step, lstm_step, product, simple_step
@@ -122,7 +122,9 @@ def _sequence(step: Step, x: Value, initial: Sequence[Value], params: Sequence[V
             k = layer * ways + way
             d = directions[k]
             _check(x, d)
-            states = [select(s.shape, 0, k).get(s) for s in initial]
+            hidden, *cell = (select(s.shape, 0, k).get(s) for s in initial)
+            # A cell state adds up over the steps: halves would lose what is small.
+            states = [hidden, *(cast(c, compute_dtype(c.dtype)) for c in cell)]
             gates = _inputs(x, d, batch_first, both_biases)
             out, states = _run(step, d, gates, states, out, way * size, way == 1, batch_first)
             final = [_with_row(f, s, k) for f, s in zip(final, states)]
@@ -140,7 +142,8 @@ def _check(x: Value, d: Direction) -> None:
 
 
 def _with_row(base: Value, row: Value, k: int) -> Value:
-    return update(base, row.shape, lambda b, h: (k, b, h), lambda b, h: E.load(row, (b, h)))
+    return update(base, row.shape, lambda b, h: (k, b, h),
+                  lambda b, h: E.cast(E.load(row, (b, h)), base.dtype))
 
 
 def _directions(params: Sequence[Value], has_biases: bool, count: int) -> list[Direction]:
