@@ -339,7 +339,7 @@ TABLE: dict[str, Callable] = {
 def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dict) -> object:
     """An operator whose first argument is a list, dict, tuple or string. KeyError for others."""
     fn = TABLE[kind]
-    first = args[0]
+    first = args[0] if args else None  # dict() has none
     if kind in ("prim::min", "prim::max") and isinstance(first, list) and len(args) == 1:
         if first and any(isinstance(v, Value) for v in first):
             result = first[0]
