@@ -128,7 +128,6 @@ def poolings() -> Iterator[Case]:
     yield Case("AvgPool2d divisor", divided, floats(shapes[2]))
     yield Case("AdaptiveAvgPool2d None", module("AdaptiveAvgPool2d", (None, 3)), floats(shapes[2]))
     yield Case("MaxUnpool2d", _unpool, floats((2, 4, 8, 10)))
-    yield Case("FractionalMaxPool2d given samples", _fractional, floats((2, 3, 12, 14)))
 
 
 def _positive_of(shape: tuple[int, ...]) -> Callable[[], tuple]:
@@ -143,13 +142,6 @@ def _unpool() -> Any:
         return F.max_unpool2d(y, where, 2, output_size=(8, 10))
 
     return function(f)
-
-
-def _fractional() -> Any:
-    import torch
-
-    samples = torch.rand(2, 3, 2)
-    return _nn().FractionalMaxPool2d(2, output_size=(6, 7), _random_samples=samples)
 
 
 def convolutions() -> Iterator[Case]:
