@@ -12,7 +12,7 @@ from lowering import build as B
 from lowering.abstract import AbstractTensor, Raised, Storage
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_results import arguments_text, flatten
-from lowering.evaluate_state import changes
+from lowering.evaluate_state import changes, tensor_names
 from lowering.evaluator import Evaluator
 from lowering.graph import Function
 from lowering.objects import ScriptObject
@@ -52,6 +52,8 @@ def evaluate(function: Function, module: ScriptObject | None,
     and lists all operators that are not supported.
     """
     ev = Evaluator()
+    if module is not None:
+        ev.memory.names = tensor_names(module)
     parameters = function.parameters[1:] if module is not None else function.parameters
     if len(inputs) > len(parameters):
         raise CompileError(f"{function.name} takes {len(parameters)} arguments, found "

@@ -52,6 +52,8 @@ class Memory:
         self.frames: list[Frame] = []
         self.origin: object = None
         self.attributes: dict[int, tuple[ScriptObject, dict[str, object]]] = {}
+        self.names: dict[int, str] = {}  # of tensors of the module, by identity
+        self._used_names: set[str] = set()
         self._spliced: dict[Region, Region] = {}
         self._versions = itertools.count(1)
         self._constants: dict[tuple, Storage] = {}
@@ -147,8 +149,9 @@ class Memory:
                 value = B.constant(array, data.dtype)
             if self.eager:
                 self.root.ops.pop()
-            if data.storage.name and data.storage not in self._windows:
-                value.name = re.sub(r"\W", "_", data.storage.name)
+            name = self.names.get(id(data)) or data.storage.name
+            if name:
+                value.name = self._unique(name)
             storage = self._constants[key] = Storage(
                 value, None if data.is_contiguous else data.strides, data
             )
@@ -156,6 +159,15 @@ class Memory:
         out = AbstractTensor(storage)
         out.requires_grad = data.requires_grad
         return out
+
+    def _unique(self, name: str) -> str:
+        """The name as an identifier that no other constant has."""
+        name = base = re.sub(r"\W", "_", name if not name[0].isdigit() else f"_{name}")
+        count = 1
+        while name in self._used_names:
+            name, count = f"{base}_{count}", count + 1
+        self._used_names.add(name)
+        return name
 
     def constants(self) -> list[Storage]:
         """The storages of parameters, buffers and constants that were read."""

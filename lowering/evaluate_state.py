@@ -47,3 +47,22 @@ def is_same(before: object, value: object) -> bool:
     if isinstance(before, dict) and isinstance(value, dict):
         return list(before) == list(value) and all(is_same(before[k], value[k]) for k in before)
     return before is value or (type(before) is type(value) and before == value)
+
+
+def tensor_names(module: ScriptObject) -> dict[int, str]:
+    """The dotted names of the tensors among a module's attributes, by identity of the TensorData."""
+    names: dict[int, str] = {}
+    seen: set[int] = set()
+
+    def visit(instance: ScriptObject, prefix: str) -> None:
+        if id(instance) in seen:
+            return
+        seen.add(id(instance))
+        for name, value in instance.attributes.items():
+            if isinstance(value, TensorData):
+                names.setdefault(id(value), prefix + name)
+            elif isinstance(value, ScriptObject):
+                visit(value, f"{prefix}{name}.")
+
+    visit(module, "")
+    return names

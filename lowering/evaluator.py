@@ -27,6 +27,8 @@ from runtime.errors import AotError, CompileError, RuntimeFailure
 Env = dict[GraphValue, Any]
 
 DEEPEST_CALL = 150
+# A program that unrolls to more nodes than this does not end, or would not fit into memory.
+MOST_NODES = 2_000_000
 SHOWN_CALLERS = 3
 # What operators raise for arguments that do not fit.
 _WRONG_ARGUMENTS = (
@@ -45,6 +47,7 @@ class Evaluator:
         self.problems: dict[tuple, list[str]] = {}
         self.callers: list[Node] = []
         self.node: Node | None = None
+        self.nodes = 0  # evaluated so far
         self.device = evaluate_tensors.CPU
 
     # Running
@@ -81,6 +84,10 @@ class Evaluator:
 
     def run_block(self, block: Block, args: list, env: Env) -> list:
         env.update(zip(block.params, args))
+        self.nodes += len(block.nodes)
+        if self.nodes > MOST_NODES and not self.memory.eager:
+            raise ValueError(f"the program unrolls to more than {MOST_NODES} operations: a loop "
+                             "does not end, or takes too many turns, at compile time")
         for node in block.nodes:
             self.run_node(node, env)
         return [env[v] for v in block.outputs]
