@@ -24,9 +24,9 @@ class Storage:
 
     version changes with every new value. `serial` grows with creation, so that storages made inside
     a branch are told from those that outlive it. `strides` are those of the memory, None where
-    contiguous. `rivals`: storages that may be this one, depending on run-time data; `stale`: a rival
-    was written since, so the value can no longer be told. `source`: the TensorData of a parameter
-    or buffer, None otherwise; `written`: it was written in place.
+    contiguous. `rivals`: storages that may be this one, depending on run-time data; `stale`: a
+    rival was written since, so the value can no longer be told. `source`: the TensorData of a
+    parameter or buffer, None otherwise; `written`: it was written in place.
     """
 
     __slots__ = ("current", "version", "serial", "strides", "rivals", "stale", "source",

@@ -1,8 +1,9 @@
 """Complex tensors: pairs of real ones, in the layout of view_as_real.
 
-TensorOps know real dtypes only. A complex tensor is a real tensor with a last dim of 2; what is done
-to it is done to the real and imaginary parts. That serves rotary embeddings (polar, view_as_complex,
-products, view_as_real), absolute values and angles; a compiled model cannot take or return one.
+TensorOps know real dtypes only. A complex tensor is a real tensor with a last dim of 2; what is
+done to it is done to the real and imaginary parts. That serves rotary embeddings (polar,
+view_as_complex, products, view_as_real), absolute values and angles; a compiled model cannot take
+or return one.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def join(ev: Evaluator, real: object, imaginary: object) -> AbstractComplex:
         like = real if isinstance(real, AbstractTensor) else imaginary
         assert isinstance(like, AbstractTensor)
         real, imaginary = (
-            x if isinstance(x, AbstractTensor) else apply(ev, "aten::full_like", [like, x or 0.0], {})
+            x if isinstance(x, AbstractTensor)
+            else apply(ev, "aten::full_like", [like, x or 0.0], {})
             for x in (real, imaginary)
         )
     both = apply(ev, "aten::broadcast_tensors", [[real, imaginary]], {})
@@ -241,9 +243,9 @@ _BINARY: dict[str, Callable] = {
 _BILINEAR = frozenset(f"aten::{n}" for n in "mul matmul mm bmm outer".split())
 _PARTWISE = frozenset(
     f"aten::{n}"
-    for n in "view reshape flatten unflatten view_as reshape_as transpose permute t unsqueeze squeeze "
-    "select slice narrow expand expand_as index index_select gather cat stack split chunk unbind "
-    "split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim swapaxes "
+    for n in "view reshape flatten unflatten view_as reshape_as transpose permute t unsqueeze "
+    "squeeze select slice narrow expand expand_as index index_select gather cat stack split chunk "
+    "unbind split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim swapaxes "
     "diagonal tril triu masked_fill unfold tile".split()
 )
 OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE))

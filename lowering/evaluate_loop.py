@@ -188,7 +188,8 @@ class _Body:
             ev.memory.set_stale(storage, True)
         turn: object = counter
         if self.start:
-            turn = ev.memory.build(lambda: B.pointwise(lambda c: c + self.start, counter, dtype=i64))
+            turn = ev.memory.build(
+                lambda: B.pointwise(lambda c: c + self.start, counter, dtype=i64))
             turn.wrapped = True  # type: ignore[attr-defined]
         self.condition, *outputs = ev.run_block(self.node.blocks[0], [turn, *args], self.env)
         if isinstance(self.condition, AbstractTensor):

@@ -81,7 +81,7 @@ class Memory:
         self._spliced[region] = self.region
 
     def build(self, fn: Callable[[], T]) -> T:
-        """fn() with the ops it appends marked with their origin, and folded if they are constant."""
+        """fn(); the ops it appends are marked with their origin, and folded if constant."""
         region = self.region
         mark = len(region.ops)
         result = fn()
@@ -252,7 +252,8 @@ class Memory:
     def mutate(self, container: object) -> None:
         """To be called before a list or dict changes."""
         if self.frames and id(container) not in self.frames[-1].containers:
-            self.frames[-1].containers[id(container)] = (container, container.copy())  # type: ignore
+            before = container.copy()  # type: ignore[attr-defined]
+            self.frames[-1].containers[id(container)] = (container, before)
 
     def written_attributes(self, obj: ScriptObject) -> dict[str, object]:
         """The attributes of an object that the program has set, a dict that changes with it."""

@@ -31,8 +31,8 @@ _IN_PLACE_DUNDER = {
 _NEVER_COPY = frozenset(("aten::view", "aten::view_as"))
 # View operators whose result strides may fail to express; all others always lie in their base.
 _RESHAPES = frozenset(
-    f"aten::{name}" for name in "view view_as reshape reshape_as flatten unflatten ravel _unsafe_view "
-    "_reshape_alias".split()
+    f"aten::{name}" for name in "view view_as reshape reshape_as flatten unflatten ravel "
+    "_unsafe_view _reshape_alias".split()
 )
 
 
@@ -122,8 +122,8 @@ def _bind(entry: Entry, kinds: tuple[str, ...], named: dict[str, str]) -> tuple[
 _SCALARS = {"int": "iI", "float": "fF", "bool": "bB", "str": "s", "Scalar": "ifbIFBc",
             "ScalarType": "i", "Layout": "i", "MemoryFormat": "i", "Device": "D", "SymInt": "iI"}
 # What TorchScript converts implicitly, or what traces leave: costs 1.
-_LENIENT = {"int": "bBT", "float": "iIT", "bool": "iIT", "Scalar": "T", "Device": "s", "SymInt": "bT",
-            "Tensor": "ifbIFB"}
+_LENIENT = {"int": "bBT", "float": "iIT", "bool": "iIT", "Scalar": "T", "Device": "s",
+            "SymInt": "bT", "Tensor": "ifbIFB"}
 
 
 def _fit(type: str, kind: str) -> int | None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import evaluate_complex, types
 from lowering.abstract import (
-    UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number, number_type,
+    UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number,
+    number_type,
 )  # fmt: skip
 from lowering.evaluate_containers import text_of
 from lowering.evaluate_tensors import number_to_tensor, tolist

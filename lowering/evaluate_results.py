@@ -1,4 +1,4 @@
-"""A method's result as a flat list of Values and a structure text (grammar: runtime/include/aot.h)."""
+"""A method's result as a flat list of Values and a structure text (its grammar is in aot.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run changes in the objects of the program: attributes set, buffers written, lists grown."""
+"""What a run changes in the objects of a program: attributes set, buffers written, lists grown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_same(before: object, value: object) -> bool:
 
 
 def tensor_names(module: ScriptObject) -> dict[int, str]:
-    """The dotted names of the tensors among a module's attributes, by identity of the TensorData."""
+    """The dotted names of the tensors among a module's attributes, by identity."""
     names: dict[int, str] = {}
     seen: set[int] = set()
 

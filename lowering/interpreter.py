@@ -6,6 +6,8 @@ immutable, so results may be windows on other arrays. Float sums and products ac
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from lowering import interpreter_scalar as scalar
@@ -143,17 +145,8 @@ def _blocks(domain: tuple[int, ...], limit: int, dims: range):
             break
         extents[k] = -(-extents[k] // 2)
     grid = [range(0, n, e) if n else range(1) for n, e in zip(domain, extents)]
-    for lo in _product(grid):
+    for lo in itertools.product(*grid):
         yield lo, tuple(min(e, n - a) for a, e, n in zip(lo, extents, domain))
-
-
-def _product(ranges):
-    if not ranges:
-        yield ()
-        return
-    for first in ranges[0]:
-        for rest in _product(ranges[1:]):
-            yield (first, *rest)
 
 
 def _at(lo: tuple[int, ...], extents: tuple[int, ...], parallel: int) -> tuple[slice, ...]:

@@ -7,6 +7,8 @@ matrix product of two gathered arrays, for convolutions the classic im2col.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from lowering import interpreter_scalar as scalar
@@ -29,7 +31,7 @@ def contract(op: Generic, forms: IndexForms, env: Env) -> Array | None:
     working = scalar.accumulator(dtype, "add")
     out = np.zeros(op.domain[: op.parallel], working)
     grid = [range(0, n, e) for n, e in zip(op.domain, extents)]
-    for lo in _product(grid):
+    for lo in itertools.product(*grid):
         part = tuple(min(e, n - at) for at, e, n in zip(lo, extents, op.domain))
         block = Block(forms, lo, part, env)
         at = tuple(slice(s, s + e) for s, e in zip(lo[: op.parallel], part))
@@ -37,15 +39,6 @@ def contract(op: Generic, forms: IndexForms, env: Env) -> Array | None:
     if scale is not None:
         out = out * np.asarray(scale, working)
     return scalar.narrow(out, dtype)
-
-
-def _product(ranges):
-    if not ranges:
-        yield ()
-        return
-    for first in ranges[0]:
-        for rest in _product(ranges[1:]):
-            yield (first, *rest)
 
 
 def _operands(op: Generic) -> tuple[Expr | None, Expr | None, object]:

@@ -11,7 +11,9 @@ from typing import Sequence
 import numpy as np
 
 from lowering import build as B
-from lowering.abstract import AbstractComplex, AbstractTensor, Future, Raised, Storage, Unknown, known_array
+from lowering.abstract import (
+    AbstractComplex, AbstractTensor, Future, Raised, Storage, Unknown, known_array,
+)  # fmt: skip
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_state import is_same
 from lowering.evaluator import Evaluator

@@ -68,8 +68,8 @@ def _erfcx_fit() -> np.ndarray:
                               / (x * math.sqrt(math.pi)))
         return np.array(values)
 
-    low, high = (1 - _ERFCX_CENTER) / (1 + _ERFCX_CENTER), (28 - _ERFCX_CENTER) / (28 + _ERFCX_CENTER)
-    return chebyshev.Chebyshev.interpolate(scaled, 24, domain=[low, high])
+    domain = [(x - _ERFCX_CENTER) / (x + _ERFCX_CENTER) for x in (1, 28)]
+    return chebyshev.Chebyshev.interpolate(scaled, 24, domain=domain)
 
 
 def _erfc_tail(x: np.ndarray) -> np.ndarray:

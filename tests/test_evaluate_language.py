@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 import pytest
