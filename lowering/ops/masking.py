@@ -14,7 +14,7 @@ from lowering.ops.scan import cumsum
 from lowering.ops.table import aten
 from lowering.ops.view import expand, ravel
 from lowering.tensor_ir import Value
-from runtime.dtypes import bool_, f32, f64, i64
+from runtime.dtypes import bool_, i64
 
 
 def _needs_bool(name: str, mask: Value) -> None:
@@ -80,21 +80,6 @@ def nonzero(x):
 def nonzero_numpy(x):
     data = known(x, "nonzero's argument")
     return [constant(p.astype(np.int64), i64) for p in np.nonzero(np.atleast_1d(data))]
-
-
-@aten("bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor")
-def bincount(x, weights=None, minlength=0):
-    """How often each number from 0 on occurs in a known vector, or the sum of its weights."""
-    data = known(x, "bincount's argument")
-    if x.ndim != 1 or x.dtype.is_float or (data.size and data.min() < 0):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    count = max(int(data.max()) + 1 if data.size else 0, minlength)
-    if weights is None:
-        return constant(np.bincount(data, minlength=minlength).astype(np.int64), i64)
-    dtype = weights.dtype if weights.dtype is f32 else f64
-    wide = cast(weights, dtype)
-    return scatter(full((count,), 0, dtype), x.shape, lambda n: [E.cast(E.load(x, [n]), i64)],
-                   lambda n: E.load(wide, [n]), "add")
 
 
 @aten("nonzero_static(Tensor self, *, int size, int fill_value=-1) -> Tensor")
