@@ -69,7 +69,8 @@ class Coder:
 
     # Addresses
 
-    def address(self, e: Expr, p: Point) -> tuple[KValue | int, int, int | None]:
+    def address(self, e: Expr, p: Point,
+                acc: KValue | None = None) -> tuple[KValue | int, int, int | None]:
         """(base, constant, step): lane l of the address is base + constant + l * step. step None:
         base is a vector of addresses and lanes follow no step."""
         terms, constant = self.algebra.affine(e)
@@ -85,7 +86,7 @@ class Coder:
                 if part is None:
                     continue
             else:
-                part = self.value(atom, p)
+                part = self.value(atom, p, acc)
             scaled = self.b.mul(part, self._splat_int(k, part.lanes)) if k != 1 else part
             if part.lanes > 1:
                 vector = scaled if vector is None else self.b.binary("add", vector, scaled)
@@ -118,9 +119,10 @@ class Coder:
             vector = self.b.binary("add", vector, self._splat_int(constant, lanes))
         return vector
 
-    def load(self, memory: MemoryBuffer, address: Expr, p: Point) -> KValue:
+    def load(self, memory: MemoryBuffer, address: Expr, p: Point,
+             acc: KValue | None = None) -> KValue:
         buffer = self.parameter(memory)
-        base, constant, step = self.address(address, p)
+        base, constant, step = self.address(address, p, acc)
         if step == 0:
             return self.b.load(buffer, base, 1, constant)
         if step == 1:
@@ -162,7 +164,7 @@ class Coder:
                 return v
             return self.b.binary("add", self.b.broadcast(v, p.lanes), self.b.iota(p.lanes))
         if e.op == "load":
-            return self.load(e.attr, e.args[0], p)
+            return self.load(e.attr, e.args[0], p, acc)
         args = [self.value(a, p, acc, memo) for a in e.args]
         lanes = max(a.lanes for a in args)
         args = [self.b.broadcast(a, lanes) for a in args]
