@@ -21,6 +21,7 @@ from lowering.ops import convolution  # noqa: F401
 from lowering.ops import padding  # noqa: F401
 from lowering.ops import matmul_einsum  # noqa: F401
 from lowering.ops import matmul  # noqa: F401
+from lowering.ops import matmul_inverse  # noqa: F401
 from lowering.ops import arithmetic  # noqa: F401
 from lowering.ops import bitwise  # noqa: F401
 from lowering.ops import comparison  # noqa: F401
@@ -40,6 +41,11 @@ from lowering.ops import masking  # noqa: F401
 from lowering.ops import scan  # noqa: F401
 from lowering.ops import scattering  # noqa: F401
 from lowering.ops import sorting  # noqa: F401
+from lowering.ops import counting  # noqa: F401
+from lowering.ops import integration  # noqa: F401
+from lowering.ops import vector  # noqa: F401
+from lowering.ops import view_copy  # noqa: F401
+from lowering.ops import windows  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten
 
 __all__ = ["TABLE", "Entry", "activation", "aten"]

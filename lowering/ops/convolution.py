@@ -213,3 +213,22 @@ def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
       "int[] dilation, int groups) -> Tensor")
 def convolution_mode(x, weight, bias, stride, padding, dilation, groups):
     return _convolve(x, weight, bias, stride, padding, dilation, groups, weight.ndim - 2)
+
+
+@aten("conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor")
+def conv_tbc(x, weight, bias, pad=0):
+    """Time first: (t, b, c), weight (k, c, o), bias (o) -> (t + 2 * pad - k + 1, b, o)."""
+    if x.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
+        raise RuntimeError("Input, weight and bias must have 3, 3 and 1 dims: time, batch, "
+                           "in_channel; kernel_width, in_channels, out_channels; out_channels.")
+    if x.shape[2] != weight.shape[1]:
+        raise RuntimeError("Input dim 2 (input channels) is not == dim 1 in the weight tensor")
+    if weight.shape[2] != bias.shape[0]:
+        raise RuntimeError("Bias size must equal dim 2 in the weight tensor (output channels).")
+    dtype, taps = x.dtype, weight.shape[0]
+    x = pad_constant(x, [pad, 0, 0], [pad, 0, 0])
+    working = compute_dtype(dtype)
+    t, b, o, k, c = (E.index(n) for n in range(5))
+    body = E.cast(E.load(x, (t + k, b, c)), working) * E.cast(E.load(weight, (k, c, o)), working)
+    domain = (x.shape[0] - taps + 1, x.shape[1], weight.shape[2], taps, x.shape[2])
+    return add_bias(generic(domain, 3, body, "add"), bias, dtype)

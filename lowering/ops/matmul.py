@@ -178,7 +178,7 @@ def dot(a, b):
         )
     if a.dtype is not b.dtype:
         raise RuntimeError("dot : expected both vectors to have same dtype, but found "
-                           f"{_type_name(a.dtype)} and {_type_name(b.dtype)}")
+                           f"{type_name(a.dtype)} and {type_name(b.dtype)}")
     if a.shape != b.shape:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to "
@@ -194,13 +194,13 @@ _TYPE_NAMES = {
 }
 
 
-def _type_name(dtype: DType) -> str:
+def type_name(dtype: DType) -> str:
     return _TYPE_NAMES[dtype.name]
 
 
 def tensor_name(x: Value) -> str:
     """PyTorch's name of the class of such tensors, for messages."""
-    return f"torch.{_type_name(x.dtype)}Tensor"
+    return f"torch.{type_name(x.dtype)}Tensor"
 
 
 @aten("outer(Tensor self, Tensor vec2) -> Tensor",
@@ -384,7 +384,7 @@ def addr(x, a, b, beta=1, alpha=1):
 def linalg_vecdot(a, b, dim=-1):
     if not a.dtype.is_float:
         raise RuntimeError("linalg.vecdot: Expected a floating point or complex tensor as input. "
-                           f"Got {_type_name(a.dtype)}")
+                           f"Got {type_name(a.dtype)}")
     return reduce("add", pointwise(lambda p, q: p * q, a, b), dim, False)
 
 
