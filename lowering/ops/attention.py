@@ -94,11 +94,14 @@ def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0, is_causal=Fa
         return _grouped(q, k, v, factor, mask, is_causal)
     try:
         batch = broadcast_shape(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-        if mask is not None:
-            broadcast_shape((*batch, q.shape[-2], k.shape[-2]), mask.shape)
+        scores = (*batch, q.shape[-2], k.shape[-2])
+        masked = scores if mask is None else broadcast_shape(scores, mask.shape)
     except ValueError as error:
         raise RuntimeError(f"attention of query {list(q.shape)}, key {list(k.shape)}, value "
                            f"{list(v.shape)}: {error}") from None
+    if masked != scores:
+        raise RuntimeError(f"output with shape {list(scores)} doesn't match the broadcast shape "
+                           f"{list(masked)}")
     return attend(_with_batch(q, batch), k, v, factor, mask, is_causal)
 
 
