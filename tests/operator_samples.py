@@ -169,6 +169,64 @@ def _where_numbers(dtype):
         yield Sample([mask, number, 3])
 
 
+@own(*(f"aten::{n}_window" for n in ("hann", "hamming", "blackman", "bartlett")))
+def _windows(dtype):
+    if dtype.is_floating_point:
+        for n in (0, 1, 2, 7, 16):
+            yield Sample([n], {"dtype": dtype})
+            yield Sample([n, False], {"dtype": dtype})
+
+
+@own("aten::hamming_window")
+def _hamming(dtype):
+    yield Sample([9, True, 0.6])
+    yield Sample([9, True, 0.6, 0.3])
+
+
+@own("aten::_unique2", "aten::unique_consecutive")
+def _distinct(dtype):
+    x = tensor(3, 5, dtype=dtype)
+    yield Sample([x, True, True, True])
+    yield Sample([x, True, True])
+    yield Sample([x])
+
+
+@own("aten::unique_dim")
+def _distinct_slices(dtype):
+    yield Sample([tensor(6, 1, dtype=dtype), 0, True, True, True])
+    yield Sample([tensor(2, 6, dtype=dtype), 1])
+
+
+@own("aten::split_copy")
+def _split_copy(dtype):
+    yield Sample([tensor(5, 2, dtype=dtype), 2])
+
+
+@own("aten::detach_copy")
+def _detach_copy(dtype):
+    yield Sample([tensor(5, 2, dtype=dtype)])
+
+
+@own("aten::squeeze_copy")
+def _squeeze_copy(dtype):
+    yield Sample([tensor(1, 2, 1, dtype=dtype), [0, 1, 2]])
+
+
+@own("aten::select_copy")
+def _select_copy(dtype):
+    yield Sample([tensor(5, 2, dtype=dtype), 1, -1])
+
+
+@own("aten::slice_copy")
+def _slice_copy(dtype):
+    yield Sample([tensor(5, 2, dtype=dtype), 0, 1, 9, 2])
+
+
+@own("aten::trapz")
+def _trapz(dtype):
+    yield Sample([tensor(3, 4, dtype=dtype)], {"dx": 0.5})
+
+
 @own("aten::where")
 def _where_positions(dtype):
     yield Sample([tensor(3, 4, dtype=torch.bool)])

@@ -301,7 +301,8 @@ def reference(entry: Entry, bound: dict[str, object]) -> list[torch.Tensor]:
         overload = getattr(torch, name)
     with torch.no_grad():
         result = overload(*positional, **keyword)
-    return list(result) if isinstance(result, (list, tuple)) else [result]
+    results = list(result) if isinstance(result, (list, tuple)) else [result]
+    return [torch.tensor(r) if isinstance(r, bool) else r for r in results]
 
 
 def _fresh(x: object) -> object:

@@ -118,6 +118,20 @@ def isclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
     return pointwise(body, x, y)
 
 
+@aten("equal(Tensor self, Tensor other) -> bool")
+def equal(x, y):
+    """Whether shapes and all elements are equal."""
+    if x.shape != y.shape:
+        return full((), False, bool_)
+    return reduce("and", pointwise(E.eq, x, y), None, False)
+
+
+@aten("allclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, "
+      "bool equal_nan=False) -> bool")
+def allclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
+    return reduce("and", isclose(x, y, rtol, atol, equal_nan), None, False)
+
+
 @aten("isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, "
       "bool invert=False) -> Tensor",
       "isin.Tensor_Scalar(Tensor elements, Scalar test_element, *, bool assume_unique=False, "

@@ -69,7 +69,8 @@ def to_copy(x, *, dtype=None, **place):
     return _converted(x, dtype, True)
 
 
-@aten("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor")
+@aten("clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
+      "conj_physical(Tensor self) -> Tensor")
 def clone(x, *, memory_format=None):
     return _copy(x)
 

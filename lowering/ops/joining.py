@@ -212,6 +212,19 @@ def roll(x, shifts, dims=()):
                                            for e, b, n in zip(i, back, x.shape)])
 
 
+@aten("fft_fftshift(Tensor self, int[1]? dim=None) -> Tensor")
+def fftshift(x, dim=None):
+    """Half the size to the right: frequency 0 moves to the middle."""
+    dims = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    return roll(x, [x.shape[d] // 2 for d in dims], list(dims)) if x.ndim else x
+
+
+@aten("fft_ifftshift(Tensor self, int[1]? dim=None) -> Tensor")
+def ifftshift(x, dim=None):
+    dims = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    return roll(x, [-(x.shape[d] // 2) for d in dims], list(dims)) if x.ndim else x
+
+
 @aten("flip(Tensor self, int[] dims) -> Tensor")
 def flip(x, dims):
     turned = [dim_of(d, x.ndim) for d in dims]

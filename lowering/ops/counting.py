@@ -1,0 +1,94 @@
+"""Histograms, counts and distinct elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lowering import expr as E
+from lowering.build import compute_dtype, constant, full, pointwise, reduce, scatter
+from lowering.index_algebra import delinearize
+from lowering.known import Unsupported, known
+from lowering.ops.table import aten
+from lowering.tensor_ir import Value
+from runtime.dtypes import f64, i64
+
+
+@aten("histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor")
+def histc(x, bins=100, min=0, max=0):
+    """Counts in equal bins from min to max, the last one closed; equal bounds mean x's own."""
+    if bins <= 0:
+        raise RuntimeError("torch.histc(): bins must be > 0")
+    if isinstance(min, Value) or isinstance(max, Value):
+        raise Unsupported("histc's bounds must be known at compile time")
+    if min > max:
+        raise RuntimeError("torch.histc: max must be larger than min")
+    if not x.dtype.is_float:
+        raise RuntimeError(f'"histogram_cpu" not implemented for \'{x.dtype.torch_name}\'')
+    dtype = compute_dtype(x.dtype)
+    low, high = constant(min, dtype), constant(max, dtype)
+    if min == max and x.numel:
+        low, high = reduce("min", x, None, False, out=dtype), reduce("max", x, None, False, out=dtype)
+    if min == max:
+        same = pointwise(lambda a, b: E.eq(a, b), low, high)
+        low = pointwise(lambda a, s: a - s, low, same, dtype=dtype)
+        high = pointwise(lambda a, s: a + s, high, same, dtype=dtype)
+
+    def bin_of(n):
+        value = E.cast(E.load(x, delinearize(n, x.shape)), dtype)
+        a, b = E.load(low), E.load(high)
+        place = E.cast(E.unary("floor", (value - a) / (b - a) * bins), i64)
+        place = E.select(E.eq(value, b), E.const(bins - 1), E.minimum(place, bins - 1))
+        inside = (value >= a) & (value <= b)
+        return [E.select(inside, place, E.const(bins))]
+
+    counts = scatter(full((bins,), 0, dtype), (x.numel,), bin_of, lambda n: E.const(1, dtype), "add")
+    return pointwise(lambda c: c, counts, out=x.dtype)
+
+
+@aten("bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor")
+def bincount(x, weights=None, minlength=0):
+    """How often each number occurs; the numbers decide the length."""
+    data = known(x, "bincount's argument")
+    if x.ndim != 1 or (data < 0).any():
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    length = max(int(data.max()) + 1 if data.size else 0, minlength)
+    if weights is None:
+        return constant(np.bincount(data.astype(np.int64), minlength=minlength), i64)
+    dtype = weights.dtype if weights.dtype.name == "f32" else f64
+    return scatter(full((length,), 0, dtype), (x.numel,), lambda n: [E.cast(E.load(x, [n]), i64)],
+                   lambda n: E.cast(E.load(weights, [n]), dtype), "add")
+
+
+_DISTINCT = "bool return_inverse=False, bool return_counts=False"
+_THREE = "-> (Tensor, Tensor, Tensor)"
+
+
+@aten(f"_unique2(Tensor self, bool sorted=True, {_DISTINCT}) {_THREE}",
+      f"unique_dim(Tensor self, int dim, bool sorted=True, {_DISTINCT}) {_THREE}")
+def unique(x, *arguments):
+    """The distinct elements (or slices of a dim) in order, where x is known at compile time."""
+    data = known(x, "unique's argument")
+    dim = arguments[0] if arguments and not isinstance(arguments[0], bool) else None
+    with_inverse, with_counts = arguments[-2:]
+    values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=dim)
+    empty = np.zeros((0,), np.int64)
+    inverse = inverse.reshape(-1) if dim is not None else inverse.reshape(x.shape)
+    return (constant(values, x.dtype),
+            constant(inverse if with_inverse or dim is not None else empty, i64),
+            constant(counts if with_counts or dim is not None else empty, i64))
+
+
+@aten(f"unique_consecutive(Tensor self, {_DISTINCT}, int? dim=None) {_THREE}")
+def unique_consecutive(x, return_inverse=False, return_counts=False, dim=None):
+    """Without repetitions of neighbours, where x is known at compile time."""
+    if dim is not None:
+        raise Unsupported("unique_consecutive of a dim")
+    data = known(x, "unique_consecutive's argument").reshape(-1)
+    new = np.ones(data.size, bool)
+    new[1:] = data[1:] != data[:-1]
+    starts = np.flatnonzero(new)
+    inverse = (np.cumsum(new) - 1).reshape(x.shape) if return_inverse else np.zeros((0,), np.int64)
+    counts = np.diff(np.append(starts, data.size)) if return_counts else np.zeros((0,), np.int64)
+    return constant(data[new], x.dtype), constant(inverse, i64), constant(counts, i64)
