@@ -163,7 +163,7 @@ def describe(x: object) -> str:
     if isinstance(x, AbstractComplex):
         return f"complex Tensor {list(x.pairs.shape[:-1])}"
     if isinstance(x, Value):
-        return number_type(x).__name__
+        return f"run-time {number_type(x).__name__}"
     if isinstance(x, (list, tuple)) and not hasattr(x, "type"):
         kinds = list(dict.fromkeys(describe(v) for v in x))
         inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")

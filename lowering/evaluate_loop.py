@@ -108,6 +108,8 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     stale: set[Storage] = set()
     for _ in range(MOST_ATTEMPTS):
         attempt = _Body(ev, node, env, start, state, varying, written, aliases, stale)
+        if isinstance(trip, int):
+            attempt.turns = trip - start
         if attempt.run():
             break
     else:
@@ -149,6 +151,7 @@ class _Body:
         self.ev, self.node, self.env, self.start = ev, node, env, start
         self.state, self.varying, self.written = state, varying, written
         self.aliases, self.stale = aliases, stale
+        self.turns: int | None = None  # at most, where it is known
         self.region = Region()
         self.inits = {k: _leaves(ev, state[k]) for k in varying}
         self.condition: object = True
@@ -174,6 +177,8 @@ class _Body:
         ev, region = self.ev, self.region
         counter = Value((), i64, wrapped=True)
         region.params.append(counter)
+        if self.turns is not None:
+            ev.bounds[counter] = 0, self.turns - 1
         args = list(self.state)
         for k in sorted(self.varying):
             params = [Value(v.shape, v.dtype, wrapped=v.wrapped) for v in self.inits[k]]

@@ -8,10 +8,11 @@ import numpy as np
 
 from lowering import build as B
 from lowering.abstract import AbstractTensor, describe, known_array, number_type
-from lowering.evaluate_operators import copy_into
+from lowering.evaluate_operators import apply, copy_into
 from lowering.index_algebra import contiguous_strides, linearize
+from lowering.known import Unsupported
 from lowering.objects import DeviceValue
-from lowering.tensor_ir import Value
+from lowering.tensor_ir import Generic, Value
 from runtime.dtypes import DType, bool_, dtype_of_code, f32, f64, i64
 
 if TYPE_CHECKING:
@@ -220,10 +221,67 @@ def _equal_shapes(ev: Evaluator, a: AbstractTensor, b: AbstractTensor) -> bool:
     return a.shape == b.shape
 
 
+# Positions of run time
+
+
+def _select(ev: Evaluator, t: AbstractTensor, dim: int, index: object) -> object:
+    """One position of a dim; a position of run time is checked when the program runs."""
+    if isinstance(index, Value) and isinstance(dim, int) and t.ndim:
+        n = t.shape[B.dim_of(dim, t.ndim)]
+        _check_range(ev, index, -n, n - 1, f"select(): index out of range for tensor of size "
+                     f"{list(t.shape)} at dimension {dim}")
+    return apply(ev, "aten::select", [t, dim, index], {})
+
+
+def _slice(ev: Evaluator, t: AbstractTensor, dim: int = 0, start: object = None,
+           end: object = None, step: int = 1) -> object:
+    """x[start:end]. Bounds of run time must be a known distance apart, and within the dim."""
+    if isinstance(start, Value) and isinstance(end, (int, Value)) and step == 1 and t.ndim:
+        (a, c), (b, d) = _offset(start), _offset(end)
+        n = t.shape[B.dim_of(dim, t.ndim)]
+        if a is b and 0 <= d - c <= n:
+            _check_range(ev, start, 0, n - (d - c), f"a slice whose bounds are known only at run "
+                         f"time leaves dimension {dim} of a tensor of size {list(t.shape)}")
+            return apply(ev, "aten::narrow", [t, dim, start, d - c], {})
+    if isinstance(start, Value) or isinstance(end, Value):
+        raise Unsupported("the size of a slice must be known at compile time")
+    return apply(ev, "aten::slice", [t, dim, start, end, step], {})
+
+
+def _offset(x: int | Value) -> tuple[Value | None, int]:
+    """x as another number plus a constant; the number is None for a constant."""
+    total = 0
+    while isinstance(x, Value):
+        body = x.op.body if isinstance(x.op, Generic) and x.op.combiner is None else None
+        known = known_array(x)
+        if known is not None:
+            return None, total + int(known)
+        if body is None or body.op not in ("add", "sub") or not body.args[1].is_const or (
+            body.args[0].op != "load"
+        ):
+            return x, total
+        total += body.args[1].attr if body.op == "add" else -body.args[1].attr
+        x = body.args[0].attr
+    return None, total + x
+
+
+def _check_range(ev: Evaluator, x: Value, low: int, high: int, message: str) -> None:
+    base, offset = _offset(x)
+    least, most = ev.bounds.get(base, (low - 1, high + 1))  # type: ignore[arg-type]
+    if low <= least + offset and most + offset <= high:
+        return
+    inside = ev.memory.build(
+        lambda: B.pointwise(lambda a: (a >= low) & (a <= high), x, dtype=i64)
+    )
+    ev.check(inside, message)
+
+
 # Operators whose first argument is a tensor.
 TABLE: dict[str, Callable] = {
     "aten::size": _size,
     "aten::stride": _stride,
+    "aten::select": _select,
+    "aten::slice": _slice,
     "aten::dim": lambda ev, t: t.ndim,
     "prim::ndim": lambda ev, t: t.ndim,
     "aten::ndimension": lambda ev, t: t.ndim,

@@ -48,6 +48,7 @@ class Evaluator:
         self.callers: list[Node] = []
         self.node: Node | None = None
         self.nodes = 0  # evaluated so far
+        self.bounds: dict[Value, tuple[int, int]] = {}  # of loop counters of run time
         self.device = evaluate_tensors.CPU
 
     # Running
@@ -124,6 +125,11 @@ class Evaluator:
             results = self._record(node, [env[v] for v in node.inputs], str(e))
         except _WRONG_ARGUMENTS as e:
             self.node = node
+            if isinstance(e, (TypeError, AttributeError)) and _has_run_time_numbers(node, env):
+                results = self._record(node, [env[v] for v in node.inputs],
+                                       "sizes and dims must be known at compile time")
+                env.update(zip(node.outputs, results))
+                return
             raise CompileError(self._wrong(node, [env.get(v) for v in node.inputs], e)) from e
         if len(node.outputs) != len(results):
             raise CompileError(f"{node.kind} gave {len(results)} results for {len(node.outputs)} "
@@ -268,3 +274,12 @@ def _is_supported(kind: str) -> bool:
         for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
                       evaluate_numbers.KNOWN, evaluate_complex.OPERATORS)
     )
+
+
+def _has_run_time_numbers(node: Node, env: Env) -> bool:
+    for x in (env[v] for v in node.inputs):
+        if isinstance(x, Value) or (
+            isinstance(x, list) and any(isinstance(v, Value) for v in x)
+        ):
+            return True
+    return False

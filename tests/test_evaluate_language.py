@@ -374,6 +374,17 @@ def test_long_loop_stays_a_loop():
     assert "Loop" in kinds(program) and len(program.body.ops) < 30
 
 
+def test_a_loop_over_rows_needs_no_bounds_checks():
+    def f(x: Tensor):
+        out = torch.zeros(4)
+        for i in range(x.size(0)):
+            out = out * 0.5 + x[i]
+        return out
+
+    program = compare(f, torch.randn(100, 4))
+    assert "Loop" in kinds(program) and "Check" not in kinds(program)
+
+
 def test_loop_with_a_trip_count_of_run_time():
     def f(x: Tensor, n: int):
         y = x
@@ -494,6 +505,22 @@ def test_a_path_that_leaves_a_variable_unset():
         return y, k
 
     compare(f, X, 2)
+
+
+def test_positions_of_run_time():
+    def f(x: Tensor, n: int):
+        y = x.clone()
+        y[n] = 7
+        y[:, n + 1].add_(1)
+        y.narrow(0, n, 2).mul_(2)
+        return y, x[n], x[n : n + 2], x[:, n + 1 : n + 3], x.select(1, -n - 1)
+
+    for n in (0, 1):
+        compare(f, X, n)
+    _, function, root = load(f)
+    program, arrays = program_of(function, root, (X, 3))
+    with pytest.raises(RuntimeFailure, match="out of range"):
+        run_compiled(program, arrays)
 
 
 def test_fork_and_wait():
