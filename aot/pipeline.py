@@ -23,6 +23,7 @@ from lowering.evaluate import evaluate
 from lowering.lower import lower_program
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
+from lowering.print_linalg import print_tensor_program
 from lowering.tensor_ir import TensorProgram
 from llvm_backend.compile import Artifact, JitModel, compile_program
 from llvm_backend.header import header_text
@@ -32,6 +33,7 @@ from llvm_backend.print_mlir import print_kernels
 from llvm_backend.program import Program
 from runtime.errors import CompileError
 from runtime.loader import CompiledModel
+
 
 def archive_text(path: Path, options: CompileOptions, kind: str) -> str:
     """The Graph ('graph') or the code ('code') of the archive's method, as TorchScript prints it."""
