@@ -189,7 +189,7 @@ def reindex(x: Value, shape: Sequence[int], fn: Callable[..., Sequence[Expr | in
 
 def gather(x: Value, shape: Sequence[int], fn: Callable[..., Sequence[Expr | int]],
            valid: Callable[..., Expr], fill: Operand) -> Value:
-    """out[i...] = valid(i...) ? x[fn(i...)] : fill. fn may leave the bounds where valid is false."""
+    """out[i...] = valid(i...) ? x[fn(i...)] : fill. fn may leave bounds where valid is false."""
     def body(*i: Expr) -> Expr:
         clamped = [
             E.minimum(E.maximum(E.as_index(p), 0), max(n - 1, 0)) for p, n in zip(fn(*i), x.shape)
@@ -288,7 +288,8 @@ def update(base: Value, shape: Sequence[int], write: Callable[..., Sequence[Expr
     return generic(tuple(shape), len(shape), body(*i), None, None, base, at)
 
 
-def insert(base: Value, x: Value, starts: Sequence[int], steps: Sequence[int] | None = None) -> Value:
+def insert(base: Value, x: Value, starts: Sequence[int],
+           steps: Sequence[int] | None = None) -> Value:
     """A copy of base with x at starts + i * steps."""
     steps = steps or [1] * x.ndim
     return update(base, x.shape, lambda *i: [s + k * t for k, s, t in zip(i, starts, steps)],

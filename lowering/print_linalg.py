@@ -167,7 +167,8 @@ def _linalg(lines: Lines, domain, parallel: int, body: Expr, result: str,
     kinds = ", ".join('"parallel"' if k < parallel else '"reduction"' for k in range(len(domain)))
     maps = ", ".join(operands.maps + [out_map] * len(outs))
     count = f":{len(outs)}" if len(outs) > 1 else ""
-    ins = f" ins({', '.join(operands.names)} : {', '.join(operands.types)})" if operands.names else ""
+    names, types = ", ".join(operands.names), ", ".join(operands.types)
+    ins = f" ins({names} : {types})" if operands.names else ""
     lines.put(f"{result}{count} = linalg.generic {{indexing_maps = [{maps}], iterator_types = "
               f"[{kinds}]}}{ins} outs({', '.join(n for n, _ in outs)} : {', '.join(out_types)}) {{")
     arguments, known = [], {}
@@ -410,7 +411,8 @@ def _loop(lines: Lines, op: Loop) -> None:
     zero = lines.let("arith.constant 0 : i64")
     trip = (_scalar_of(lines, op.trip) if isinstance(op.trip, Value)
             else lines.let(f"arith.constant {op.trip} : i64"))
-    go = lines.let("arith.constant true") if op.condition is None else _scalar_of(lines, op.condition)
+    go = (lines.let("arith.constant true") if op.condition is None
+          else _scalar_of(lines, op.condition))
     inits = [zero, go, *map(lines.name_of, op.inits)]
     before = [lines.fresh() for _ in inits]
     all_types = ", ".join(["i64", "i1", *types])

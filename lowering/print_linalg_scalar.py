@@ -25,7 +25,8 @@ _FLOAT_OPS = {
     "fmax": "arith.maxnumf", "fmod": "arith.remf", "pow": "math.powf", "atan2": "math.atan2",
     "neg": "arith.negf", "abs": "math.absf", "round": "math.roundeven",
 }
-_MATH = frozenset("sqrt rsqrt floor ceil trunc exp exp2 log log2 log10 log1p expm1 sin cos tan asin "
+_MATH = frozenset("sqrt rsqrt floor ceil trunc exp exp2 log log2 log10 log1p expm1 sin cos tan "
+                  "asin "
                   "acos atan sinh cosh tanh asinh acosh atanh erf erfc".split())
 _OUTSIDE = frozenset(("erfinv", "lgamma", "digamma"))  # math has none: declared functions
 _INTEGER_OPS = {"add": "arith.addi", "sub": "arith.subi", "mul": "arith.muli", "and": "arith.andi",
@@ -193,8 +194,9 @@ class ScalarPrinter:
         safe = divisor.is_const and divisor.attr != 0
         zero = "" if safe else self._constant(0, e.dtype)
         is_zero = "" if safe else let(f"arith.cmpi eq, {a[1]}, {zero} : {t}")
-        by = a[1] if safe else let(f"arith.select {is_zero}, {self._constant(1, e.dtype)}, {a[1]} : "
-                                   f"{t}")
+        by = a[1]
+        if not safe:
+            by = let(f"arith.select {is_zero}, {self._constant(1, e.dtype)}, {by} : {t}")
         if e.op in ("idiv", "irem"):
             op = ("arith.div" if e.op == "idiv" else "arith.rem") + ("ui" if unsigned else "si")
             out = let(f"{op} {a[0]}, {by} : {t}")

@@ -32,12 +32,13 @@ def own(*names: str):
 
 def tensor(*shape: int, dtype: torch.dtype = torch.float32, low: float = -4, high: float = 5,
            seed: int = 0) -> torch.Tensor:
-    """Values from low to high in steps of a quarter (floats) or whole numbers, bool half and half."""
+    """Values from low to high in steps of a quarter (floats) or one, bool half and half."""
     generator = torch.Generator().manual_seed(seed)
     if dtype is torch.bool:
         return torch.randint(0, 2, shape, generator=generator).bool()
     if dtype.is_floating_point:
-        return (torch.randint(int(4 * low), int(4 * high), shape, generator=generator) / 4).to(dtype)
+        quarters = torch.randint(int(4 * low), int(4 * high), shape, generator=generator)
+        return (quarters / 4).to(dtype)
     if dtype is torch.uint8:
         low = max(low, 0)
     return torch.randint(int(low), int(high), shape, generator=generator).to(dtype)
@@ -62,7 +63,8 @@ BORROWED: dict[str, tuple[str, Callable[[Sample], Sample | None] | None]] = {
     "aten::unsafe_split_with_sizes": ("aten::split_with_sizes", None),
     "aten::numpy_T": ("aten::T", None),
     "aten::matrix_H": ("aten::mH", None),
-    "aten::_prelu_kernel": ("aten::prelu", lambda s: s if len(s.args) > 1 and not s.args[1].ndim else None),
+    "aten::_prelu_kernel": (
+        "aten::prelu", lambda s: s if len(s.args) > 1 and not s.args[1].ndim else None),
     "aten::frobenius_norm": ("aten::linalg_vector_norm",
                              lambda s: Sample([s.args[0], list(range(s.args[0].ndim))])),
 }
@@ -270,8 +272,8 @@ def _many_indices(dtype):
     """Masks, gaps, broadcast and negative indices; with the values where they are assigned."""
     x = tensor(4, 5, 6, dtype=dtype)
     i, j, mask = torch.tensor([0, -1, 2]), torch.tensor([[1], [-4]]), tensor(4, 5, dtype=torch.bool)
-    for indices in ([i], [None, i], [i, j], [i, None, i], [None, j, i], [mask], [None, None, mask[0]],
-                    [mask[:, 0], None, i[:1]], [i.int()], [torch.tensor(2)]):
+    for indices in ([i], [None, i], [i, j], [i, None, i], [None, j, i], [mask],
+                    [None, None, mask[0]], [mask[:, 0], None, i[:1]], [i.int()], [torch.tensor(2)]):
         if all(v is None or v.dtype is not torch.bool or v.shape == x.shape[k:k + v.ndim]
                for k, v in enumerate(indices)):
             yield Sample([x, indices])

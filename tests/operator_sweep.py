@@ -1,7 +1,7 @@
 """Sample inputs of every operator in the table, and the sweep that runs them.
 
-Samples come from PyTorch's OpInfo database (its public list of sample inputs for each operator) and,
-where it has none for an overload, from tests/operator_samples.py.
+Samples come from PyTorch's OpInfo database (its public list of sample inputs for each operator)
+and, where it has none for an overload, from tests/operator_samples.py.
 """
 
 from __future__ import annotations

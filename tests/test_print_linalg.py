@@ -57,7 +57,8 @@ def rejected(chunks: list[tuple[str, str]]) -> list[str]:
     found = []
     for line, message in re.findall(r"^<stdin>:(\d+):\d+: error: (.*)$", run.stderr, re.M):
         k = max(n for n, s in enumerate(starts) if s <= int(line))
-        found.append(f"{chunks[k][0]}: {message}: {joined.splitlines()[int(line) - 1].strip()[:200]}")
+        text = joined.splitlines()[int(line) - 1].strip()
+        found.append(f"{chunks[k][0]}: {message}: {text[:200]}")
     return found or [run.stderr[:2000]]
 
 

@@ -73,8 +73,10 @@ def div(x, y):
     return pointwise(lambda a, b: a / b, x, y, dtype=float_result(result_type(x, y)))
 
 
-@aten(*each("div divide", ".Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"),
-      *each("div divide", ".Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor"))
+@aten(*each("div.Tensor_mode divide.Tensor_mode",
+            "(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"),
+      *each("div.Scalar_mode divide.Scalar_mode",
+            "(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor"))
 def div_rounded(x, y, rounding_mode=None):
     if rounding_mode is None:
         return div(x, y)
@@ -82,7 +84,8 @@ def div_rounded(x, y, rounding_mode=None):
         return pointwise(trunc_divide, x, y)
     if rounding_mode == "floor":
         return floor_divide(x, y)
-    raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+    raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but "
+                       "found "
                        f"'{rounding_mode}'")
 
 

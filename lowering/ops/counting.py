@@ -27,7 +27,8 @@ def histc(x, bins=100, min=0, max=0):
     dtype = compute_dtype(x.dtype)
     low, high = constant(min, dtype), constant(max, dtype)
     if min == max and x.numel:
-        low, high = reduce("min", x, None, False, out=dtype), reduce("max", x, None, False, out=dtype)
+        low = reduce("min", x, None, False, out=dtype)
+        high = reduce("max", x, None, False, out=dtype)
     if min == max:
         same = pointwise(lambda a, b: E.eq(a, b), low, high)
         low = pointwise(lambda a, s: a - s, low, same, dtype=dtype)
@@ -41,7 +42,8 @@ def histc(x, bins=100, min=0, max=0):
         inside = (value >= a) & (value <= b)
         return [E.select(inside, place, E.const(bins))]
 
-    counts = scatter(full((bins,), 0, dtype), (x.numel,), bin_of, lambda n: E.const(1, dtype), "add")
+    zeros = full((bins,), 0, dtype)
+    counts = scatter(zeros, (x.numel,), bin_of, lambda n: E.const(1, dtype), "add")
     return pointwise(lambda c: c, counts, out=x.dtype)
 
 

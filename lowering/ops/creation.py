@@ -9,7 +9,7 @@ import numpy as np
 
 from lowering import expr as E
 from lowering.build import cast, compute, constant, full, number_dtype, to_value
-from lowering.known import known
+from lowering.known import Unsupported, known
 from lowering.ops.slicing import diagonal as diagonal_of
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
@@ -215,7 +215,8 @@ def _sequence(count: int, start, step, out: DType) -> Value:
 
 def _known_numbers(what: str, *numbers) -> None:
     if any(isinstance(x, Value) for x in numbers):
-        raise ValueError(f"{what} must be known at compile time: the result's shape depends on them")
+        raise Unsupported(f"{what} must be known at compile time: the result's shape depends on "
+                          "them")
 
 
 def _ends(text: str, extra: str = "") -> list[str]:

@@ -287,7 +287,7 @@ def ndtri(x):
     return _float_pointwise(lambda a: math.sqrt(2) * E.unary("erfinv", 2 * a - 1), x)
 
 
-@aten("mvlgamma(Tensor self, int p) -> Tensor", "special_multigammaln(Tensor self, int p) -> Tensor")
+@aten(*each("mvlgamma special_multigammaln", "(Tensor self, int p) -> Tensor"))
 def mvlgamma(x, p):
     """Multivariate log-gamma: p(p-1)/4 log(pi) + sum of lgamma(x - k/2), k < p."""
     def body(a):

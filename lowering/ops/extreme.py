@@ -16,7 +16,8 @@ def _some(name: str, x: Value, dims) -> None:
     """RuntimeError or IndexError where there is no element to choose from."""
     if x.ndim and math.prod(x.shape[k] for k in dims) == 0:
         if len(dims) == x.ndim:
-            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() "
+            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for "
+                               f"input.numel() "
                                "== 0. Specify the reduction dim with the 'dim' argument.")
         raise IndexError(f"{name}(): Expected reduction dim {dims[0]} to have non-zero size.")
 

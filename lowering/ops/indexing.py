@@ -38,7 +38,8 @@ class _Selection:
             picked = broadcast_shape(*(indices[k].shape for k in given))
         except ValueError:
             shapes = ", ".join(str(list(indices[k].shape)) for k in given)
-            raise IndexError("shape mismatch: indexing tensors could not be broadcast together with "
+            raise IndexError("shape mismatch: indexing tensors could not be broadcast together "
+                             "with "
                              f"shapes {shapes}") from None
         together = given == list(range(given[0], given[-1] + 1)) if given else True
         self.start = given[0] if given and together else 0
@@ -103,7 +104,8 @@ def index_put(x, indices, values, accumulate=False, unsafe=False):
     """A copy of x with x[indices] = values, or += values. Of equal positions the last one stays."""
     if values.dtype is not x.dtype:
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
-                           f"{x.dtype.torch_name} for the destination and {values.dtype.torch_name} "
+                           f"{x.dtype.torch_name} for the destination and "
+                           f"{values.dtype.torch_name} "
                            "for the source.")
     masks = [v for v in indices if v is not None and is_mask(v)]
     if any(known_or_none(m) is None for m in masks):

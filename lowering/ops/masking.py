@@ -29,7 +29,8 @@ def masked_fill(x, mask, value):
     """`value` where the mask is true, in x's dtype."""
     _needs_bool("masked_fill_", mask)
     if isinstance(value, Value) and value.ndim:
-        raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor "
+        raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got "
+                           "tensor "
                            f"with {value.ndim} dimension(s).")
     shape = broadcast_shape(x.shape, mask.shape)
     return compute(shape, lambda *_: E.select(

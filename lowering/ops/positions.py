@@ -46,7 +46,8 @@ def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = Tru
     if data is not None:
         wrong = data[(data < low) | (data >= n)]
         if wrong.size:
-            raise IndexError(f"index {wrong.flat[0]} is out of bounds for dimension {dim} with size "
+            raise IndexError(f"index {wrong.flat[0]} is out of bounds for dimension {dim} with "
+                             f"size "
                              f"{n}")
         wrap, hold = wrap and bool((data < 0).any()), False
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lowering import expr as E
 from lowering.build import (
-    broadcast_shape, cast, compute, float_result, full, loop, pointwise, read, result_type, to_value,
+    broadcast_shape, cast, compute, float_result, full, loop, pointwise, read, result_type,
+    to_value,
 )
 from lowering.expr import Expr
 from lowering.ops.elementary import is_negative

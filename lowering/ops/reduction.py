@@ -52,7 +52,8 @@ def mean(x, dim=None, keepdim=False, *, dtype=None):
     out = dtype or x.dtype
     if not out.is_float:
         what = "Optional dtype" if dtype else "Input dtype"
-        raise RuntimeError(f"mean(): could not infer output dtype. {what} must be either a floating "
+        raise RuntimeError(f"mean(): could not infer output dtype. {what} must be either a "
+                           f"floating "
                            f"point or complex dtype. Got: {out.torch_name}")
     dims = _distinct(dim, x.ndim)
     n = math.prod(x.shape[k] for k in dims) if x.ndim else 1
@@ -190,7 +191,7 @@ def frobenius_norm(x, dim, keepdim=False):
       'linalg_matrix_norm.str_ord(Tensor self, str ord="fro", int[] dim=[-2, -1], '
       "bool keepdim=False, *, ScalarType? dtype=None) -> Tensor")
 def linalg_matrix_norm(x, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
-    """Frobenius, and the norms of row and column sums; those of singular values are not compiled."""
+    """Frobenius, and the norms of row and column sums; singular values are not compiled."""
     if ord == "fro":
         return linalg_vector_norm(x, 2, dim, keepdim, dtype=dtype)
     if isinstance(ord, Value):

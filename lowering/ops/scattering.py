@@ -30,7 +30,8 @@ class _Target:
         self.dim = dim_of(dim, x.ndim)
         needs_integers(name, index)
         if index.numel and max(x.ndim, 1) != max(index.ndim, 1):
-            raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
+            raise RuntimeError("Index tensor must have the same number of dimensions as self "
+                               "tensor")
         if src is not None and index.numel and max(src.ndim, 1) != max(index.ndim, 1):
             raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
         self.base, self.index = _vector(x), _vector(index)
@@ -194,7 +195,8 @@ def index_add(x, dim, index, source, *, alpha=1):
 @aten("index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor")
 def index_copy(x, dim, index, source):
     if x.dtype is not source.dtype:
-        raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got "
+        raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but "
+                           "got "
                            f"(self) {x.dtype.torch_name} and (source) {source.dtype.torch_name}")
     target, source = _Slices("index_copy", x, dim, index, source), _vector(source)
     return target.shaped(scatter(target.base, target.domain, target.place,
@@ -233,7 +235,9 @@ def put(x, index, source, accumulate=False):
                            f"{source.dtype.torch_name}")
     if index.numel != source.numel:
         raise RuntimeError("put_(): Expected source and index to have the same number of elements, "
-                           f"but got source.numel() = {source.numel}, index.numel() = {index.numel}")
+                           f"but got source.numel() = {source.numel}, index.numel() = "
+                           f"{index.numel}")
     at = position(index, x.numel, 0)
-    return put_at(x, (index.numel,), lambda n: delinearize(at(*delinearize(n, index.shape)), x.shape),
+    return put_at(x, (index.numel,),
+                  lambda n: delinearize(at(*delinearize(n, index.shape)), x.shape),
                   lambda n: E.load(source, delinearize(n, source.shape)), accumulate)

@@ -1,4 +1,4 @@
-"""Views of a part: slices, selections, splits, diagonals, windows; and copies with a part replaced."""
+"""Views of a part: slices, selections, splits, diagonals, windows; copies with a part replaced."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def chunk(x, chunks, dim=0):
 def tensor_split(x, sections, dim=0):
     """`sections` parts whose sizes differ by at most one, or parts between indices."""
     if x.ndim == 0:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor "
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a "
+                           "tensor "
                            "with 0 dims")
     dim = dim_of(dim, x.ndim)
     n = x.shape[dim]
@@ -158,7 +159,8 @@ def _axis_split(name: str, x: Value, sections, dim: int, least: int) -> list[Vie
         raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension"
                            f"{'s' * (least > 1)}, but got a tensor with {x.ndim} dimensions!")
     if isinstance(sections, int) and (sections <= 0 or x.shape[dim] % sections):
-        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of "
+        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size "
+                           f"of "
                            f"the dimension {x.shape[dim]} is not divisible by the split_size "
                            f"{sections}!")
     return tensor_split.__wrapped__(x, sections, dim)

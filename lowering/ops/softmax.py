@@ -28,7 +28,8 @@ def log_softmax(x, dim, dtype=None):
     wide, out = _wide(x, dtype)
     top = reduce("max", wide, dim_of(dim, x.ndim), True)
     moved = pointwise(lambda a, m: a - m, wide, top)
-    total = reduce("add", moved, dim, True, lambda a: E.unary("exp", a), lambda s: E.unary("log", s))
+    total = reduce("add", moved, dim, True, lambda a: E.unary("exp", a),
+                   lambda s: E.unary("log", s))
     return pointwise(lambda a, s: a - s, moved, total, out=out)
 
 
@@ -46,11 +47,13 @@ def _wide(x: Value, dtype) -> tuple[Value, object]:
     """x in the dtype that is computed in, and the dtype of the result."""
     out = dtype or x.dtype
     if not out.is_float:
-        raise RuntimeError(f'"softmax_lastdim_kernel_impl" not implemented for \'{out.torch_name}\'')
+        raise RuntimeError("\"softmax_lastdim_kernel_impl\" not implemented for "
+                           f"'{out.torch_name}'")
     return cast(cast(x, out), compute_dtype(out)), out
 
 
-@aten(*each("logsumexp special_logsumexp", "(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"))
+@aten(*each("logsumexp special_logsumexp",
+            "(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"))
 def logsumexp(x, dim, keepdim=False):
     """max + log(sum of exp(x - max)); an infinite max counts as 0."""
     out = float_result(x.dtype)

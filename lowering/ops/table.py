@@ -72,5 +72,5 @@ def aten(*schemas: str, namespace: str = "aten") -> Callable[[Callable], Callabl
 
 
 def each(names: str, signature: str) -> list[str]:
-    """Schemas of operators that are one function under several names: each("acos arccos", "(...)")."""
+    """Schemas of one function under several names: each("acos arccos", "(Tensor self) ...")."""
     return [f"{name}{signature}" for name in names.split()]

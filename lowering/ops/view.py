@@ -81,7 +81,8 @@ def unflatten(x, dim, sizes):
     if -1 in sizes:
         rest = -math.prod(sizes)
         if rest <= 0 or x.shape[dim] % rest:
-            raise RuntimeError(f"unflatten: Provided sizes {sizes} don't multiply up to the size of "
+            raise RuntimeError(f"unflatten: Provided sizes {sizes} don't multiply up to the size "
+                               f"of "
                                f"dim {dim} ({x.shape[dim]}) in the input tensor")
         sizes[sizes.index(-1)] = x.shape[dim] // rest
     if math.prod(sizes) != x.shape[dim]:
@@ -195,7 +196,8 @@ def matrix_transpose(x):
     return views.permute(x.shape, (*range(n - 2), n - 1, n - 2))
 
 
-@aten(*each("movedim.int moveaxis.int", "(Tensor(a) self, int source, int destination) -> Tensor(a)"),
+@aten(*each("movedim.int moveaxis.int",
+            "(Tensor(a) self, int source, int destination) -> Tensor(a)"),
       *each("movedim.intlist moveaxis.intlist",
             "(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)"))
 def movedim(x, source, destination):
@@ -248,7 +250,8 @@ def broadcast_tensors(tensors):
 def meshgrid(tensors, *, indexing="ij"):
     """Grids of coordinates; 'xy' swaps the first two dims."""
     if indexing not in ("ij", "xy"):
-        raise RuntimeError("torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: "
+        raise RuntimeError("torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but "
+                           "received: "
                            f"{indexing}")
     if any(x.ndim > 1 for x in tensors):
         raise RuntimeError("torch.meshgrid: Expected 0D or 1D tensor in the tensor list")

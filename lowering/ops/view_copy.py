@@ -1,4 +1,4 @@
-"""Copies of views (`permute_copy` is `permute` and a copy), and their inverses that write a part."""
+"""Copies of views (`permute_copy` is `permute` and a copy), and as_strided's inverse."""
 
 from __future__ import annotations
 

@@ -18,12 +18,13 @@ _MAKE = ("*, ScalarType? dtype=None, Layout? layout=None, Device? device=None, "
 
 def _window(name: str, length: int, periodic: bool, dtype: DType | None,
             fn: Callable[[Expr], Expr]) -> Value:
-    """fn of x = i / (n - 1), computed in f64; a periodic window is one of n + 1 without its last."""
+    """fn of x = i / (n - 1), computed in f64; a periodic window is one of n + 1 less its last."""
     out = dtype or f32
     if not out.is_float:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {out.torch_name}")
     if length < 0:
-        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
+        raise RuntimeError(f"{name} requires non-negative window_length, got window_length="
+                           f"{length}")
     if length <= 1:
         return full((length,), 1, out)
     last = length if periodic else length - 1
