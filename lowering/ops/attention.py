@@ -15,7 +15,8 @@ from lowering import expr as E
 from lowering import views
 from lowering.build import broadcast_shape, compute, compute_dtype, reduce
 from lowering.expr import Expr
-from lowering.ops.matmul import c_name, contract
+from lowering.ops.matmul import contract
+from lowering.ops.message_names import c_name
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_

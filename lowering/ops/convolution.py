@@ -16,7 +16,8 @@ from typing import Sequence
 from lowering import expr as E
 from lowering import views
 from lowering.build import compute_dtype, generic
-from lowering.ops.matmul import add_bias, tensor_name
+from lowering.ops.matmul import add_bias
+from lowering.ops.message_names import tensor_name, times
 from lowering.ops.padding import pad_constant
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
@@ -140,13 +141,9 @@ def check(x: Value, weight: Value, bias: Value | None, stride, padding, dilation
     reach = [d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation)]
     if any(n < r for n, r in zip(padded, reach)):
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({_times(padded)}). Kernel size: "
-            f"({_times(reach)}). Kernel size can't be greater than actual input size"
+            f"Calculated padded input size per channel: ({times(padded)}). Kernel size: "
+            f"({times(reach)}). Kernel size can't be greater than actual input size"
         )
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
 
 
 def _check_rank(x: Value, spatial: int, name: str) -> None:

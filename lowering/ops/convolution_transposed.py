@@ -10,12 +10,11 @@ where the stride does not divide the kernel the last taps are padded.
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from lowering import expr as E
 from lowering.build import full, insert, reindex
 from lowering.ops.convolution import check, convolve, correlate, per_dim
 from lowering.ops.matmul import add_bias
+from lowering.ops.message_names import times
 from lowering.ops.padding import pad_constant
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
@@ -37,8 +36,8 @@ def convolve_transposed(x: Value, weight: Value, bias: Value | None, stride, pad
            zip(sizes, stride, padding, dilation, weight.shape[2:], output_padding)]
     if any(n <= 0 for n in out):
         raise RuntimeError(
-            f"Given input size per channel: ({_times(sizes)}). Calculated output size per channel: "
-            f"({_times(out)}). Output size is too small"
+            f"Given input size per channel: ({times(sizes)}). Calculated output size per channel: "
+            f"({times(out)}). Output size is too small"
         )
     weight, dilation = _spread(weight, stride, dilation)
     taps = [-(-k // s) for k, s in zip(weight.shape[2:], stride)]
@@ -54,10 +53,6 @@ def convolve_transposed(x: Value, weight: Value, bias: Value | None, stride, pad
     if phased:
         y = _interleave(y, (*lead, w.shape[0], *out), stride, padding, first, phased)
     return add_bias(y, bias, x.dtype, len(lead))
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
 
 
 def _spread(weight: Value, stride, dilation) -> tuple[Value, list[int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.build import cast, compute, compute_dtype, full, gather, generic, scatter
 from lowering.expr import Expr
+from lowering.ops.message_names import tensor_name
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, f64, i32, i64
@@ -25,11 +26,10 @@ def _missing(dtype: DType) -> float:
 
 def _check_indices(indices: Value, name: str) -> None:
     if indices.dtype is not i64 and indices.dtype is not i32:
-        kind = {"f32": "Float", "f64": "Double", "f16": "Half", "bf16": "BFloat16", "bool": "Bool",
-                "u8": "Byte", "i8": "Char", "i16": "Short"}[indices.dtype.name]
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-            f"Long, Int; but got torch.{kind}Tensor instead (while checking arguments for {name})"
+            f"Long, Int; but got {tensor_name(indices)} instead (while checking arguments for "
+            f"{name})"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Callable, Hashable, Sequence
 
 from lowering import expr as E
 from lowering.build import Operand, compute_dtype, generic, pointwise, reduce, result_type
+from lowering.ops.message_names import c_name, tensor_name, type_name
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_, promote
@@ -76,17 +77,6 @@ def same_dtype(a: Value, b: Value, names: tuple[str, str] = ("m1", "m2")) -> Non
             f"expected {names[0]} and {names[1]} to have the same dtype, but got: "
             f"{c_name(a.dtype)} != {c_name(b.dtype)}"
         )
-
-
-_C_NAMES = {
-    "f32": "float", "f64": "double", "f16": "c10::Half", "bf16": "c10::BFloat16", "bool": "bool",
-    "i8": "signed char", "u8": "unsigned char", "i16": "short", "i32": "int", "i64": "long int",
-}
-
-
-def c_name(dtype: DType) -> str:
-    """The name of the element type in PyTorch's messages."""
-    return _C_NAMES[dtype.name]
 
 
 def _matrix(x: Value, name: str) -> None:
@@ -186,21 +176,6 @@ def dot(a, b):
             "respectively"
         )
     return contract(a, "k", b, "k", "")
-
-
-_TYPE_NAMES = {
-    "f32": "Float", "f64": "Double", "f16": "Half", "bf16": "BFloat16", "i8": "Char", "u8": "Byte",
-    "i16": "Short", "i32": "Int", "i64": "Long", "bool": "Bool",
-}
-
-
-def type_name(dtype: DType) -> str:
-    return _TYPE_NAMES[dtype.name]
-
-
-def tensor_name(x: Value) -> str:
-    """PyTorch's name of the class of such tensors, for messages."""
-    return f"torch.{type_name(x.dtype)}Tensor"
 
 
 @aten("outer(Tensor self, Tensor vec2) -> Tensor",
@@ -316,7 +291,7 @@ def _expands(x: Value, shape: tuple[int, ...]) -> None:
     if x.ndim > len(shape):
         raise RuntimeError(
             f"expand({tensor_name(x)}{{{list(x.shape)}}}, size={list(shape)}): the number of sizes "
-            f" provided ({len(shape)}) must be greater or equal to the number of "
+            f"provided ({len(shape)}) must be greater or equal to the number of "
             f"dimensions in the tensor ({x.ndim})"
         )
     for k in range(1, x.ndim + 1):

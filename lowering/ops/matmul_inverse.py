@@ -8,7 +8,7 @@ from typing import Sequence
 from lowering import expr as E
 from lowering.build import broadcast_shape, check, compute, full, generic, loop, reduce
 from lowering.expr import Expr
-from lowering.ops.matmul import type_name
+from lowering.ops.message_names import type_name
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from lowering.views import permute, select

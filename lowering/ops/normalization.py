@@ -15,6 +15,7 @@ from lowering.build import (
     cast, compute, compute_dtype, dims_of, float_result, generic, pointwise, reduce,
 )
 from lowering.expr import Expr
+from lowering.ops.message_names import type_name
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType
@@ -217,7 +218,7 @@ def cosine_similarity(x, y, dim=1, eps=1e-8):
     xy = pointwise(lambda a, b: a * b, x, y)
     if not xy.dtype.is_float:
         raise RuntimeError("expected common dtype to be floating point, yet common dtype is "
-                           + _C_TYPE.get(xy.dtype.name, xy.dtype.name))
+                           + type_name(xy.dtype))
     working = compute_dtype(xy.dtype)
     dot = reduce("add", pointwise(lambda a, b: a * b, x, y, out=working), dim, False)
     shape = xy.shape
@@ -228,9 +229,6 @@ def cosine_similarity(x, y, dim=1, eps=1e-8):
         norms.append(reduce("add", full_size, dim, False, None,
                             lambda s: E.maximum(E.unary("sqrt", s), eps)))
     return pointwise(lambda d, p, q: d / (p * q), dot, *norms, out=xy.dtype)
-
-
-_C_TYPE = {"i64": "Long", "i32": "Int", "i16": "Short", "i8": "Char", "u8": "Byte", "bool": "Bool"}
 
 
 @aten("pairwise_distance(Tensor x1, Tensor x2, float p=2., float eps=9.9999999999999995e-07, "

@@ -15,6 +15,7 @@ import numpy as np
 from lowering import expr as E
 from lowering.build import compute_dtype, constant, full, generic, scatter
 from lowering.expr import Expr
+from lowering.ops.message_names import times
 from lowering.ops.padding import pad_constant
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
@@ -97,9 +98,13 @@ def _windows(x: Value, name: str, dims: int, kernel, stride, padding, dilation,
     padding = spread(padding, dims, f"{name}: padding")
     dilation = spread(dilation, dims, f"{name}: dilation")
     if x.ndim not in (dims + 1, dims + 2) or x.shape[-dims - 1] == 0:
-        raise RuntimeError(f"non-empty {dims + 1}D or {dims + 2}D (batch mode) tensor expected for "
-                           "input")
-    if any(k <= 0 for k in kernel):
+        raise RuntimeError(
+            f"Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim batch size "
+            f"for input, but got:{list(x.shape)}"
+        )
+    if 0 in (*kernel, *stride):
+        raise RuntimeError("stride should not be zero")
+    if any(k < 0 for k in kernel):
         raise RuntimeError("kernel size should be greater than zero, but got "
                            + " ".join(map(str, kernel)))
     if any(s <= 0 for s in stride):
@@ -118,14 +123,10 @@ def _windows(x: Value, name: str, dims: int, kernel, stride, padding, dilation,
     if any(t < 1 for t in w.out):
         sizes = (x.shape[-dims - 1], *w.sizes)
         raise RuntimeError(
-            f"Given input size: ({_times(sizes)}). Calculated output size: "
-            f"({_times((sizes[0], *w.out))}). Output size is too small"
+            f"Given input size: ({times(sizes, 'x')}). Calculated output size: "
+            f"({times((sizes[0], *w.out), 'x')}). Output size is too small"
         )
     return w
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
 
 
 # Maximum

@@ -77,8 +77,9 @@ def _check(x: Value, out: Sequence[int], name: str) -> AdaptiveWindows:
                 f"input has sizes {list(x.shape)} with dimension {x.ndim - k} being empty"
             )
     if any(n < 0 for n in out):
-        raise RuntimeError("elements of output_size must be greater than or equal to 0 but "
-                           f"received {list(out)}")
+        sizes = ", ".join(map(str, out))
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but "
+                           f"received {{{sizes}}}")
     return AdaptiveWindows(x, out)
 
 
