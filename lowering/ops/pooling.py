@@ -99,8 +99,8 @@ def _windows(x: Value, name: str, dims: int, kernel, stride, padding, dilation,
     dilation = spread(dilation, dims, f"{name}: dilation")
     if x.ndim not in (dims + 1, dims + 2) or x.shape[-dims - 1] == 0:
         raise RuntimeError(
-            f"Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim batch size "
-            f"for input, but got:{list(x.shape)}"
+            f"Expected {dims + 1}D or {dims + 2}D (batch mode) tensor with optional 0 dim batch "
+            f"size for input, but got:{list(x.shape)}"
         )
     if 0 in (*kernel, *stride):
         raise RuntimeError("stride should not be zero")

@@ -78,8 +78,8 @@ def _check(x: Value, out: Sequence[int], name: str) -> AdaptiveWindows:
             )
     if any(n < 0 for n in out):
         sizes = ", ".join(map(str, out))
-        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 but "
-                           f"received {{{sizes}}}")
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0 "
+                           f"but received {{{sizes}}}")
     return AdaptiveWindows(x, out)
 
 
