@@ -16,9 +16,9 @@ from aot.version import VERSION as __version__
 
 # Module -> the names that it has.
 _MODULES: dict[str, str] = {
-    "aot.compile": "compile",
+    "aot.compiler": "compile",
     "runtime.loader": "load_library",
-    "aot.tensor": "Tensor",
+    "aot.tensor_core": "Tensor",
     "aot.dtypes": "dtype device layout memory_format Size finfo iinfo get_default_dtype "
     "set_default_dtype uint8 int8 int16 short int32 int64 long float16 half float32 float64 double "
     "bfloat16 complex64 complex128 cfloat cdouble strided contiguous_format preserve_format "

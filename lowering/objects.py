@@ -24,14 +24,16 @@ class StorageData:
     `array` is one-dimensional, of the dtype's interface numpy type (bf16 is uint16). It is
     read-only where it lies directly in a mapped archive. A storage of an element type this project
     does not compute with has `dtype` as TorchScript's name ('QInt8') and may hold raw bytes.
+    `version` counts the writes in place.
     """
 
-    __slots__ = ("dtype", "array", "name")
+    __slots__ = ("dtype", "array", "name", "version")
 
     def __init__(self, dtype: DType | str, array: np.ndarray, name: str = "") -> None:
         self.dtype = dtype
         self.array = array
         self.name = name  # where it came from, for messages
+        self.version = 0
 
     def __len__(self) -> int:
         return self.array.shape[0]

@@ -1,0 +1,1 @@
+"""What a plan's derivative is, built once and run as a plan itself."""

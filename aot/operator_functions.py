@@ -1,0 +1,39 @@
+"""The operators as functions, `relu(x)`, made from the operator table when first asked for."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from aot import tensor_special  # noqa: F401  fills the dispatcher's special operators
+from aot.dispatch import SPECIAL, call, exists
+from lowering.ops import TABLE
+
+_made: dict[str, Callable] = {}
+
+
+def function(name: str) -> Callable | None:
+    """The function of an operator or its in-place form; None if there is no such operator.
+
+    A function is made once: whoever compiles Python source knows it by its identity."""
+    if name not in _made:
+        if not exists(name):
+            return None
+        _made[name] = _make(name)
+    return _made[name]
+
+
+def _make(name: str) -> Callable:
+    full = f"aten::{name}"
+
+    def operator(*args, **kwargs):
+        return call(full, args, kwargs)
+
+    operator.__name__ = operator.__qualname__ = name
+    operator.__doc__ = "\n".join(entry.schema.text for entry in TABLE.get(full, ()))
+    operator.aten_name = full  # type: ignore[attr-defined]
+    return operator
+
+
+def names() -> list[str]:
+    """All operators."""
+    return sorted(n.partition("::")[2] for n in {*TABLE, *SPECIAL})
