@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from typing import Callable
 
 from lowering.code_expressions import constant_text, expression_text, is_statement
 from lowering.graph import Block, Function, Graph, Node, Value
@@ -21,27 +22,38 @@ _RESERVED = frozenset(keyword.kwlist) | frozenset(
 _NO_LIMIT = 2**63 - 1
 
 
-def print_code(function: Function) -> str:
-    """The text of one function or method, with a line's end, indented as at top level."""
-    printer = _CodePrinter()
+def print_code(
+    function: Function, level: int = 0, store: Callable[[object], str] | None = None,
+    whole_names: bool = False,
+) -> str:
+    """The text of one function or method, with a line's end, indented `level` times.
+
+    In an archive `store` gives what a text cannot hold its name in the table of constants, and with
+    `whole_names` the first parameter of a method states its type.
+    """
+    printer = _CodePrinter(store=store)
+    printer.level = level + 1
     head = []
     for i, (parameter, value) in enumerate(zip(function.parameters, function.graph.inputs)):
         name = printer.name_value(value, parameter.name)
         text = name
-        if i or not isinstance(parameter.type, (ClassType, InterfaceType)):
+        if i or whole_names or not isinstance(parameter.type, (ClassType, InterfaceType)):
             text += f": {parameter.type.annotation()}"
         if not parameter.required:
             text += f"={printer.constant(parameter.default)}"
         head.append(text)
     last = function.name.rpartition(".")[2]
-    signature = ",\n    ".join(head)
+    indent = "  " * level
+    signature = f",\n{indent}    ".join(head)
     printer.body(function.graph, returns=True)
-    lines = [f"def {last}({signature}) -> {function.returns.annotation()}:", *printer.lines]
-    return "\n".join(lines) + "\n"
+    first = f"{indent}def {last}({signature}) -> {function.returns.annotation()}:"
+    return "\n".join([first, *printer.lines]) + "\n"
 
 
 class _CodePrinter:
-    def __init__(self, outer: _CodePrinter | None = None) -> None:
+    def __init__(self, outer: _CodePrinter | None = None,
+                 store: Callable[[object], str] | None = None) -> None:
+        self.store = store or (self.number if outer is None else outer.store)
         self.lines: list[str] = []
         self.level = 1
         self.names: dict[Value, str] = {} if outer is None else dict(outer.names)
@@ -203,7 +215,7 @@ class _CodePrinter:
     def constant(self, value: object) -> str:
         return constant_text(value, self.store)
 
-    def store(self, value: object) -> str:
+    def number(self, value: object) -> str:
         """The name of a constant that stands in the archive's table of constants."""
         return self.stored.setdefault(id(value), f"CONSTANTS.c{len(self.stored)}")
 
