@@ -241,7 +241,7 @@ def _positions(base: TensorData, view: TensorData) -> np.ndarray:
 
 
 def _call(name: str, *args: object) -> Tensor:
-    return importlib.import_module("aot.dispatch").call(name, args)
+    return importlib.import_module("aot.operator_functions").call(name, args)
 
 
 def _of_positions(positions: np.ndarray) -> Tensor:

@@ -20,7 +20,7 @@ from runtime.dtypes import DType
 
 def _call(name: str, *args: object, **kwargs: object) -> object:
     """An operator's result. Operators are imported by the first call."""
-    return importlib.import_module("aot.dispatch").call(name, args, kwargs)
+    return importlib.import_module("aot.operator_functions").call(name, args, kwargs)
 
 
 def _graph():
@@ -392,7 +392,7 @@ class Tensor:
         """A method from the operator table; it stays with the class."""
         if name.startswith("__") and name not in _DUNDER:
             raise AttributeError(f"'Tensor' object has no attribute '{name}'")
-        if not importlib.import_module("aot.dispatch").exists(name):
+        if not importlib.import_module("aot.operator_functions").exists(name):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         method = _method(name)
         setattr(Tensor, name, method)
