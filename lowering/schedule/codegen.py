@@ -127,7 +127,18 @@ class Coder:
             return self.b.load(buffer, base, 1, constant)
         if step == 1:
             return self.b.load(buffer, base, p.lanes, constant, p.mask)
+        if step == 2 and p.mask is None and p.lanes % 2 == 0 and p.lanes >= 4:
+            return self._every_other(buffer, base, constant, p.lanes)
         return self.b.gather(buffer, self._addresses(base, constant, step, p.lanes), p.mask)
+
+    def _every_other(self, buffer: Buffer, base: KValue | int, constant: int,
+                     lanes: int) -> KValue:
+        """lanes elements two apart, from two loads that reach no further than the last of them."""
+        low = self.b.load(buffer, base, lanes, constant)
+        high = self.b.load(buffer, base, lanes, constant + lanes - 1)
+        half = lanes // 2
+        picks = [2 * l for l in range(half)] + [lanes + 2 * l + 1 for l in range(half)]
+        return self.b.shuffle(low, high, tuple(picks))
 
     def store(self, memory: MemoryBuffer, address: Expr, v: KValue, p: Point) -> None:
         buffer = self.parameter(memory, True)

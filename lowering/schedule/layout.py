@@ -74,7 +74,7 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
                 continue
             alone = v not in steps[1 - b]
             unit = steps[b][v] == 1
-            if not alone and steps[1 - b][v] != 1 and not constant[b]:
+            if not alone and steps[1 - b][v] != 1:
                 continue
             rank = (constant[b], alone, unit, op.domain[v])
             if best is None or rank > best[0]:
