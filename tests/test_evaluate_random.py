@@ -91,7 +91,7 @@ class Writer:
         x, y = self.tensor(), self.pick("a", "b", "c", "d", "parts[0]", "parts[1]")
         return self.pick(f"{x} + {y}", f"{x} * 0.5 - {y}", f"{x} * k", f"torch.tanh({x} + w)",
                          f"{x}.t() + {y}", f"torch.where({x} > {y}, {x}, {y} * w)",
-                         f"{x}.clone()", f"{x} - {x}.mean() + 0.125", f"{x}[k % 4] + {y}",
+                         f"{x}.clone()", f"{x} - {x}.mean() * 0.5", f"{x}[k % 4] + {y}",
                          f"{x}.reshape(16).reshape(4, 4) + 1", f"torch.clamp({x}, -3, 3)")
 
     def in_place(self, depth: int) -> None:
