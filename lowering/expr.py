@@ -136,8 +136,10 @@ def unary(op: str, a: Expr) -> Expr:
 
 def binary(op: str, a: Expr | Number, b: Expr | Number) -> Expr:
     """A binary node; a Python number takes the other operand's dtype. Folds integer constants, and
-    bool ones in `and` and `or`."""
+    bool ones in `and` and `or`. Arithmetic of bools is logic: mul and min are `and`."""
     dtype = a.dtype if isinstance(a, Expr) else b.dtype
+    if dtype is bool_:
+        op = {"mul": "and", "min": "and", "add": "or", "max": "or"}.get(op, op)
     a, b = lift(a, dtype), lift(b, dtype)
     if a.dtype is not b.dtype:
         raise TypeError(f"{op} of {a.dtype} and {b.dtype}")
