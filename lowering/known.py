@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lowering.tensor_ir import Constant, Value
+from lowering.interpreter import run_region
+from lowering.tensor_ir import Check, Constant, Region, TensorOp, Value
+
+# Nothing larger is computed while the program is still being built.
+MOST_OPS = 200
+MOST_ELEMENTS = 1 << 22
 
 
 class Unsupported(ValueError):
@@ -20,5 +25,36 @@ def known(value: Value, what: str) -> np.ndarray:
 
 
 def known_or_none(value: Value) -> np.ndarray | None:
-    """The numbers of a constant, None for everything else."""
-    return value.op.data if isinstance(value.op, Constant) else None
+    """The numbers of a constant or of what is computed from constants only, else None."""
+    if isinstance(value.op, Constant):
+        return value.op.data
+    ops = _history(value)
+    if ops is None:
+        return None
+    return run_region(Region([], ops, [value]), [], {})[0]
+
+
+def _history(value: Value) -> list[TensorOp] | None:
+    """The ops that compute the value, in order; None if they read a parameter or are too many."""
+    order: dict[TensorOp, None] = {}
+    elements = 0
+    stack: list[tuple[Value, bool]] = [(value, False)]
+    while stack:
+        v, entered = stack.pop()
+        op = v.op
+        if op is None or isinstance(op, Check):
+            return None
+        if op in order:
+            continue
+        if entered:
+            order[op] = None
+            elements += sum(r.numel for r in op.results)
+            if len(order) > MOST_OPS or elements > MOST_ELEMENTS:
+                return None
+            continue
+        if len(stack) > MOST_OPS:
+            return None
+        stack.append((v, True))
+        needed = [*op.operands(), *(x for r in op.regions() for x in r.reads())]
+        stack.extend((x, False) for x in needed if x.op is None or x.op not in order)
+    return list(order)

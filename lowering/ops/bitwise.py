@@ -7,7 +7,7 @@ from functools import partial
 from lowering import expr as E
 from lowering.build import pointwise, result_type
 from lowering.expr import Expr
-from lowering.ops.table import aten, each
+from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 
 _PAIR = "(Tensor self, Tensor other) -> Tensor"

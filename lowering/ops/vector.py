@@ -13,7 +13,7 @@ from lowering.ops.reduction import sum
 from lowering.ops.table import aten
 from lowering.ops.view import atleast_1d
 from lowering.tensor_ir import Value
-from runtime.dtypes import bool_, i64
+from runtime.dtypes import bool_, i32, i64
 
 
 @aten("linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor")
@@ -95,10 +95,11 @@ def gcd(x, y):
 @aten("lcm(Tensor self, Tensor other) -> Tensor")
 def lcm(x, y):
     def body(a, b, g):
-        product = E.binary("idiv", a, g) * b
-        return E.unary("abs", product) if a.dtype.kind == "i" else product
+        wide = i32 if a.dtype.bits < 32 else a.dtype
+        a, b, g = (E.cast(e, wide) for e in (a, b, g))
+        return E.unary("abs", E.binary("idiv", a, g) * b)
 
-    return pointwise(body, x, y, _gcd(x, y))
+    return pointwise(body, x, y, _gcd(x, y), out=result_type(x, y))
 
 
 @aten("sum_to_size(Tensor self, int[] size) -> Tensor")

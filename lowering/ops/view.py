@@ -209,7 +209,7 @@ def movedim(x, source, destination):
                            f"should contain the same number of dims as destination ({destination} "
                            "dims)")
     if len(set(source)) != len(source) or len(set(destination)) != len(destination):
-        raise RuntimeError(f"movedim: repeated dim in `source` or `destination`")
+        raise RuntimeError("movedim: repeated dim in `source` or `destination`")
     if x.ndim == 0:
         return _as_it_is(x)
     rest = iter(k for k in range(x.ndim) if k not in source)
