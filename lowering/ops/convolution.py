@@ -135,6 +135,11 @@ def check(x: Value, weight: Value, bias: Value | None, stride, padding, dilation
             f"Input type ({tensor_name(x)}) and weight type ({tensor_name(weight)}) should be the "
             "same or input should be a MKLDNN tensor and weight is a dense tensor"
         )
+    if bias is not None and x.dtype is not bias.dtype:
+        raise RuntimeError(
+            f"Input type ({tensor_name(x)}) and bias type ({tensor_name(bias)}) should be the same "
+            "or input should be a MKLDNN tensor and bias is a dense tensor"
+        )
     if transposed:
         return
     padded = [n + (sum(p) if isinstance(p, tuple) else 2 * p) for n, p in zip(shape[2:], padding)]

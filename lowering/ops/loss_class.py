@@ -190,6 +190,12 @@ def multi_margin_loss(x, target, p=1, margin=1, weight=None, reduction=MEAN):
     """The mean over the classes c other than the target t of max(0, margin - x[t] + x[c])^p."""
     if p not in (1, 2):
         raise RuntimeError("only p == 1 and p == 2 supported")
+    _some_classes(x)
+    if target.dtype is not i64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.torch_name}")
+    if weight is not None and weight.shape != x.shape[-1:]:
+        raise RuntimeError(f"inconsistent weight size, expected {x.shape[-1]} but got "
+                           f"{list(weight.shape)}")
     if x.ndim < 2:
         row = _row(x)
         labels = compute((1,), lambda _: E.load(target, (0,) * target.ndim))
@@ -197,6 +203,13 @@ def multi_margin_loss(x, target, p=1, margin=1, weight=None, reduction=MEAN):
         shape = target.shape if reduction == NONE else ()
         return compute(shape, lambda *_: E.load(losses, (0,)))
     return reduced(_margins(x, target, p, margin, weight), reduction)
+
+
+def _some_classes(x: Value) -> None:
+    """RuntimeError where a sample has no classes."""
+    if 0 in x.shape[-1:]:
+        raise RuntimeError("Expected non-empty vector or matrix with optional 0-dim batch size, but "
+                           f"got: {list(x.shape)}")
 
 
 def _row(x: Value) -> Value:
@@ -222,6 +235,7 @@ def _margins(x: Value, target: Value, p: int, margin: float, weight: Value | Non
 def multilabel_margin_loss(x, target, reduction=MEAN):
     """target: the classes of each sample, ended by -1. The sum over its classes t and all others c
     of max(0, 1 - (x[t] - x[c])), by the number of classes."""
+    _some_classes(x)
     if x.ndim < 2:
         losses = _multilabel(_row(x), _row(target))
         return compute((), lambda: E.load(losses, (0,)))
