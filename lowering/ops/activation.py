@@ -128,6 +128,8 @@ def rrelu(x, lower=0.125, upper=1 / 3, training=False, generator=None):
     """The mean slope: the random one of training is not compiled."""
     if training:
         raise Unsupported("rrelu with training=True draws random slopes")
+    if not isinstance(lower, Value) and not isinstance(upper, Value) and lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     return pointwise(lambda a, lo, hi: E.select(a > 0, a, a * ((lo + hi) / 2)), _float(x, "rrelu"),
                      lower, upper, dtype=x.dtype)
 

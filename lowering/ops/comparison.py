@@ -101,6 +101,9 @@ def isreal(x):
       "bool equal_nan=False) -> Tensor")
 def isclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
     """|x - y| <= atol + rtol * |y|; infinities are close only to themselves."""
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if not isinstance(tolerance, Value) and not tolerance >= 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
     if x.dtype is not y.dtype:
         raise RuntimeError(f"{x.dtype.torch_name} did not match {y.dtype.torch_name}")
 

@@ -41,9 +41,19 @@ def zeros(size, *, dtype=None, **place):
     return full(_sizes(size), 0, dtype or f32)
 
 
-@aten(f"empty_strided(int[] size, int[] stride, {_MAKE}",
-      f"empty_permuted(int[] size, int[] physical_layout, {_MAKE}")
+@aten(f"empty_strided(int[] size, int[] stride, {_MAKE}")
 def empty_strided(size, stride, *, dtype=None, **place):
+    return zeros(size, dtype=dtype)
+
+
+@aten(f"empty_permuted(int[] size, int[] physical_layout, {_MAKE}")
+def empty_permuted(size, physical_layout, *, dtype=None, **place):
+    if len(size) != len(physical_layout):
+        raise RuntimeError("Number of dimensions in size does not match the length of the "
+                           f"physical_layout; i.e. len(size) = {len(size)} is not equal to "
+                           f"len(physical_layout) = {len(physical_layout)}")
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(f"{list(physical_layout)} is no order of the dims of {list(size)}")
     return zeros(size, dtype=dtype)
 
 
@@ -182,6 +192,8 @@ def arange(end, *, dtype=None, **place):
 def arange_step(start, end, step=1, *, dtype=None, **place):
     """start, start + step, ... below end; i64 unless a float is among them."""
     _known_numbers("arange's bounds", start, end, step)
+    if not all(math.isfinite(x) for x in (start, end, step)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:

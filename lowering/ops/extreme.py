@@ -6,6 +6,7 @@ import math
 
 from lowering import expr as E
 from lowering.build import dim_of, dims_of, full, reduce
+from lowering.ops.reduction import distinct_dims
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
 from lowering.tensor_ir import Value
@@ -67,13 +68,13 @@ def min_dim(x, dim, keepdim=False):
 
 @aten("amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor")
 def amax(x, dim=(), keepdim=False):
-    _some("amax", x, dims_of(dim, x.ndim))
+    _some("amax", x, distinct_dims(dim, x.ndim))
     return extreme("max", x, dim, keepdim)
 
 
 @aten("amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor")
 def amin(x, dim=(), keepdim=False):
-    _some("amin", x, dims_of(dim, x.ndim))
+    _some("amin", x, distinct_dims(dim, x.ndim))
     return extreme("min", x, dim, keepdim)
 
 

@@ -18,7 +18,7 @@ from runtime.dtypes import DType, bool_, i64, u8
 _DIM = "int[1]? dim{}, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"
 
 
-def _distinct(dims, ndim: int) -> tuple[int, ...]:
+def distinct_dims(dims, ndim: int) -> tuple[int, ...]:
     """The dims; RuntimeError if one appears twice."""
     found = dims_of(dims, ndim)
     given = [dims] if isinstance(dims, int) else list(dims or [])
@@ -37,13 +37,13 @@ def sum_dtype(x: Value, dtype: DType | None) -> DType:
 @aten("sum(Tensor self, *, ScalarType? dtype=None) -> Tensor",
       f"sum.dim_IntList(Tensor self, {_DIM.format('')}")
 def sum(x, dim=None, keepdim=False, *, dtype=None):
-    return reduce("add", x, _distinct(dim, x.ndim), keepdim, dtype=sum_dtype(x, dtype))
+    return reduce("add", x, distinct_dims(dim, x.ndim), keepdim, dtype=sum_dtype(x, dtype))
 
 
 @aten(f"nansum(Tensor self, {_DIM.format('=None')}")
 def nansum(x, dim=None, keepdim=False, *, dtype=None):
     body = (lambda a: E.select(E.isnan(a), E.const(0, a.dtype), a)) if x.dtype.is_float else None
-    return reduce("add", x, _distinct(dim, x.ndim), keepdim, body, dtype=sum_dtype(x, dtype))
+    return reduce("add", x, distinct_dims(dim, x.ndim), keepdim, body, dtype=sum_dtype(x, dtype))
 
 
 @aten("mean(Tensor self, *, ScalarType? dtype=None) -> Tensor",
@@ -55,7 +55,7 @@ def mean(x, dim=None, keepdim=False, *, dtype=None):
         raise RuntimeError(f"mean(): could not infer output dtype. {what} must be either a "
                            f"floating "
                            f"point or complex dtype. Got: {out.torch_name}")
-    dims = _distinct(dim, x.ndim)
+    dims = distinct_dims(dim, x.ndim)
     n = math.prod(x.shape[k] for k in dims) if x.ndim else 1
     return reduce("add", x, dims, keepdim, None, lambda s: _over(s, n), dtype=out)
 
@@ -99,14 +99,14 @@ def _logical(op: str, x: Value, dim, keepdim: bool) -> Value:
     out = u8 if x.dtype is u8 else bool_
     if isinstance(dim, (list, tuple)) and not dim:
         return cast(truth(x), out)
-    return reduce(op, x, _distinct(dim, x.ndim), keepdim, lambda a: E.cast(a, bool_), out=out)
+    return reduce(op, x, distinct_dims(dim, x.ndim), keepdim, lambda a: E.cast(a, bool_), out=out)
 
 
 @aten("count_nonzero(Tensor self, int? dim=None) -> Tensor",
       "count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor")
 def count_nonzero(x, dim=None):
-    return reduce("add", x, _distinct(dim, x.ndim), False, lambda a: E.cast(E.cast(a, bool_), i64),
-                  out=i64)
+    return reduce("add", x, distinct_dims(dim, x.ndim), False,
+                  lambda a: E.cast(E.cast(a, bool_), i64), out=i64)
 
 
 @aten("trace(Tensor self) -> Tensor")
@@ -126,7 +126,7 @@ def linalg_vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
     if not x.dtype.is_float:
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as "
                            f"input. Got {x.dtype.torch_name}")
-    return norm_of(x, ord, _distinct(dim, x.ndim), keepdim, dtype or x.dtype)
+    return norm_of(x, ord, distinct_dims(dim, x.ndim), keepdim, dtype or x.dtype)
 
 
 def norm_of(x: Value, p, dims, keepdim: bool, out: DType) -> Value:
@@ -231,6 +231,8 @@ def dist(x, y, p=2):
 @aten("renorm(Tensor self, Scalar p, int dim, Scalar maxnorm) -> Tensor")
 def renorm(x, p, dim, maxnorm):
     """Slices along dim whose p-norm is above maxnorm are scaled down to it."""
+    if x.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {x.ndim} dimensions")
     dims = [k for k in range(x.ndim) if k != dim % x.ndim]
     sizes = norm_of(x, p, dims, True, compute_dtype(float_result(x.dtype)))
     return pointwise(

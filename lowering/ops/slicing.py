@@ -75,6 +75,8 @@ def narrow(x, dim, start, length):
 def _narrow_at(x: Value, dim: int, start: Value, length: int) -> View:
     """A start that is known at run time only, held within the bounds."""
     n = x.shape[dim]
+    if start.ndim or not start.dtype.is_integer:
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     at = E.cast(E.load(start), i64)
     at = E.minimum(E.maximum(E.select(at < 0, at + n, at), 0), n - length)
     part = views.narrow(x.shape, dim, 0, length)
