@@ -1,4 +1,4 @@
-"""Activations: pointwise functions of networks, and softmax."""
+"""Activations: pointwise functions of networks."""
 
 from __future__ import annotations
 

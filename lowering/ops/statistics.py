@@ -1,4 +1,4 @@
-"""Variance, standard deviation, medians and quantiles."""
+"""Variance, standard deviation, medians, the k-th smallest and the most frequent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from lowering import expr as E
 from lowering.build import (
-    cast, compute, compute_dtype, constant, dim_of, dims_of, full, generic, pointwise, read, reduce,
+    cast, compute_dtype, dim_of, dims_of, full, generic, pointwise, read, reduce,
     reindex, sort, squeeze,
 )
 from lowering.ops.table import aten
@@ -190,48 +190,3 @@ def mode(x, dim=-1, keepdim=False):
     count = reduce("max", counts, dim, keepdim)
     rank = pointwise(lambda f, c: f + c - 1, first, count)
     return _ranked(values, dim, rank, keepdim), _ranked(indices, dim, rank, keepdim)
-
-
-_QUANTILE = 'int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor'
-
-
-@aten(f"quantile(Tensor self, Tensor q, {_QUANTILE}",
-      f"quantile.scalar(Tensor self, float q, {_QUANTILE}")
-def quantile(x, q, dim=None, keepdim=False, *, interpolation="linear"):
-    """Between the two nearest ranks of position q * (n - 1); NaN if the slice has one."""
-    if dim is None:
-        shape = [1] * x.ndim
-        y = quantile(ravel(x), q, 0, False, interpolation=interpolation)
-        return reindex(y, (*y.shape, *shape), lambda *i: i[:y.ndim]) if keepdim else y
-    dim = dim_of(dim, x.ndim)
-    if x.ndim == 0:
-        return quantile(ravel(x), q, 0, False, interpolation=interpolation)
-    q = q if isinstance(q, Value) else constant(q, x.dtype)
-    values, n = sort(x, dim, False)[0], x.shape[dim]
-    bad = _count_numbers(x, dim, keepdim)
-    lead = q.ndim
-
-    def body(*i):
-        place = E.load(q, i[:lead]) * (n - 1)
-        low = E.unary("floor", place)
-        part = place - low
-        kept = i[lead:]
-        if interpolation == "nearest":
-            low, part = E.unary("round", place), E.const(0, x.dtype)
-        elif interpolation == "lower":
-            part = E.const(0, x.dtype)
-        elif interpolation == "higher":
-            low, part = E.unary("ceil", place), E.const(0, x.dtype)
-        elif interpolation == "midpoint":
-            part = E.select(part > 0, E.const(0.5, x.dtype), E.const(0, x.dtype))
-        first = E.minimum(E.maximum(E.cast(low, i64), 0), n - 1)
-        second = E.minimum(first + 1, n - 1)
-        rest = list(kept) if keepdim else [*kept[:dim], E.const(0), *kept[dim:]]
-
-        def at(p):
-            return E.load(values, [p if k == dim else e for k, e in enumerate(rest)])
-
-        mixed = E.select(E.eq(part, 0), at(first), at(first) + part * (at(second) - at(first)))
-        return E.select(E.load(bad, kept) < n, E.const(float("nan"), x.dtype), mixed)
-
-    return compute((*q.shape, *bad.shape), body)
