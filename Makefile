@@ -35,7 +35,7 @@ demo: install
 	$(BUILD)/digits_cpp $(DIGITS)/images.npy $(DIGITS)/labels.npy
 
 test: install
-	OMP_NUM_THREADS=1 $(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses=8
 
 conformance: install
 	@$(PY) -c 'import torch' || \
