@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from llvm_backend.compile import JitModel
@@ -14,9 +16,9 @@ from runtime.loader import CompiledModel
 
 
 def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bool,
-                 cpu: str = "native") -> list[np.ndarray]:
+                 cpu: str = "native", threads: int = 1) -> list[np.ndarray]:
     """The program's results for interface arrays. Rewrites the program on the way."""
-    target = resolve_target(cpu)
+    target = replace(resolve_target(cpu), threads=threads)
     if optimized:
         optimize(program)
     else:
@@ -27,7 +29,7 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
     program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
     jit = JitModel(lower_program(program, target, "m", optimized), target)
     given = [a.item() if v.wrapped else a for a, v in zip(arrays, program.body.params)]
-    return CompiledModel(jit.address, keepalive=jit)(*given)
+    return CompiledModel(jit.address, keepalive=jit, threads=threads)(*given)
 
 
 def unoptimised(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:

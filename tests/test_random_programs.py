@@ -7,6 +7,7 @@ import pytest
 
 from lowering.interpreter import run_program
 from lowering.optimize import optimize
+from lowering.schedule import loops
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import to_compute
 from tests.compiled_engines import run_compiled
@@ -15,14 +16,14 @@ from tests.random_programs import Recipe, inputs, program, recipe, reduced
 PROGRAMS = 60
 
 
-def difference(made_of: Recipe, optimized: bool, cpu: str) -> str:
+def difference(made_of: Recipe, optimized: bool, cpu: str, threads: int = 1) -> str:
     """What differs between the interpreter and compiled code; empty if nothing does."""
     arrays = inputs(made_of)
     reference = program(made_of)
     verify_program(reference, "building")
     wanted = run_program(reference, [to_compute(a, made_of.dtype) for a in arrays])
     try:
-        found = run_compiled(program(made_of), arrays, optimized, cpu)
+        found = run_compiled(program(made_of), arrays, optimized, cpu, threads)
     except Exception as error:  # a crash of the compiler counts as a difference
         return f"{type(error).__name__}: {error}"
     for k, (f, w) in enumerate(zip(found, wanted)):
@@ -52,3 +53,10 @@ def test_passes_keep_programs_valid() -> None:
     for seed in range(PROGRAMS):
         made = program(recipe(seed))
         optimize(made, after=lambda name, p: verify_program(p, name))
+
+
+def test_loops_divided_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "_PARALLEL_POINTS", 1)  # every loop that can be divided is
+    for seed in range(PROGRAMS):
+        problem = difference(recipe(seed), True, "native", 3)
+        assert not problem, f"seed {seed}: {problem}"

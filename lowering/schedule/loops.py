@@ -30,7 +30,7 @@ def schedule_loops(nests: list[Nest], target: Target, name: str) -> Scheduled:
         if len(nests) == 1:
             nest = _divided(nest, target)
         coder.algebra = nest.algebra
-        _Loops(nest, target, coder).emit()
+        _Loops(nest, target, coder, len(nests) == 1).emit()
         coder.kernel.flops += nest.points * sum(
             1 for x in E.walk(nest.body)
             if x.dtype.is_float and x.op not in ("load", "const", "cast"))
@@ -71,8 +71,9 @@ def _divided(nest: Nest, target: Target) -> Nest:
 class _Loops:
     """One kernel's worth of state."""
 
-    def __init__(self, nest: Nest, target: Target, coder: Coder):
+    def __init__(self, nest: Nest, target: Target, coder: Coder, alone: bool):
         self.nest, self.target, self.coder, self.b = nest, target, coder, coder.b
+        self.alone = alone  # in its kernel: only then its outermost loop may be a parallel one
         self.vector = self._vector_dim()
         self.lanes = self._lanes() if self.vector is not None else 1
 
@@ -117,7 +118,8 @@ class _Loops:
             self.coder.parameter(self.nest.store, True)
             return
         dims = [d for d in range(self.nest.parallel) if d != self.vector]
-        kind = "parallel" if worth_threads(self.nest.points, self.target) else "serial"
+        divided = self.alone and worth_threads(self.nest.points, self.target)
+        kind = "parallel" if divided else "serial"
         self._over(dims, origin(len(self.nest.domain)), self._innermost, kind)
 
     def _over(self, dims: list[int], p: Point, body, kind: str = "serial") -> None:
