@@ -147,7 +147,7 @@ def sweep(name: str, limit: Callable[[torch.dtype], int | None],
 
 def _reach(report: Report, overload: str, engines: Sequence[str]) -> None:
     """Two samples for an overload that others of the operator shadow."""
-    for dtype in (torch.float32, torch.int64):
+    for dtype in (torch.float32, torch.int64, torch.bfloat16):
         seed()
         for sample in itertools.islice(samples(report.name, dtype), 100):
             _check(report, sample, dtype, report.checked, 2, engines, overload)

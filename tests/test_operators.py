@@ -1,4 +1,5 @@
-"""Every entry of the operator table against PyTorch: a few samples of each overload and dtype.
+"""Every entry of the operator table against PyTorch: a few samples of each overload and dtype
+through the interpreter, one through compiled code.
 
 The whole sweep is tests/conformance/operators.py.
 """
@@ -23,6 +24,15 @@ def few(dtype: torch.dtype) -> int:
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_operator(name: str) -> None:
     report = sweep(name, few)
+    assert not report.failures, "\n".join(report.failures)
+    assert not report.unchecked(), f"no sample reaches {report.unchecked()}"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_operator_compiled(name: str) -> None:
+    """One sample of each overload through optimised code; conformance has the others."""
+    report = sweep(name, lambda dtype: int(dtype is torch.float32), ("optimised",))
     assert not report.failures, "\n".join(report.failures)
     assert not report.unchecked(), f"no sample reaches {report.unchecked()}"
 

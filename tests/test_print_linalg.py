@@ -23,7 +23,7 @@ from lowering.known import Unsupported  # noqa: E402
 from tests.operator_sweep import samples  # noqa: E402
 from tests.opinfo_harness import NotBound, bind, build, reference, supported  # noqa: E402
 
-DTYPES = (torch.float32, torch.int64, torch.bfloat16, torch.uint8, torch.bool)
+DTYPES = (torch.float32, torch.int64, torch.bfloat16)
 
 
 def texts(name: str, dtype: torch.dtype, most: int):
