@@ -65,17 +65,30 @@ def example_inputs(method: Method, where: object) -> tuple[Input, ...]:
     needed = [p for p in method.function.parameters[1:] if p.required]
     if not needed:
         return ()
-    listed = " ".join(f"--input {p.name}:{_hint(str(p.type))}" for p in needed)
+    hints = [_hint(str(p.type)) for p in needed]
+    listed = " ".join(f"--input {p.name}:{hint}" for p, hint in zip(needed, hints))
+    advice = f"say what they are, for example: {listed}"
+    if None in hints:
+        advice = "--input has no word for these types: compile from Python, with example_inputs"
     raise InputError(
         f"{where}: the archive carries no example inputs for '{method.name}', which takes "
-        f"{', '.join(f'{p.name}: {p.type}' for p in needed)}; say what they are, for example: "
-        f"{listed}"
+        f"{', '.join(f'{p.name}: {p.type}' for p in needed)}; {advice}"
     )
 
 
-def _hint(type_text: str) -> str:
-    return {"int": "int", "float": "float", "bool": "bool", "str": "str=abc"}.get(
-        type_text, "f32[1,3,224,224]")
+def _hint(type_text: str) -> str | None:
+    """What --input could say of a parameter; None where it has no word for the type."""
+    plain = {"Tensor": "f32[1,3,224,224]", "int": "int", "float": "float", "bool": "bool",
+             "str": "str=abc", "Scalar": "float"}
+    if type_text.endswith("?"):
+        return "none"
+    if type_text.endswith("[]"):
+        item = _hint(type_text[:-2])
+        return f"[{item},{item}]" if item else None
+    if type_text.startswith("(") and type_text.endswith(")"):
+        items = [_hint(item.strip()) for item in type_text[1:-1].split(",")]
+        return f"({','.join(map(str, items))})" if None not in items else None
+    return plain.get(type_text)
 
 
 def has_constants(inputs: tuple[Input, ...]) -> bool:

@@ -15,6 +15,7 @@ from aot.inputs import (
     parse_input,
     parse_inputs,
 )
+from aot.specs import _hint
 from runtime import dtypes
 from runtime.errors import InputError
 
@@ -119,3 +120,21 @@ def test_examples() -> None:
         input_of_value(np.zeros(1, np.complex64))
     with pytest.raises(InputError, match="a set"):
         input_of_value({1})
+
+
+@pytest.mark.parametrize(
+    "type_text, hint",
+    [
+        ("Tensor", "f32[1,3,224,224]"),
+        ("int", "int"),
+        ("Tensor?", "none"),
+        ("int[]", "[int,int]"),
+        ("(Tensor, int)", "(f32[1,3,224,224],int)"),
+        ("Dict(str, int)", None),
+        ("__torch__.State", None),
+    ],
+)
+def test_hints_can_be_typed(type_text: str, hint: str | None) -> None:
+    assert _hint(type_text) == hint
+    if hint is not None:
+        parse_input(f"x:{hint}")
