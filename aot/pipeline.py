@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aot.inputs import Input
+from aot.inputs import Input, input_of_value
 from aot.jit import Method, ScriptModule, load
 from aot.options import CompileOptions, environment
 from aot.progress import Progress, Stats
 from aot.specs import as_specs, example_inputs, has_constants, run_time_arguments
 from lowering.evaluate import evaluate
+from lowering.graph import Function
 from lowering.lower import lower_program
+from lowering.objects import ScriptObject
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_program
@@ -54,6 +56,17 @@ def compile_module(module: ScriptModule, options: CompileOptions, progress: Prog
         return _compile_module(module, options, progress, where)
 
 
+def compile_call(function: Function, instance: ScriptObject | None,
+                 args: Sequence[object]) -> Compiled:
+    """Compiles a function, or a method of an object, for arguments like these numpy arrays and
+    Python values; what is no tensor is compiled in."""
+    names = [p.name for p in function.parameters[0 if instance is None else 1:]]
+    inputs = tuple(input_of_value(value, name) for value, name in zip(args, names))
+    options = CompileOptions(inputs, function.name.rpartition(".")[2], "call")
+    with _collector_paused():
+        return _compile(function, instance, inputs, options, Progress())
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """Millions of small nodes live to the end: the collector would walk them over and over, for half
@@ -69,17 +82,22 @@ def _collector_paused() -> Iterator[None]:
 
 def _compile_module(module: ScriptModule, options: CompileOptions, progress: Progress,
                     where: object) -> Compiled:
-    target = replace(resolve_target(options.cpu), threads=options.threads)
     method = _method(module, options.method, where)
     inputs = options.inputs if options.inputs is not None else example_inputs(method, where)
+    return _compile(module, method.function, module.object, inputs, options, progress)
+
+
+def _compile(module: ScriptModule | None, function: Function, instance: ScriptObject | None,
+             inputs: tuple[Input, ...], options: CompileOptions, progress: Progress) -> Compiled:
+    target = replace(resolve_target(options.cpu), threads=options.threads)
 
     progress.stage("evaluate")
-    program = evaluate(method.function, module.object, as_specs(inputs))
-    _debug(2, lambda: str(method.graph))
+    program = evaluate(function, instance, as_specs(inputs))
+    _debug(2, lambda: str(function.graph))
 
     progress.stage("optimise")
     if options.optimize:
-        optimize(program, options.without)
+        optimize(program, target, options.without)
     else:
         remove_dead(program.body)
     _debug(3, lambda: print_tensor_program(program))
@@ -108,7 +126,7 @@ class Compiled:
 
     Machine code is made when first needed: in this process for a call, as an object for files."""
 
-    def __init__(self, module: ScriptModule, options: CompileOptions, inputs: tuple[Input, ...],
+    def __init__(self, module: ScriptModule | None, options: CompileOptions, inputs: tuple[Input, ...],
                  program: TensorProgram, lowered: Program, target, progress: Progress):
         self.options, self.inputs = options, inputs
         self._constants = has_constants(inputs)
@@ -133,7 +151,12 @@ class Compiled:
 
     def interpret(self, *args: Any) -> Any:
         """The same method in the numpy interpreter."""
-        return self._module.method(self.options.method)(*args)
+        return self._method.interpret(*args)
+
+    @property
+    def _method(self) -> Method:
+        assert self._module is not None, "a call's code knows no module"
+        return self._module.method(self.options.method)
 
     @property
     def artifact(self) -> Artifact:
@@ -152,7 +175,7 @@ class Compiled:
     def text(self, kind: str) -> str:
         """One stage as text: graph, code, tensor, kernels, llvm or asm."""
         if kind in ("graph", "code"):
-            method = self._module.method(self.options.method)
+            method = self._method
             return str(method.graph) if kind == "graph" else method.code
         if kind == "tensor":
             return print_tensor_program(self._program)

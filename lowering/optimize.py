@@ -8,23 +8,27 @@ from lowering.passes.fold_constants import fold_constants
 from lowering.passes.fuse import fuse
 from lowering.passes.rewriting import remove_dead
 from lowering.passes.share_common import share_common
+from lowering.passes.winograd import winograd
 from lowering.tensor_ir import Region, TensorProgram
+from llvm_backend.target import Target
 
 # Why this order: what is written twice is folded once; folding turns rearranged weights into
-# constants, which fusion must not take apart again; fusion sees no op that nobody reads.
-PASSES: tuple[tuple[str, Callable[[Region], None]], ...] = (
-    ("share_common", share_common),
-    ("fold_constants", fold_constants),
-    ("remove_dead", remove_dead),
-    ("fuse", fuse),
+# constants, which fusion must not take apart again; fusion sees no op that nobody reads. Winograd's
+# transforms come last, since they take along what was fused behind a convolution.
+PASSES: tuple[tuple[str, Callable[[Region, Target], None]], ...] = (
+    ("share_common", lambda region, _: share_common(region)),
+    ("fold_constants", lambda region, _: fold_constants(region)),
+    ("remove_dead", lambda region, _: remove_dead(region)),
+    ("fuse", lambda region, _: fuse(region)),
+    ("winograd", winograd),
 )
 
 
-def optimize(program: TensorProgram, without: frozenset[str] = frozenset(),
+def optimize(program: TensorProgram, target: Target, without: frozenset[str] = frozenset(),
              after: Callable[[str, TensorProgram], None] | None = None) -> None:
     """Runs all passes in place, but for those named; `after` is called with each one's name."""
     for name, run in PASSES:
         if name not in without:
-            run(program.body)
+            run(program.body, target)
             if after is not None:
                 after(name, program)

@@ -20,7 +20,7 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
     """The program's results for interface arrays. Rewrites the program on the way."""
     target = replace(resolve_target(cpu), threads=threads)
     if optimized:
-        optimize(program)
+        optimize(program, target)
     else:
         remove_dead(program.body)
     names = [f"x{k}" for k in range(len(program.body.params))]

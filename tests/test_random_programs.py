@@ -8,6 +8,7 @@ import pytest
 from lowering.interpreter import run_program
 from lowering.optimize import optimize
 from lowering.schedule import loops
+from llvm_backend.target import TARGETS
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import to_compute
 from tests.compiled_engines import run_compiled
@@ -52,7 +53,7 @@ def test_compiled_code_equals_the_interpreter(cpu: str, optimized: bool) -> None
 def test_passes_keep_programs_valid() -> None:
     for seed in range(PROGRAMS):
         made = program(recipe(seed))
-        optimize(made, after=lambda name, p: verify_program(p, name))
+        optimize(made, TARGETS["x86-64-v4"], after=lambda name, p: verify_program(p, name))
 
 
 def test_loops_divided_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:

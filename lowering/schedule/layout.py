@@ -76,7 +76,8 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
             unit = steps[b][v] == 1
             if not alone and steps[1 - b][v] != 1:
                 continue
-            rank = (constant[b], alone, unit, op.domain[v])
+            wide = op.domain[v] >= 8 and (constant[b] or unit)
+            rank = (wide, constant[b], alone, unit, op.domain[v])
             if best is None or rank > best[0]:
                 best = rank, v, b
     if best is None:

@@ -93,7 +93,9 @@ def _assigned(nest: Nest) -> Product | None:
                 continue
             if a.stride(v) == 1 and not (b.is_constant or b.stride(v) == 1):
                 continue
-            rank = (b.is_constant, a.stride(v) == 0, b.stride(v) == 1, nest.domain[v])
+            unit = b.stride(v) == 1
+            wide = nest.domain[v] >= 8 and (b.is_constant or unit)
+            rank = (wide, b.is_constant, a.stride(v) == 0, unit, nest.domain[v])
             if best is None or rank > best[0]:
                 best = rank, Product(nest, a, b, v)
     return best[1] if best else None
