@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -195,3 +196,28 @@ def test_files_fit_on_their_page() -> None:
         wide = [i for i, line in enumerate(lines, 1) if len(line) > MAX_COLUMNS]
         problems += [f"{name}:{i}: over {MAX_COLUMNS} columns" for i in wide]
     assert not problems, "\n".join(problems)
+
+
+def test_the_map_names_every_file() -> None:
+    """ARCHITECTURE.md has one line for each file of the rooms, and none for a file that is gone."""
+    named: set[str] = set()
+    folder = ""
+    for line in (ROOT / "ARCHITECTURE.md").read_text("utf-8").splitlines():
+        heading = re.match(r"\*\*([a-z_/]+)/\*\*", line)
+        if heading:
+            folder = heading[1]
+        elif line.startswith("| `"):
+            named.update(
+                f"{folder}/{name}" for name in re.findall(r"`([^`]+)`", line.split("|")[1])
+            )
+        elif line.startswith("#"):
+            folder = ""
+    out = subprocess.run(
+        ["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if out.returncode != 0:
+        pytest.skip("not a git checkout")
+    there = {f for f in out.stdout.split() if (ROOT / f).exists() and (ROOT / f).stat().st_size}
+    missing = {f for f in there if f not in named and not f.endswith("/__init__.py")}
+    gone = {f for f in named if f.split("/")[0] in ROOMS and not (ROOT / f).exists()}
+    assert not missing and not gone, f"not on the map: {sorted(missing)}; gone: {sorted(gone)}"
