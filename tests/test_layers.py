@@ -203,15 +203,13 @@ def test_the_map_names_every_file() -> None:
     named: set[str] = set()
     folder = ""
     for line in (ROOT / "ARCHITECTURE.md").read_text("utf-8").splitlines():
-        heading = re.match(r"\*\*([a-z_/]+)/\*\*", line)
-        if heading:
-            folder = heading[1]
+        if line.startswith("**"):
+            heading = re.match(r"\*\*([a-z_/]+)/\*\*", line)
+            folder = heading[1] if heading else ""
         elif line.startswith("| `"):
             named.update(
                 f"{folder}/{name}" for name in re.findall(r"`([^`]+)`", line.split("|")[1])
             )
-        elif line.startswith("#"):
-            folder = ""
     out = subprocess.run(
         ["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=False
     )
