@@ -1,7 +1,8 @@
-"""`aot.jit.load`: the modules of TorchScript archives, to look at and to call.
+"""`aot.jit`: programs in TorchScript. What PyTorch calls `torch.jit`, under the same names.
 
-A call runs the method's Graph through partial evaluation and the numpy interpreter: right and slow.
-Compiling it is `aot.compile`'s work.
+    load, save, freeze      archives
+    trace, trace_module     a Graph recorded from a run (aot/trace.py)
+    script ...              a Graph compiled from Python source (aot/script)
 """
 
 from __future__ import annotations
@@ -9,26 +10,52 @@ from __future__ import annotations
 import importlib
 import io
 import os
-from typing import Iterator
+from collections.abc import Mapping
+from typing import Any
 
-from aot.archive.reader import Archive, read_archive
-
-from lowering.graph import Function, Graph, Node, Parameter
-from lowering.graph_code import print_code
+from aot.archive.reader import read_archive
+from aot.jit_module import (
+    Method, ScriptFunction, ScriptModule, TopLevelTracedModule, TracedModule, module_of,
+)  # fmt: skip
+from lowering.graph import Function, Node, Parameter
 from lowering.graph_passes.dead_code import eliminate_dead_code
 from lowering.graph_passes.fold_batch_norm import fold_batch_norm
 from lowering.graph_passes.freeze import freeze_graphs
-from lowering.graph_passes.inline import inline_calls
 from lowering.graph_passes.share_common import share_common
-from lowering.objects import ScriptObject, TensorData
-from lowering.types import ClassType, NoneT
+from lowering.objects import ScriptObject
+from lowering.types import ClassType
 from runtime.errors import InputError
 
+RecursiveScriptModule = ScriptModule
+
+# Module -> the names of aot.jit that it has; imported when first used.
+_MODULES = {
+    "aot.trace": "trace trace_module is_tracing TracerWarning",
+    "aot.jit_fusion": "enable_onednn_fusion onednn_fusion_enabled set_fusion_strategy "
+    "strict_fusion",
+}
+_LAZY = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = [
+    "Method", "RecursiveScriptModule", "ScriptFunction", "ScriptModule", "TopLevelTracedModule",
+    "TracedModule", "freeze", "load", "module_of", "optimize_for_inference",
+    "run_frozen_optimizations", "save", *_LAZY,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    value = getattr(importlib.import_module(_LAZY.get(name, "aot.script.api")), name, None)
+    if value is None:
+        raise AttributeError(f"module 'aot.jit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def load(
-    path: str | os.PathLike | bytes | io.IOBase,
-    map_location: str | None = None,
+    f: str | os.PathLike | bytes | io.IOBase,
+    map_location: object = None,
     _extra_files: dict[str, object] | None = None,
 ) -> ScriptModule:
     """Load a module that torch.jit.save wrote, from a path, bytes or an open binary file.
@@ -39,27 +66,42 @@ def load(
     """
     if map_location is not None and str(map_location) != "cpu":
         raise InputError(f"map_location: expected 'cpu', found {map_location!r}")
-    archive = read_archive(path)
+    archive = read_archive(f)
     for name in _extra_files or {}:
         contents = archive.extra_file(name)
         if contents is None:
             raise InputError(f"{archive.name}: the archive has no extra file {name!r}")
         _extra_files[name] = contents
     for instance, state in archive.unrestored:
-        _run(instance.type.methods["__setstate__"], [instance, state])
+        restore = instance.type.methods["__setstate__"]
+        importlib.import_module("lowering.run_method").run_method(restore, [instance, state])
     return ScriptModule(archive.root, archive)
 
 
-def freeze(module: ScriptModule, preserved_attrs: list[str] | None = None) -> ScriptModule:
+def save(m: ScriptModule | ScriptFunction, f: str | os.PathLike | io.IOBase,
+         _extra_files: Mapping[str, str | bytes] | None = None) -> None:
+    """Write a module or function as a TorchScript archive, to a path or an open binary file.
+
+    The archive loads in PyTorch as well as here. `_extra_files` (name -> contents) are stored
+    beside the program. InputError names what has no place in an archive.
+    """
+    if not isinstance(m, (ScriptModule, ScriptFunction)):
+        raise InputError(f"save: expected a scripted or traced module or function, found a "
+                         f"{type(m).__name__}; aot.jit.script or aot.jit.trace makes one of it")
+    m.save(f, _extra_files)
+
+
+def freeze(mod: ScriptModule, preserved_attrs: list[str] | None = None,
+           optimize_numerics: bool = True) -> ScriptModule:
     """A module whose `forward`, and the methods that `preserved_attrs` names, have as constants
     what the module's attributes hold now; only what a method changes stays an attribute.
 
-    Batch norms are folded into convolutions and equal things computed once. InputError if the
-    module is in training mode or lacks a named method.
+    Equal things are computed once and, with `optimize_numerics`, batch norms folded into
+    convolutions. InputError if the module is in training mode or lacks a named method.
     """
-    if module.object.attributes.get("training") is True:
+    if mod.object.attributes.get("training") is True:
         raise InputError("freeze: the module is in training mode; save it after eval()")
-    old = module.object.type
+    old = mod.object.type
     cls = ClassType(old.name, True, forward_hooks=(), forward_pre_hooks=())
     frozen = ScriptObject(cls)
     names = ["forward", *(preserved_attrs or ())]
@@ -67,10 +109,11 @@ def freeze(module: ScriptModule, preserved_attrs: list[str] | None = None) -> Sc
         if name not in old.methods:
             raise InputError(f"freeze: {old.name} has no method {name!r}")
     methods = [old.methods[name] for name in names]
-    graphs = freeze_graphs([method.graph for method in methods], module.object)
+    graphs = freeze_graphs([method.graph for method in methods], mod.object)
     for name, method, graph in zip(names, methods, graphs):
         share_common(graph)
-        fold_batch_norm(graph)
+        if optimize_numerics:
+            fold_batch_norm(graph)
         eliminate_dead_code(graph)
         graph.inputs[0].type = cls
         for use in graph.inputs[0].uses:
@@ -78,236 +121,37 @@ def freeze(module: ScriptModule, preserved_attrs: list[str] | None = None) -> Sc
                 raise InputError(f"freeze: {method.name} hands the module itself on")
             kept = use.user.attributes["name"]
             cls.attributes[kept] = old.attributes[kept]
-            frozen.attributes[kept] = module.object.attributes[kept]
+            frozen.attributes[kept] = mod.object.attributes[kept]
         own = Parameter(method.parameters[0].name, cls)
         function = Function(method.name, [own, *method.parameters[1:]], method.returns)
         function.graph = graph
         cls.methods[name] = function
-    return ScriptModule(frozen, module.archive)
+    return ScriptModule(frozen, mod.archive)
 
 
-def _run(function: Function, arguments: list[object]) -> object:
-    """Run a function; the interpreter and the operators are imported by the first run."""
-    return importlib.import_module("lowering.run_method").run_method(function, arguments)
+def run_frozen_optimizations(mod: ScriptModule, optimize_numerics: bool = True,
+                             preserved_methods: list[str] | None = None) -> None:
+    """Simplify a frozen module's graphs where they stand: equal things computed once and, with
+    `optimize_numerics`, batch norms folded into convolutions."""
+    for name in ("forward", *(preserved_methods or ())):
+        if name not in mod.object.type.methods:
+            raise InputError(f"{mod.object.type.name} has no method {name!r}")
+        graph = mod.object.type.methods[name].graph
+        share_common(graph)
+        if optimize_numerics:
+            fold_batch_norm(graph)
+        eliminate_dead_code(graph)
 
 
-class Method:
-    """A method of a module, bound to it."""
+def optimize_for_inference(mod: ScriptModule, other_methods: list[str] | None = None
+                           ) -> ScriptModule:
+    """The module frozen and simplified, ready to be compiled by its first call.
 
-    def __init__(self, module: ScriptModule, name: str, function: Function) -> None:
-        self.module = module
-        self.name = name
-        self.function = function
-
-    @property
-    def graph(self) -> Graph:
-        """The method's Graph; `str()` of it is TorchScript's text."""
-        return self.function.graph
-
-    @property
-    def inlined_graph(self) -> Graph:
-        """The Graph with the bodies of all called functions and methods in their places."""
-        return inline_calls(self.function.graph)
-
-    @property
-    def code(self) -> str:
-        """The method as TorchScript's code text."""
-        return print_code(self.function)
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run the method in the numpy interpreter.
-
-        Tensors may be given as numpy arrays or TensorData; InputError if the arguments do not fit
-        the method's parameters.
-        """
-        return _run(self.function, [self.module.object, *self._bind(args, kwargs)])
-
-    def _bind(self, args: tuple, kwargs: dict[str, object]) -> list[object]:
-        parameters = self.function.parameters[1:]
-        if len(args) > len(parameters):
-            raise InputError(
-                f"{self.name}() takes {len(parameters)} arguments, {len(args)} are given"
-            )
-        given = dict(zip((p.name for p in parameters), args))
-        for name, value in kwargs.items():
-            if name in given:
-                raise InputError(f"{self.name}() is given the argument {name!r} twice")
-            given[name] = value
-        unknown = given.keys() - {p.name for p in parameters}
-        if unknown:
-            raise InputError(f"{self.name}() has no argument {sorted(unknown)[0]!r}")
-        for parameter in parameters:
-            if parameter.name not in given:
-                if parameter.required:
-                    raise InputError(f"{self.name}() needs the argument {parameter.name!r}")
-                given[parameter.name] = parameter.default
-        return [given[p.name] for p in parameters]
-
-    def __repr__(self) -> str:
-        return f"<method {self.name} of {self.module.object.type.name}>"
-
-
-class ScriptModule:
-    """A module of an archive. Its attributes and methods are Python attributes of this object."""
-
-    def __init__(self, instance: ScriptObject, archive: Archive) -> None:
-        self.__dict__["object"] = instance
-        self.__dict__["archive"] = archive
-
-    # --- methods ------------------------------------------------------------------------------
-
-    def method_names(self) -> list[str]:
-        return list(self.object.type.methods)
-
-    def method(self, name: str) -> Method:
-        """A method by name; KeyError if the module has none of this name."""
-        return Method(self, name, self.object.type.methods[name])
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run `forward`, with the hooks the module was scripted with."""
-        cls = self.object.type
-        if "forward" not in cls.methods:
-            raise InputError(
-                f"{cls.name} has no method 'forward'; it has {', '.join(cls.methods) or 'none'}"
-            )
-        forward = self.method("forward")
-        if not cls.forward_pre_hooks and not cls.forward_hooks:
-            return forward(*args, **kwargs)
-        inputs = tuple(forward._bind(args, kwargs))
-        for name in cls.forward_pre_hooks:
-            hook = cls.methods[name]
-            result = _run(hook, [self.object, inputs])
-            if hook.returns != NoneT:
-                inputs = result if isinstance(result, tuple) else (result,)
-        output = _run(forward.function, [self.object, *inputs])
-        for name in cls.forward_hooks:
-            hook = cls.methods[name]
-            result = _run(hook, [self.object, inputs, output])
-            if hook.returns != NoneT:
-                output = result
-        return output
-
-    @property
-    def graph(self) -> Graph:
-        """The Graph of `forward`."""
-        return self._forward().graph
-
-    @property
-    def inlined_graph(self) -> Graph:
-        """The Graph of `forward` with all calls inlined."""
-        return self._forward().inlined_graph
-
-    @property
-    def code(self) -> str:
-        """`forward` as TorchScript's code text."""
-        return self._forward().code
-
-    def _forward(self) -> Method:
-        if "forward" not in self.object.type.methods:
-            raise InputError(f"{self.object.type.name} has no method 'forward'")
-        return self.method("forward")
-
-    # --- attributes ---------------------------------------------------------------------------
-
-    def __getattr__(self, name: str) -> object:
-        instance = self.__dict__["object"]
-        if name in instance.attributes:
-            return self._wrap(instance.attributes[name])
-        if name in instance.type.methods:
-            return self.method(name)
-        if name in instance.type.constants:
-            return instance.type.constants[name]
-        raise AttributeError(f"{instance.type.name} has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in self.object.type.attributes:
-            raise AttributeError(f"{self.object.type.name} has no attribute {name!r} to set")
-        self.object.attributes[name] = value.object if isinstance(value, ScriptModule) else value
-
-    def _wrap(self, value: object) -> object:
-        if isinstance(value, ScriptObject) and value.type.is_module:
-            return ScriptModule(value, self.archive)
-        return value
-
-    def named_children(self) -> Iterator[tuple[str, ScriptModule]]:
-        for name, value in self.object.attributes.items():
-            if isinstance(value, ScriptObject) and value.type.is_module:
-                yield name, ScriptModule(value, self.archive)
-
-    def children(self) -> Iterator[ScriptModule]:
-        return (module for _, module in self.named_children())
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, ScriptModule]]:
-        """This module as '' and all below it as 'a', 'a.b' ...; a shared module comes once."""
-        return self._named_modules(prefix, set())
-
-    def _named_modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, ScriptModule]]:
-        if id(self.object) in seen:
-            return
-        seen.add(id(self.object))
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
-
-    def modules(self) -> Iterator[ScriptModule]:
-        return (module for _, module in self.named_modules())
-
-    def named_parameters(self, recurse: bool = True) -> Iterator[tuple[str, TensorData]]:
-        return self._named_tensors(lambda cls: cls.parameters, recurse)
-
-    def parameters(self, recurse: bool = True) -> Iterator[TensorData]:
-        return (tensor for _, tensor in self.named_parameters(recurse))
-
-    def named_buffers(self, recurse: bool = True) -> Iterator[tuple[str, TensorData]]:
-        return self._named_tensors(lambda cls: cls.buffers, recurse)
-
-    def buffers(self, recurse: bool = True) -> Iterator[TensorData]:
-        return (tensor for _, tensor in self.named_buffers(recurse))
-
-    def _named_tensors(self, names_of, recurse: bool) -> Iterator[tuple[str, TensorData]]:
-        seen: set[int] = set()
-        modules = self.named_modules() if recurse else [("", self)]
-        for prefix, module in modules:
-            for name in names_of(module.object.type):
-                value = module.object.attributes.get(name)
-                if isinstance(value, TensorData) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield (f"{prefix}.{name}" if prefix else name), value
-
-    def train(self, mode: bool = True) -> ScriptModule:
-        """Set `training` here and in all modules below; returns the module."""
-        for module in self.modules():
-            if "training" in module.object.type.attributes:
-                module.object.attributes["training"] = mode
-        return self
-
-    def eval(self) -> ScriptModule:
-        """The same as train(False)."""
-        return self.train(False)
-
-    def state_dict(self, prefix: str = "") -> dict[str, TensorData]:
-        """All parameters and buffers by their dotted names, in PyTorch's order. A module that
-        stands in two places comes under both names."""
-        out: dict[str, TensorData] = {}
-        cls = self.object.type
-        for name in (*cls.parameters, *cls.buffers):
-            value = self.object.attributes.get(name)
-            if isinstance(value, TensorData):
-                out[prefix + name] = value
-        for name, child in self.named_children():
-            out.update(child.state_dict(f"{prefix}{name}."))
-        return out
-
-    def __repr__(self) -> str:
-        return self._describe(0)
-
-    def _describe(self, depth: int) -> str:
-        indent = "  " * (depth + 1)
-        name = self.object.type.name.rpartition(".")[2]
-        children = [
-            f"{indent}({key}): {child._describe(depth + 1)}" for key, child in self.named_children()
-        ]
-        if not children:
-            return f"RecursiveScriptModule(original_name={name})"
-        lines = ["RecursiveScriptModule(", f"{indent}original_name={name}", *children]
-        return "\n".join(lines) + "\n" + "  " * depth + ")"
+    A module in training mode has to be put into eval() first; `other_methods` are kept beside
+    `forward`.
+    """
+    frozen = mod
+    if mod.object.type.attributes:
+        frozen = freeze(mod, other_methods)
+    run_frozen_optimizations(frozen, preserved_methods=other_methods)
+    return frozen

@@ -56,15 +56,15 @@ def compile_module(module: ScriptModule, options: CompileOptions, progress: Prog
         return _compile_module(module, options, progress, where)
 
 
-def compile_call(function: Function, instance: ScriptObject | None,
-                 args: Sequence[object]) -> Compiled:
+def compile_call(function: Function, instance: ScriptObject | None, args: Sequence[object],
+                 without: frozenset[str] = frozenset()) -> Compiled:
     """Compiles a function, or a method of an object, for arguments like these numpy arrays and
-    Python values; what is no tensor is compiled in."""
+    Python values; what is no tensor is compiled in. `without` names passes that are left out."""
     names = [p.name for p in function.parameters[0 if instance is None else 1:]]
     inputs = tuple(input_of_value(value, name) for value, name in zip(args, names))
-    options = CompileOptions(inputs, function.name.rpartition(".")[2], "call")
+    options = CompileOptions(inputs, function.name.rpartition(".")[2], "call", without=without)
     with _collector_paused():
-        return _compile(function, instance, inputs, options, Progress())
+        return _compile(None, function, instance, inputs, options, Progress())
 
 
 @contextmanager

@@ -66,6 +66,7 @@ class SourceRange:
     find_original: Callable[[], SourceRange | None] | None = field(
         default=None, compare=False, repr=False
     )
+    scope: str = ""  # the modules whose calls were traced, as in '__module.a/__module.a.b'
 
     @property
     def original(self) -> SourceRange:

@@ -44,7 +44,7 @@ def print_code(
         head.append(text)
     last = function.name.rpartition(".")[2]
     indent = "  " * level
-    signature = f",\n{indent}    ".join(head)
+    signature = ",\n    ".join(head)
     printer.body(function.graph, returns=True)
     first = f"{indent}def {last}({signature}) -> {function.returns.annotation()}:"
     return "\n".join([first, *printer.lines]) + "\n"

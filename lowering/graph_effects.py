@@ -48,6 +48,14 @@ def has_effect(node: Node) -> bool:
     return name in _RANDOM
 
 
+def draws_random_numbers(node: Node) -> bool:
+    """Whether running the node advances the random generator."""
+    name = node.kind.partition("::")[2]
+    if name in _TRAINING_ARGUMENT and "norm" not in name:
+        return not _says_no_training(node, _TRAINING_ARGUMENT[name])
+    return name.rstrip("_") in _RANDOM or name in ("uniform_", "exponential_", "random_")
+
+
 def is_in_place(node: Node) -> bool:
     """Whether an operator writes into its first argument: `aten::add_`, not `aten::__and__`."""
     name = node.kind.partition("::")[2]

@@ -1,7 +1,7 @@
 """Prints a Graph as TorchScript prints it.
 
-Two things differ, because our Graph says more or less than TorchScript's: an input given by
-keyword whose overload is not resolved yet is `dtype=%3`, and tensors in constants are `<Tensor>`.
+One thing differs, because our Graph says less than TorchScript's: an input given by keyword whose
+overload is not resolved yet is `dtype=%3`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 from typing import TYPE_CHECKING
 
 from lowering.objects import DeviceValue, EnumValue, ScriptObject, TensorData
-from lowering.types import FunctionType, Type
+from lowering.types import FunctionType, Type, scalar_name
+from runtime import dtypes
 
 if TYPE_CHECKING:
     from lowering.graph import Block, Graph, Node, Value
@@ -52,6 +53,8 @@ class _Printer:
         outputs = ", ".join(f"%{v.name} : {v.type}" for v in node.outputs)
         text = f"{indent}{outputs} = {self.kind(node)}({_inputs(node)})"
         if self.ranges and node.range is not None and node.kind not in _WITHOUT_PLACE:
+            if node.range.scope:
+                text += f", scope: {node.range.scope}"
             text += f" # {node.range}"
         self.lines.append(text)
         for i, block in enumerate(node.blocks):
@@ -79,6 +82,8 @@ def _values(values: list[Value]) -> str:
 
 
 def _inputs(node: Node) -> str:
+    if node.overload is not None:
+        return _values(node.inputs)
     texts = ["%" + v.name for v in node.positional]
     texts += [f"{name}=%{v.name}" for name, v in node.keywords.items()]
     return ", ".join(texts)
@@ -111,7 +116,7 @@ def format_constant(value: object) -> str:
     if isinstance(value, EnumValue):
         return repr(value)
     if isinstance(value, TensorData):
-        return "<Tensor>"
+        return format_tensor(value)
     if isinstance(value, ScriptObject):
         return f"<{value.type.name}>"
     if isinstance(value, list):
@@ -122,6 +127,36 @@ def format_constant(value: object) -> str:
         items = (f"{format_constant(k)}: {format_constant(v)}" for k, v in value.items())
         return "{%s}" % ", ".join(items)
     return f"<{type(value).__name__}>"
+
+
+_SHOWN_ELEMENTS = 10
+
+
+def format_tensor(tensor: TensorData) -> str:
+    """`{1.5}` for a scalar, the values of a small tensor in one line, `<Tensor>` for others."""
+    numbers = not isinstance(tensor.storage.dtype, str) and tensor.problem is None
+    if not numbers or not 0 < tensor.numel <= _SHOWN_ELEMENTS or len(tensor.sizes) > 2:
+        return "<Tensor>"
+    row = tensor.dtype
+    values = dtypes.to_compute(tensor.numpy(), row).reshape(-1).tolist()
+    if tensor.numel == 1 and not tensor.sizes:
+        return "{%s}" % _short(values[0])
+    whole = all(v == int(v) for v in values if math.isfinite(v))
+    if row.is_float and not whole:
+        texts = [f"{v:.4f}" for v in values]
+    else:
+        texts = [str(int(v)) if math.isfinite(v) else str(v) for v in values]
+    width = max(map(len, texts))
+    sizes = ",".join(map(str, tensor.sizes))
+    listed = " ".join(f"{t:>{width}}" + " " for t in texts)
+    return f" {listed.rstrip()} [ CPU{scalar_name(row)}Type{{{sizes}}} ]"
+
+
+def _short(value: float | int | bool) -> str:
+    """Six significant digits, as C++ streams print numbers."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.6g}"
 
 
 def format_float(value: float) -> str:

@@ -25,8 +25,10 @@ from runtime import dtypes
 from runtime.errors import CompileError, InputError, RuntimeFailure
 
 
-def run_method(function: Function, args: Sequence[object]) -> object:
+def run_method(function: Function, args: Sequence[object], as_data: bool = False) -> object:
     """The result of a function or method; `args` of a method begin with its object.
+
+    With `as_data` tensors come out as TensorData, which know their dtype.
 
     Tensors are numpy arrays (bf16 as uint16) or TensorData in, numpy arrays out. Attributes that
     the method sets, and buffers that it writes in place, stay changed. RuntimeFailure where the
@@ -50,7 +52,7 @@ def run_method(function: Function, args: Sequence[object]) -> object:
             raise
         if ev.problems:
             raise CompileError(ev.problems_text())
-        answer = _concrete(ev, result)
+        answer = _concrete(ev, result, _data if as_data else None)
         _persist(ev)
     return answer
 

@@ -151,7 +151,7 @@ class CodeWriter:
             path = name.rpartition(".")[0].replace(".", "/")
             member = f"code/{path}.py"
             texts[member] = texts.get(member, "") + self._text(thing)
-        return {member: text + "\n" for member, text in texts.items()}
+        return texts
 
     def _text(self, thing: Definition) -> str:
         if isinstance(thing, Function):

@@ -1,0 +1,245 @@
+"""Runs a Graph on tensors, operator by operator, so that gradients flow through it.
+
+What the compiled code and the numpy interpreter cannot do, this can: every operator goes through
+the dispatcher and leaves its mark on the tape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aot import dispatch
+from aot.tensor_core import Tensor
+from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
+from lowering.abstract import Future, Raised
+from lowering.evaluator import Env, Evaluator
+from lowering.graph import Block, Function, Node
+from lowering.objects import NamedTupleValue, ScriptObject, TensorData
+from lowering.types import Type
+from runtime.errors import AotError, CompileError, RuntimeFailure
+
+_NO_LIMIT = 2**63 - 1
+
+
+def run_eagerly(
+    function: Function, args: Sequence[object], wrap: Callable[[object, str, TensorData], Tensor]
+) -> object:
+    """The result of a function on tensors. `wrap` gives the tensor for an object's attribute, so
+    that gradients reach the tensors that others know. RuntimeFailure where the program raises."""
+    evaluator = _EagerEvaluator(wrap)
+    try:
+        return evaluator.call(function, list(args), {})
+    except Raised as e:
+        raise RuntimeFailure(f"{e.message}\n{e.where}".rstrip()) from None
+
+
+class _EagerEvaluator(Evaluator):
+    """The evaluator with tensors in place of abstract ones; lists and dicts are the program's."""
+
+    def __init__(self, wrap: Callable[[object, str, TensorData], Tensor]) -> None:
+        super().__init__(eager=True)
+        self.wrap = wrap
+        self.constants: dict[int, Tensor] = {}
+        self.containers: dict[tuple, object] = {}
+
+    def run_block(self, block: Block, args: list, env: Env) -> list:
+        env.update(zip(block.params, args))
+        for node in block.nodes:
+            self.run_node(node, env)
+        return [env[v] for v in block.outputs]
+
+    def run_node(self, node: Node, env: Env) -> None:
+        self.node = node
+        try:
+            if node.kind == "prim::If":
+                block = node.blocks[0 if bool(env[node.inputs[0]]) else 1]
+                results = self.run_block(block, [], env)
+            elif node.kind == "prim::Loop":
+                results = self._loop(node, env)
+            else:
+                result = self.operate(node, [env[v] for v in node.inputs])
+                if len(node.outputs) == 1:
+                    env[node.outputs[0]] = result
+                    return
+                results = result if node.outputs else ()  # type: ignore[assignment]
+        except Raised as e:
+            e.where = e.where or self.place(node)
+            raise
+        except AotError:
+            raise
+        except (TypeError, ValueError, IndexError, RuntimeError, KeyError, AttributeError) as e:
+            self.node = node
+            raise CompileError(self._wrong(node, [], e)) from e
+        env.update(zip(node.outputs, results))
+
+    def _loop(self, node: Node, env: Env) -> list:
+        limit, condition, *carried = [env[v] for v in node.inputs]
+        turn, body = 0, node.blocks[0]
+        while turn < limit and condition:
+            condition, *carried = self.run_block(body, [turn, *carried], env)
+            condition, turn = bool(condition), turn + 1
+        return carried
+
+    def operate(self, node: Node, args: list) -> object:
+        own = _OWN.get(node.kind)
+        if own is not None:
+            return own(self, node, args)
+        prim = evaluate_prims.TABLE.get(node.kind)
+        if prim is not None and node.kind not in ("aten::str", "prim::type"):
+            return prim(self, node, args)
+        count = len(args) - len(node.kwarg_names)
+        kwargs = dict(zip(node.kwarg_names, args[count:]))
+        return self.operate_with(node.kind, args[:count], kwargs, node)
+
+    def operate_with(self, kind: str, args: list, kwargs: dict, node: Node | None = None) -> object:
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        if isinstance(first, (list, tuple, dict, str)) and kind in evaluate_containers.TABLE:
+            return evaluate_containers.compute(self, node, kind, args, kwargs)
+        if kind in _ON_TENSORS and isinstance(first, Tensor):
+            return _ON_TENSORS[kind](*args)
+        if _makes_tensor(node) or _holds_tensor([*args, *kwargs.values()]):
+            result = dispatch.call(kind, tuple(args), kwargs)
+            return tuple(result) if _is_record(result) else result
+        return super().operate_with(kind, args, kwargs, node)
+
+    def tensor(self, x: object) -> object:
+        """A constant of the program as the program's values are here."""
+        if isinstance(x, TensorData):
+            if id(x) not in self.constants:
+                self.constants[id(x)] = Tensor._of_data(x)
+            return self.constants[id(x)]
+        if isinstance(x, list):
+            return [self.tensor(v) for v in x]
+        if isinstance(x, NamedTupleValue):
+            return NamedTupleValue([self.tensor(v) for v in x], x.type)
+        if isinstance(x, tuple):
+            return tuple(self.tensor(v) for v in x)
+        if isinstance(x, dict):
+            return {k: self.tensor(v) for k, v in x.items()}
+        return x
+
+
+def _makes_tensor(node: Node | None) -> bool:
+    """Whether the operator's result is a tensor, so that no arithmetic of numbers can be meant."""
+    if node is None or not node.outputs:
+        return False
+    return isinstance(node.outputs[0].type, types.TensorType)
+
+
+def _holds_tensor(values: list) -> bool:
+    return any(
+        isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensor(list(x)))
+        for x in values
+    )
+
+
+def _is_record(x: object) -> bool:
+    return isinstance(x, tuple) and type(x) is not tuple
+
+
+def _constant(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return ev.tensor(node.attributes.get("value"))
+
+
+def _get_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    instance, name = args[0], node.attributes["name"]
+    if isinstance(instance, NamedTupleValue):
+        return getattr(instance, name)  # type: ignore[arg-type]
+    assert isinstance(instance, ScriptObject)
+    if name not in instance.attributes:
+        return ev.tensor(instance.type.constants[name])  # type: ignore[index]
+    value = instance.attributes[name]  # type: ignore[index]
+    if isinstance(value, TensorData):
+        return ev.wrap(instance, name, value)  # type: ignore[arg-type]
+    if not isinstance(value, (list, tuple, dict)):
+        return value
+    key = (id(instance), name)
+    if key not in ev.containers:  # one list stays one list, with tensors for its TensorData
+        ev.containers[key] = ev.tensor(value)
+    return ev.containers[key]
+
+
+def _set_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    instance, value = args
+    instance.attributes[node.attributes["name"]] = value._data if isinstance(value, Tensor) else value
+    return None
+
+
+def _module_item(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    container, key = args
+    children = {k: v for k, v in container.attributes.items() if isinstance(v, ScriptObject)}
+    return children[key] if isinstance(key, str) else list(children.values())[key]
+
+
+def _isinstance(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return any(_is(args[0], t) for t in node.attributes["types"])  # type: ignore[union-attr]
+
+
+def _is(x: object, t: Type) -> bool:
+    if isinstance(x, Tensor):
+        if isinstance(t, types.OptionalType):
+            return _is(x, t.element)
+        if isinstance(t, types.UnionType):
+            return any(_is(x, e) for e in t.elements)
+        return isinstance(t, types.TensorType) or t == types.Any
+    if isinstance(x, list) and isinstance(t, types.ListType):
+        return all(_is(v, t.element) for v in x)
+    if isinstance(x, tuple) and isinstance(t, types.TupleType):
+        return len(x) == len(t.elements) and all(map(_is, x, t.elements))
+    return evaluate_prims.value_is(x, t)
+
+
+def _num_to_tensor(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return dispatch.call("aten::scalar_tensor", (args[0],), {"dtype": 4 if isinstance(
+        args[0], int) else 7})
+
+
+def _to_list(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return args[0].tolist()
+
+
+def _fork(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return Future(ev.run_graph(node.attributes["Subgraph"], args))  # type: ignore[arg-type]
+
+
+def _enter(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    return evaluate_prims.TABLE[node.kind](ev, node, args)
+
+
+_OWN: dict[str, Callable] = {
+    "prim::Constant": _constant,
+    "prim::GetAttr": _get_attr,
+    "prim::SetAttr": _set_attr,
+    "prim::ModuleContainerIndex": _module_item,
+    "prim::isinstance": _isinstance,
+    "prim::NumToTensor": _num_to_tensor,
+    "prim::tolist": _to_list,
+    "aten::tolist": _to_list,
+    "prim::fork": _fork,
+    "prim::unchecked_cast": lambda ev, node, args: args[0],
+    "prim::unchecked_unwrap_optional": lambda ev, node, args: args[0],
+    "prim::Print": lambda ev, node, args: print(*args),
+}
+_ON_TENSORS: dict[str, Callable] = {
+    "aten::size": lambda t, dim=None: list(t.shape) if dim is None else t.size(dim),
+    "aten::stride": lambda t, dim=None: list(t.stride()) if dim is None else t.stride(dim),
+    "aten::dim": lambda t: t.dim(),
+    "prim::ndim": lambda t: t.dim(),
+    "aten::len": len,
+    "aten::numel": lambda t: t.numel(),
+    "aten::Int": int, "aten::Float": float, "aten::Bool": bool,
+    "aten::IntImplicit": int, "aten::FloatImplicit": float,
+    "aten::ScalarImplicit": lambda t: t.item(),
+    "aten::item": lambda t: t.item(),
+    "prim::dtype": lambda t: t.row.torch_code,
+    "prim::device": lambda t: evaluate_tensors.CPU,
+    "prim::layout": lambda t: 0,
+    "prim::requires_grad": lambda t: t.requires_grad,
+    "aten::is_floating_point": lambda t: t.is_floating_point(),
+    "aten::is_complex": lambda t: t.is_complex(),
+    "aten::__is__": lambda a, b: a is b,
+    "aten::__isnot__": lambda a, b: a is not b,
+    "aten::_unwrap_optional": lambda t: t,
+    **{f"prim::is_{name}": lambda t: False for name in
+       "cuda sparse quantized mkldnn meta nested mps xla vulkan".split()},
+}
