@@ -11,6 +11,7 @@ Names are imported when first used: `import aot` is light, and LLVM is loaded by
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from aot.version import VERSION as __version__
 
@@ -61,7 +62,9 @@ def __getattr__(name: str) -> object:
         value = _NUMBERS[name]
     else:
         value = None
-        if not name.startswith("__"):
+        if (Path(__file__).parent / f"{name}.py").exists():
+            value = importlib.import_module(f"aot.{name}")
+        elif not name.startswith("__"):
             value = importlib.import_module("aot.operator_functions").function(name)
         if value is None:
             raise AttributeError(f"module 'aot' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from aot import random_operators, tensor_special  # noqa: F401  fill dispatch.SPECIAL
+from aot import random_operators, statistics_special, tensor_special  # noqa: F401
 from aot.dispatch import SPECIAL, call, exists
 from lowering.ops import TABLE
 

@@ -319,7 +319,8 @@ def normal(mean: object, std: object = 1.0, size: Sequence[int] | None = None, *
     shape = np.broadcast_shapes(*(x._data.sizes for x in (mean, std) if isinstance(x, Tensor)))
     array = normal_values(_stream(generator), math.prod(shape), first.row, 0.0, 1.0, True)
     unit = dispatch.new_tensor(array.reshape(shape), first.row)
-    return dispatch.call("aten::add", (dispatch.call("aten::mul", (unit, std)), mean))  # type: ignore
+    spread = dispatch.call("aten::mul", (unit, std))
+    return dispatch.call("aten::add", (spread, mean))  # type: ignore[return-value]
 
 
 def fill(t: Tensor, draw: Callable[[Generator, int, bool], np.ndarray],
