@@ -12,16 +12,16 @@ from lowering import build as B
 from lowering.abstract import AbstractTensor, Raised, Storage
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_results import arguments_text, flatten
-from lowering.evaluate_state import changes, tensor_names
 from lowering.evaluator import Evaluator
 from lowering.graph import Function
 from lowering.objects import ScriptObject
+from lowering.program_state import StateTable
 from lowering.run_method import run_method
 from lowering.tensor_ir import Shape, TensorProgram, Value
 from runtime.dtypes import DType, bool_, f64, i64
 from runtime.errors import CompileError
 
-__all__ = ["InputSpec", "evaluate", "run_method"]
+__all__ = ["InputSpec", "evaluate", "evaluate_methods", "run_method"]
 
 _DTYPES = {"int": i64, "float": f64, "bool": bool_}
 
@@ -51,9 +51,32 @@ def evaluate(function: Function, module: ScriptObject | None,
     Inputs left out at the end take their defaults. CompileError names the line of what is wrong,
     and lists all operators that are not supported.
     """
-    ev = Evaluator()
-    if module is not None:
-        ev.memory.names = tensor_names(module)
+    return evaluate_methods([(function, inputs)], module)[0]
+
+
+def evaluate_methods(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
+                     module: ScriptObject | None) -> list[TensorProgram]:
+    """The tensor programs of several methods of one module, which share its state."""
+    table = StateTable(module)
+    while True:  # each round but the last finds state that the ones before took for constant
+        programs, entered = [], []
+        for function, inputs in methods:
+            ev = Evaluator()
+            program = _evaluate(ev, function, module, inputs, table)
+            if program is None:
+                break
+            programs.append(program)
+            entered.append(ev.state)
+        else:
+            table.finish(programs, entered)
+            return programs
+
+
+def _evaluate(ev: Evaluator, function: Function, module: ScriptObject | None,
+              inputs: Sequence[InputSpec], table: StateTable) -> TensorProgram | None:
+    """The program of a method; None if it changes what is not in the table yet (it is then)."""
+    ev.memory.names = table.names
+    table.enter(ev)
     parameters = function.parameters[1:] if module is not None else function.parameters
     if len(inputs) > len(parameters):
         raise CompileError(f"{function.name} takes {len(parameters)} arguments, found "
@@ -75,31 +98,24 @@ def evaluate(function: Function, module: ScriptObject | None,
             result = ev.call(function, args, {})
             if ev.problems:
                 raise CompileError(ev.problems_text())
+            if table.note(ev):
+                return None
             region = ev.memory.root
             output = flatten(ev, result, region.results)
-            _refuse_changes(ev, function)
-        except Raised as e:
-            if ev.problems:
-                raise CompileError(ev.problems_text()) from None
-            raise CompileError(f"the program raises for these inputs: {e.message}\n"
-                               f"{e.where}".rstrip()) from None
-        except ValueError as e:  # the result cannot be told
-            raise CompileError(f"{function.name}: {e}") from None
-        except CompileError:
+            table.leave(ev)
+        except (Raised, ValueError, CompileError) as e:
+            if table.note(ev):  # it may come of state taken for constant
+                return None
             if ev.problems:  # what else went wrong may be their consequence
                 raise CompileError(ev.problems_text()) from None
-            raise
+            if isinstance(e, Raised):
+                raise CompileError(f"the program raises for these inputs: {e.message}\n"
+                                   f"{e.where}".rstrip()) from None
+            if isinstance(e, CompileError):
+                raise
+            raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told
     method = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
     return TensorProgram(method, region, names, arguments_text(texts), output)
-
-
-def _refuse_changes(ev: Evaluator, function: Function) -> None:
-    names = sorted({f"{obj.type.name}.{name}" for obj, name, _ in changes(ev)})
-    if names:
-        raise CompileError(
-            f"{function.name} changes the state of its module, which compiled models cannot keep "
-            f"between calls yet: {', '.join(names)}"
-        )
 
 
 def _argument(ev: Evaluator, spec: InputSpec, name: str,

@@ -10,6 +10,7 @@ from lowering.abstract import (
     number_type,
 )  # fmt: skip
 from lowering.evaluate_containers import text_of
+from lowering.evaluate_state import is_same
 from lowering.evaluate_tensors import number_to_tensor, tolist
 from lowering.graph import Function, Node
 from lowering.objects import (
@@ -56,9 +57,12 @@ def get_attribute(ev: Evaluator, obj: object, name: str) -> object:
     if not isinstance(obj, ScriptObject):
         raise TypeError(f"{describe(obj)} has no attribute '{name}'")
     written = ev.memory.written_attributes(obj)
-    if name in written:
-        return written[name]
     key = (id(obj), name)
+    if name in written:
+        kept = ev.state.get(key)
+        if kept is not None and kept.value is written[name]:
+            kept.read = True
+        return written[name]
     if key not in ev.loaded:
         if name in obj.attributes:
             value = obj.attributes[name]
@@ -87,9 +91,11 @@ def _set_attr(ev: Evaluator, node: Node, args: list) -> object:
     obj, value = args
     if not isinstance(obj, ScriptObject):
         raise TypeError(f"{describe(obj)} has no attributes to set")
-    written = ev.memory.written_attributes(obj)
+    written, name = ev.memory.written_attributes(obj), node.attributes["name"]
+    if name in obj.attributes and not is_same(obj.attributes[name], value):
+        ev.assigned[id(obj), name] = obj  # type: ignore[index]
     ev.memory.mutate(written)
-    written[node.attributes["name"]] = value  # type: ignore[index]
+    written[name] = value  # type: ignore[index]
     return None
 
 

@@ -7,7 +7,7 @@ led there.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowering import (
     build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims,
@@ -20,9 +20,13 @@ from lowering.evaluate_memory import Memory
 from lowering.evaluate_operators import Unsupported, apply, kind_of
 from lowering.graph import Block, Function, Graph, Node
 from lowering.graph import Value as GraphValue
+from lowering.objects import ScriptObject
 from lowering.ops import TABLE
 from lowering.tensor_ir import Value
 from runtime.errors import AotError, CompileError, RuntimeFailure
+
+if TYPE_CHECKING:
+    from lowering.program_state import Entered
 
 Env = dict[GraphValue, Any]
 
@@ -43,6 +47,8 @@ class Evaluator:
     def __init__(self, eager: bool = False):
         self.memory = Memory(eager)
         self.loaded: dict[tuple[int, str], tuple] = {}  # attributes read: object, value, abstract
+        self.assigned: dict[tuple[int, str], ScriptObject] = {}  # attributes given another value
+        self.state: dict[tuple, Entered] = {}  # what is kept from call to call
         # Unsupported operators: name and kinds of the arguments -> message, places
         self.problems: dict[tuple, list[str]] = {}
         self.callers: list[Node] = []

@@ -22,7 +22,7 @@ from lowering.schedule.fill import (
 )
 from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
-from lowering.schedule.memory import ALIGNMENT, Lifetimes, plan_arena
+from lowering.schedule.memory import Constants, Lifetimes, StateSlots, plan_arena
 from lowering.schedule.nest import Nest, nest_of
 from lowering.schedule.reuse import Shapes, instantiate
 from lowering.schedule.scan import schedule_scan
@@ -78,17 +78,27 @@ def lower_program(program: TensorProgram, target: Target, name: str, optimize: b
     """The Program of one method. `progress(done, total)` is called as ops are scheduled.
 
     optimize False gives plain scalar loops: slow code to compare fast code with."""
-    lowering = _Lowering(target, optimize, progress, len(program.body.ops))
-    nodes = lowering.program(program)
-    arena = lowering.plan(nodes)
-    constants, constant_bytes = lowering.place_constants(nodes)
-    method = Method(
-        program.name,
-        [_info(v, n) for v, n in zip(program.body.params, program.input_names)],
-        [_info(v, f"out{k}") for k, v in enumerate(program.body.results)],
-        lowering.host(nodes), program.input_structure, program.output_structure,
-    )
-    return Program(name, [method], constants, constant_bytes, arena)
+    return lower_programs([program], target, name, optimize, progress)
+
+
+def lower_programs(programs: list[TensorProgram], target: Target, name: str, optimize: bool = True,
+                   progress: Callable[[int, int], None] | None = None) -> Program:
+    """The Program of several methods, which share constants, state and arena."""
+    methods, constants, kept = [], Constants(), StateSlots()
+    arena = 0
+    for program in programs:
+        lowering = _Lowering(target, optimize, progress, len(program.body.ops), kept)
+        nodes = lowering.program(program)
+        arena = max(arena, lowering.plan(nodes))
+        constants.place(_memories(nodes))
+        methods.append(Method(
+            program.name,
+            [_info(v, n) for v, n in zip(program.body.params, program.input_names)],
+            [_info(v, f"out{k}") for k, v in enumerate(program.outputs)],
+            lowering.host(nodes), program.input_structure, program.output_structure,
+        ))
+    filled = kept.fill(constants)
+    return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes)
 
 
 def _info(v: Value, name: str) -> ValueInfo:
@@ -102,7 +112,8 @@ class _Lowering:
     """One program's worth of state."""
 
     def __init__(self, target: Target, optimize: bool,
-                 progress: Callable[[int, int], None] | None, total: int):
+                 progress: Callable[[int, int], None] | None, total: int, kept: StateSlots):
+        self.kept = kept
         self.target = target if optimize else replace(target, vector_bytes=1)
         self.optimize = optimize
         self.storages: dict[Value, Storage] = {}
@@ -116,11 +127,17 @@ class _Lowering:
 
     def program(self, program: TensorProgram) -> list[_Node]:
         body = program.body
-        for k, v in enumerate(body.params):
+        inputs = len(body.params) - len(program.state)
+        for k, v in enumerate(body.params[:inputs]):
             self._place(v, MemoryBuffer(v.dtype, max(v.numel, 1), "input", k))
         outputs = [MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
-                   for k, v in enumerate(body.results)]
-        return self._region(body, outputs, _RegionState(body, dict(zip(body.results, outputs))))
+        slots = [self.kept.slot(s) for s in program.state]
+        for v, slot in zip(body.params[inputs:], slots):
+            self._place(v, slot)
+                   for k, v in enumerate(program.outputs)]
+        # What the call leaves behind goes to the state last: until then its old contents are read.
+        state = _RegionState(body, dict(zip(program.outputs, outputs)))
+        return self._region(body, [*outputs, *slots], state)
 
     def _region(self, region: Region, results: list[MemoryBuffer],
                 state: _RegionState) -> list[_Node]:
@@ -377,22 +394,6 @@ class _Lowering:
 
         walk(nodes)
         return plan_arena(lifetimes)
-
-    def place_constants(self, nodes: list[_Node]) -> tuple[list[tuple[int, np.ndarray]], int]:
-        """Offsets of the constants that kernels read, and their bytes in all."""
-        placed: dict[tuple, int] = {}
-        constants, at = [], 0
-        for memory in _memories(nodes):
-            if memory.space != "constant":
-                continue
-            key = memory.content_key()
-            if key not in placed:
-                data = memory.contents()
-                placed[key] = at
-                constants.append((at, data))
-                at = -(-(at + max(data.nbytes, 1)) // ALIGNMENT) * ALIGNMENT
-            memory.offset = placed[key]
-        return constants, at
 
     def host(self, nodes: list[_Node]) -> list[HostStmt]:
         out: list[HostStmt] = []

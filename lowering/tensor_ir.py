@@ -136,6 +136,7 @@ class Generic(TensorOp):
 
 class Sort(TensorOp):
     """results = values, indices (i64): x sorted along `dim`; stable; NaN is the greatest."""
+        found.update(dict.fromkeys(size_values((*self.domain, *self.out.shape))))
 
     __slots__ = ("x", "dim", "descending")
 
@@ -194,6 +195,7 @@ class If(TensorOp):
         self.condition, self.then, self.otherwise = condition, then, otherwise
         self.results = [Value(v.shape, v.dtype, self) for v in then.results]
 
+        found.update(dict.fromkeys(size_values((*self.domain, *self.base.shape))))
     def operands(self) -> list[Value]:
         return [self.condition]
 
@@ -263,10 +265,27 @@ class Region:
 @dataclass(eq=False)
 class TensorProgram:
     """One method as TensorOps. `body.params` are the inputs, `body.results` the outputs; names and
-    Python structures (grammar in runtime/include/aot.h) tell how they make up the arguments."""
+    Python structures (grammar in runtime/include/aot.h) tell how they make up the arguments. After
+    them come, as many as `state`: what it holds when a call begins, and when it ends."""
 
     name: str
     body: Region
     input_names: list[str]
     input_structure: str
     output_structure: str
+@dataclass(eq=False)
+class State:
+    """A tensor that a program keeps from call to call; its methods share it by identity. `initial`
+    is an interface array, contiguous."""
+
+    name: str
+    dtype: DType
+    initial: np.ndarray
+
+
+    state: list[State] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The results that a caller gets."""
+        return self.body.results[:len(self.body.results) - len(self.state)]

@@ -1,14 +1,19 @@
-"""Plans the arena: an offset for each buffer, so that buffers alive at one time do not overlap.
+"""Plans memory: the arena, the constants, and the state.
 
-Greedy by size: the largest buffer first, each at the lowest offset free during its lifetime
+The arena has an offset for each buffer, so that buffers alive at one time do not overlap. Greedy by
+size: the largest buffer first, each at the lowest offset free during its lifetime
 (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lowering.schedule.storage import MemoryBuffer
+from lowering.tensor_ir import State
 
 ALIGNMENT = 64
 
@@ -56,3 +61,58 @@ def plan_arena(lifetimes: Lifetimes) -> int:
         placed.append((memory, at, at + size))
         total = max(total, at + size)
     return total
+
+
+class Constants:
+    """The constants that kernels read, and the state's initial values; equal ones once."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, np.ndarray]] = []  # (byte offset, data)
+        self.bytes = 0
+        self._offsets: dict[tuple, int] = {}
+        self._placed: list[MemoryBuffer] = []  # their arrays live, so that a key stays its array's
+
+    def place(self, memories: Iterable[MemoryBuffer]) -> None:
+        """Sets the byte offset of the constants among the buffers."""
+        for memory in memories:
+            if memory.space != "constant":
+                continue
+            key = memory.content_key()
+            if key not in self._offsets:
+                data = memory.contents()
+                self._offsets[key] = self.bytes
+                self.found.append((self.bytes, data))
+                self.bytes = _aligned(self.bytes + max(data.nbytes, 1))
+            self._placed.append(memory)
+            memory.offset = self._offsets[key]
+
+
+class StateSlots:
+    """A place in the state for every State that some method uses."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._slots: dict[State, MemoryBuffer] = {}
+
+    def slot(self, state: State) -> MemoryBuffer:
+        """The state's buffer, the same for every method."""
+        if state not in self._slots:
+            slot = MemoryBuffer(state.dtype, max(state.initial.size, 1), "state")
+            slot.offset = self.bytes
+            self.bytes = _aligned(self.bytes + slot.size * state.dtype.bytes)
+            self._slots[state] = slot
+        return self._slots[state]
+
+    def fill(self, constants: Constants) -> list[tuple[int, int, int]]:
+        """What init copies (see Program.state); zeros are there already."""
+        copies = []
+        for state, slot in self._slots.items():
+            if any(state.initial.tobytes()):  # -0.0 is no zero here
+                source = MemoryBuffer(state.dtype, slot.size, "constant", data=state.initial)
+                constants.place([source])
+                copies.append((slot.offset, source.offset, state.initial.nbytes))
+        return copies
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,255 @@
+"""The last passes over a compiled Graph: what TorchScript does before it shows one."""
+
+from __future__ import annotations
+
+import operator
+from typing import Callable
+
+from aot.script.emit_graph import EmitGraph
+from lowering import types
+from lowering.graph import Block, Node, Value
+from lowering.graph_builder import Builder, interning_key
+from lowering.graph_passes.dead_code import eliminate_dead_code
+from lowering.objects import DeviceValue
+from lowering.schema_table import find_schema
+from lowering.types import TupleType
+
+
+def clean_up(graph: EmitGraph) -> None:
+    """Tuples that are taken apart again, dead code, known results, constants, orders."""
+    _lower_tuples(graph, graph.block)
+    _drop_dead_code(graph)
+    _propagate(graph, graph.block)
+    _drop_dead_code(graph)
+    _pool(graph)
+    eliminate_dead_code(graph)
+    _order_outputs(graph)
+    graph.constants = 0
+    Builder(graph).adopt_constants()
+
+
+def _drop_dead_code(graph: EmitGraph) -> None:
+    """What nothing reads, writes to what nothing reads among it."""
+    changed = True
+    while changed:
+        eliminate_dead_code(graph)
+        changed = False
+        for node in list(graph.nodes()):
+            for value in node.outputs:
+                dead = _dead_writes(value) if value.uses and _is_fresh(node) else None
+                if dead:
+                    for user in dead:
+                        for output in user.outputs:
+                            Builder(graph).replace_uses(output, value)
+                    for user in dead:
+                        Builder(graph).erase(user)
+                    changed = True
+
+
+def _is_fresh(node: Node) -> bool:
+    if node.kind in ("prim::ListConstruct", "prim::DictConstruct"):
+        return True
+    if node.overload is None or not node.kind.startswith("aten::"):
+        return False
+    schema = find_schema(node.kind, node.overload)
+    return schema is not None and schema.fresh and bool(node.inputs)
+
+
+def _dead_writes(value: Value) -> list[Node] | None:
+    """The nodes that write to a value, if all that uses it is such nodes; None otherwise."""
+    found: list[Node] = []
+    for use in value.uses:
+        node = use.user
+        if not isinstance(node, Node) or use.index or node.overload is None:
+            return None
+        schema = find_schema(node.kind, node.overload)
+        if schema is None or not schema.formals or not schema.formals[0].written:
+            return None
+        if value in node.inputs[1:]:
+            return None
+        found.append(node)
+        for output in node.outputs:
+            inner = _dead_writes(output)
+            if inner is None:
+                return None
+            found += inner
+    return found
+
+
+def _lower_tuples(graph: EmitGraph, block: Block) -> None:
+    builder = Builder(graph)
+    for node in list(block.nodes):
+        for inner in node.blocks:
+            _lower_tuples(graph, inner)
+        made = node.inputs[0].node if node.inputs else None
+        if made is None or made.kind != "prim::TupleConstruct":
+            continue
+        if node.kind == "prim::TupleUnpack":
+            for output, value in zip(node.outputs, made.inputs):
+                builder.replace_uses(output, value)
+        elif node.kind == "prim::TupleIndex" and node.inputs[1].is_constant:
+            index = node.inputs[1].constant
+            builder.replace_uses(node.output, made.inputs[index])
+        elif node.kind == "prim::TupleSlice":
+            pass
+
+
+def _format(template: str, *values: object) -> str:
+    out = template
+    for value in values:
+        out = out.replace("{}", str(value), 1)
+    return out
+
+
+_COMPUTED: dict[str, Callable] = {
+    "aten::add": operator.add, "aten::sub": operator.sub, "aten::mul": operator.mul,
+    "aten::div": operator.truediv, "aten::floordiv": operator.floordiv,
+    "aten::remainder": operator.mod, "aten::neg": operator.neg, "aten::eq": operator.eq,
+    "aten::ne": operator.ne, "aten::lt": operator.lt, "aten::le": operator.le,
+    "aten::gt": operator.gt, "aten::ge": operator.ge, "aten::__and__": operator.and_,
+    "aten::__or__": operator.or_, "aten::__xor__": operator.xor, "aten::__not__": operator.not_,
+    "aten::Int": int, "aten::Float": float, "aten::Bool": bool, "aten::str": str,
+    "aten::format": _format, "aten::__is__": lambda a, b: a is b,
+    "aten::__isnot__": lambda a, b: a is not b, "prim::abs": abs, "aten::__range_length": None,
+    "aten::device": lambda *a: DeviceValue.parse(":".join(map(str, a))), "aten::len": len,
+    "aten::pow": lambda a, b: float(a) ** b if isinstance(a, float) or b < 0 else a**b,
+    "aten::sqrt": lambda a: a**0.5, "prim::min": min, "prim::max": max,
+    "aten::ord": ord, "aten::upper": str.upper, "aten::lower": str.lower,
+    "aten::startswith": str.startswith, "aten::endswith": str.endswith,
+    "aten::percentFormat": lambda t, *a: t % (a[0] if len(a) == 1 else a),
+}  # fmt: skip
+_IMMUTABLE = (types.Int, types.Float, types.Bool, types.Str, types.NoneT, types.Device)
+
+
+def _propagate(graph: EmitGraph, block: Block) -> None:
+    """Results of operators on constants become constants; known branches are taken."""
+    builder = Builder(graph)
+    for node in list(block.nodes):
+        if node.kind == "prim::If" and node.inputs[0].is_constant:
+            taken = node.blocks[0 if node.inputs[0].constant else 1]
+            _propagate(graph, taken)
+            builder.replace_by_block(node, taken)
+            continue
+        if node.kind == "prim::Loop" and _never_runs(node):
+            for output, value in zip(node.outputs, node.inputs[2:]):
+                builder.replace_uses(output, value)
+            builder.erase(node)
+            continue
+        for inner in node.blocks:
+            _propagate(graph, inner)
+        found, value = _compute(node)
+        if found:
+            at = Builder(graph, block, node)
+            attributes = {} if value is None else {"value": value}
+            new = at.op("prim::Constant", (), node.output.type, attributes=attributes)
+            if not isinstance(node.output.type, TupleType):
+                new.node.range = node.range
+            builder.replace_uses(node.output, new)
+
+
+def _never_runs(node: Node) -> bool:
+    limit, condition = node.inputs[:2]
+    if condition.is_constant and condition.constant is False:
+        return True
+    return limit.is_constant and limit.constant <= 0
+
+
+def _compute(node: Node) -> tuple[bool, object]:
+    if len(node.outputs) != 1 or node.blocks or not all(v.is_constant for v in node.inputs):
+        return False, None
+    type_ = node.output.type
+    values = [v.constant for v in node.inputs]
+    if node.kind == "prim::TupleConstruct" and values and all(
+        v.type in _IMMUTABLE or isinstance(v.type, TupleType) for v in node.inputs
+    ) and type_.name is None:
+        return True, tuple(values)
+    if node.kind == "prim::unchecked_cast":
+        return True, values[0]
+    function = _COMPUTED.get(node.kind)
+    if function is None or type_ not in _IMMUTABLE or not node.inputs:
+        return False, None
+    try:
+        return True, function(*values)
+    except Exception:
+        return False, None  # it raises at run time
+
+
+def _pool(graph: EmitGraph) -> None:
+    """One constant for equal values, all at the head of the graph; the last found stands first."""
+    seen: dict[tuple, Value] = {}
+    builder = Builder(graph)
+    top = graph.block
+
+    def visit(block: Block) -> None:
+        for node in list(block.nodes):
+            for inner in node.blocks:
+                visit(inner)
+            if node.kind != "prim::Constant":
+                continue
+            value = node.output
+            key = _pool_key(node.attributes.get("value"), value.type)
+            known = seen.get(key) if key is not None else None
+            if known is not None:
+                builder.replace_uses(value, known)
+                builder.erase(node)
+                continue
+            if key is not None:
+                seen[key] = value
+            block.nodes.remove(node)
+            node.owner = top
+            top.nodes.insert(0, node)
+
+    visit(top)
+
+
+def _pool_key(value: object, type_: object) -> tuple | None:
+    if isinstance(value, (tuple, list)):
+        return (type_, value.__class__, repr(value))
+    return interning_key(value, type_)
+
+
+def _order_outputs(graph: EmitGraph) -> None:
+    """The outputs of branches and loops stand in the order of their first uses."""
+    places: dict[object, int] = {}
+
+    def number(block: Block) -> None:
+        for node in block.nodes:
+            places[node] = len(places)
+            for inner in node.blocks:
+                number(inner)
+        places[block] = len(places)
+
+    number(graph.block)
+
+    def first_use(value: Value) -> tuple:
+        uses = [(places[use.user], use.index) for use in value.uses]
+        return min(uses) if uses else (len(places), 0)
+
+    def visit(block: Block) -> None:
+        for node in block.nodes:
+            if node.kind in ("prim::If", "prim::Loop") and len(node.outputs) > 1:
+                _sort(graph, node, [first_use(v) for v in node.outputs])
+            for inner in node.blocks:
+                visit(inner)
+
+    visit(graph.block)
+
+
+def _sort(graph: EmitGraph, node: Node, keys: list[tuple]) -> None:
+    order = sorted(range(len(keys)), key=lambda i: keys[i])
+    if order == list(range(len(keys))):
+        return
+    builder = Builder(graph)
+    node.outputs[:] = [node.outputs[i] for i in order]
+    skip = 1 if node.kind == "prim::Loop" else 0
+    for block in node.blocks:
+        outputs = list(block.outputs)
+        if skip:
+            block.params[1:] = [block.params[1 + i] for i in order]
+        builder.set_outputs(block, outputs[:skip] + [outputs[skip + i] for i in order])
+    if skip:
+        inputs = list(node.inputs)
+        while node.inputs:
+            builder.remove_input(node, len(node.inputs) - 1)
+        for value in inputs[:2] + [inputs[2 + i] for i in order]:
+            builder.add_input(node, value)

@@ -1,0 +1,194 @@
+"""The program being compiled: which functions and classes are known, by the objects they came from."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+
+from aot.script.function import FunctionCompiler, signature_of
+from aot.script.marks import is_ignored, mark_of, overloads_of
+from aot.script.program_classes import Classes
+from aot.script.program_modules import Modules
+from aot.script.resolution import Resolver
+from aot.script.source import ScriptError, Source, source_of
+from aot.script.values import FunctionRef, Ignored, Overloads
+from lowering import types
+from lowering.graph import Function, Graph
+from lowering.graph_builder import Builder
+from lowering.types import Type
+
+_UNKNOWN = types.SimpleType("<not compiled yet>")
+
+
+def qualified_name(obj: object) -> str:
+    """`__torch__.module.name`; the main module has no name, this library's modules are torch's."""
+    name = getattr(obj, "__name__", None) or type(obj).__name__
+    if name == "<lambda>":
+        name = "_lambda"
+    module = getattr(obj, "__module__", None) or "__main__"
+    if module == "__main__":
+        return f"__torch__.{name}"
+    root, dot, rest = module.partition(".")
+    if root == "aot":
+        module = "torch" + dot + rest
+    return f"__torch__.{module}.{name}"
+
+
+def scope_of(function: object) -> dict[str, object]:
+    """The globals of a function with its closure's variables on top."""
+    function = inspect.unwrap(function) if callable(function) else function
+    function = getattr(function, "__func__", function)
+    scope = dict(getattr(function, "__globals__", {}))
+    code = getattr(function, "__code__", None)
+    for name, cell in zip(getattr(code, "co_freevars", ()), function.__closure__ or ()):
+        try:
+            scope[name] = cell.cell_contents
+        except ValueError:
+            pass
+    return scope
+
+
+class Program(Classes, Modules):
+    """Everything compiled so far in this process."""
+
+    def __init__(self) -> None:
+        self.functions: dict[object, Function] = {}
+        self.names: set[str] = set()
+        self.mangles = itertools.count()
+        self.compiling: list[Function] = []
+        self.unready: dict[Function, FunctionCompiler] = {}
+        Classes.__init__(self)
+        Modules.__init__(self)
+
+    def unique(self, name: str) -> str:
+        """The name, or one with `___torch_mangle_N` where it is taken."""
+        if name in self.names:
+            prefix, _, last = name.rpartition(".")
+            name = f"{prefix}.___torch_mangle_{next(self.mangles)}.{last}"
+        self.names.add(name)
+        return name
+
+    # --- functions ----------------------------------------------------------------------------
+
+    def function(self, python: object, hints: list[Type] | None = None) -> Function:
+        """The compiled form of a Python function; compiled on its first use."""
+        known = self.functions.get(python)
+        if known is None:
+            scope = scope_of(python)
+            known = self.declare(python, Resolver(self, scope), None,
+                                 self.unique(qualified_name(python)), hints)
+            self.functions[python] = known
+        return known
+
+    def declare(
+        self, python: object, resolver: Resolver, owner: Type | None, name: str,
+        hints: list[Type] | None = None, signature_from: object = None,
+    ) -> Function:
+        """A Function with its signature; its body is compiled when asked for."""
+        source, definition = definition_of(python)
+        if signature_from is not None:
+            stated, stated_definition = definition_of(signature_from)
+            parameters, returns = signature_of(stated_definition, stated, resolver, owner,
+                                               signature_from, hints)
+            parameters = self._with_defaults(parameters, python)
+        else:
+            parameters, returns = signature_of(definition, source, resolver, owner, python, hints)
+        function = Function(name, parameters, returns or _UNKNOWN,
+                            range=source.range(definition))
+        function.build = lambda: self.build(function, definition, source, resolver, returns)
+        return function
+
+    def _with_defaults(self, parameters, python):
+        return parameters
+
+    def build(
+        self, function: Function, definition: ast.FunctionDef, source: Source, resolver: Resolver,
+        returns: Type | None,
+    ) -> Graph:
+        if function in self.compiling:
+            raise ScriptError(
+                f"function '{definition.name}' is called recursively. Recursive calls are not "
+                "supported", source.range(definition))
+        self.compiling.append(function)
+        try:
+            compiler = FunctionCompiler(source, resolver)
+            return compiler.compile(definition, function, returns)
+        finally:
+            self.compiling.pop()
+
+    def ready(self, function: Function, node: ast.AST, env: FunctionCompiler) -> None:
+        """Compile a function that is called, so that its result type is known."""
+        if function.is_built or (function.build is None):
+            return
+        if function in self.compiling:
+            if function.returns is not _UNKNOWN and "." in function.name:
+                owner = function.parameters[0].type if function.parameters else None
+                if isinstance(owner, types.ClassType) and not owner.is_module:
+                    return  # methods of a class may call each other
+            raise env.error(f"function '{function.name.rpartition('.')[2]}' is called recursively. "
+                            "Recursive calls are not supported", node)
+        function.graph  # noqa: B018  builds it
+
+    def function_meaning(self, python: object, node: ast.AST, env: FunctionCompiler) -> object:
+        """What a Python function means where a program names it."""
+        mark = mark_of(python)
+        if mark in ("ignore", "unused"):
+            return Ignored(python.__name__, self.ignored(python, None, mark))
+        declared = overloads_of(python)
+        if declared:
+            resolver = Resolver(self, scope_of(python))
+            key = (python, "overloads")
+            if key not in self.functions:
+                base = qualified_name(python)
+                self.functions[key] = tuple(
+                    self.declare(python, resolver, None, self.unique(f"{base}__{i}"),
+                                 signature_from=overload)
+                    for i, overload in enumerate(declared))
+            return Overloads(self.functions[key])
+        return FunctionRef(self.function(python))
+
+    def ignored(self, python: object, owner: Type | None, mark: str) -> Function:
+        """A function whose call raises: what it would do only Python knows."""
+        known = self.functions.get((python, mark))
+        if known is not None:
+            return known
+        source, definition = definition_of(python)
+        resolver = Resolver(self, scope_of(python))
+        parameters, returns = signature_of(definition, source, resolver, owner, python)
+        function = Function(self.unique(qualified_name(python)), parameters,
+                            returns or types.Tensor, range=source.range(definition))
+        function.graph = _raising(function, source, definition)
+        self.functions[(python, mark)] = function
+        return function
+
+
+def _raising(function: Function, source: Source, definition: ast.AST) -> Graph:
+    graph = Graph()
+    builder = Builder(graph)
+    builder.range = source.range(definition)
+    for parameter in function.parameters:
+        builder.add_param(graph.block, parameter.type, parameter.name)
+    text = builder.constant(f"Cannot execute {function.name}: it is ignored or unused")
+    builder.node("prim::RaiseException", [text, builder.constant(None)])
+    result = builder.op("prim::Uninitialized", [], function.returns)
+    builder.set_outputs(graph.block, [result])
+    return graph
+
+
+def definition_of(python: object) -> tuple[Source, ast.FunctionDef]:
+    """A Python function's source and its syntax tree."""
+    function = inspect.unwrap(python) if callable(python) else python
+    function = getattr(function, "__func__", function)
+    source = source_of(function)
+    for node in source.tree.body:
+        if isinstance(node, ast.FunctionDef):
+            return source, node
+    if any(isinstance(n, ast.Lambda) for n in ast.walk(source.tree)):
+        raise ScriptError("Lambdas aren't supported: write a function", source.range(
+            source.tree.body[0]))
+    raise ScriptError(f"Expected a single top-level function, found none in {source.file}")
+
+
+PROGRAM = Program()
+__all__ = ["PROGRAM", "Program", "qualified_name", "is_ignored"]

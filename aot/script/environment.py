@@ -1,0 +1,182 @@
+"""Variables of a function while it is compiled: reads and writes of them by name.
+
+Each block of the Graph has a frame. A variable of the Graph is written by a `prim::Store[name]` and
+read by a `prim::Load[name]`; control_flow.py turns these into SSA. A variable may also stand for
+what is no value of the Graph (a function, a module).
+"""
+
+from __future__ import annotations
+
+import ast
+
+from aot.script.emit_graph import EmitGraph
+from aot.script.source import Source
+from lowering import types
+from lowering.graph import Block, Node, Value
+from lowering.graph_builder import Builder
+from lowering.types import Type
+
+
+class Frame:
+    """The variables of one block. `types` are those of the Graph, `others` all else."""
+
+    def __init__(self, block: Block, parent: Frame | None) -> None:
+        self.block = block
+        self.parent = parent
+        self.types: dict[str, Type] = {}
+        self.others: dict[str, object] = {}
+        self.exits = False  # a return, raise, break or continue ended the block
+        self.reason: str | None = None
+
+    def has(self, name: str) -> bool:
+        return name in self.types or name in self.others
+
+    def owner(self, name: str) -> Frame | None:
+        frame: Frame | None = self
+        while frame is not None:
+            if frame.has(name):
+                return frame
+            frame = frame.parent
+        return None
+
+
+class Environment:
+    """Writes nodes at the end of the current block, reads and writes variables."""
+
+    def __init__(self, graph: EmitGraph, source: Source) -> None:
+        self.graph = graph
+        self.source = source
+        self.frame = Frame(graph.block, None)
+        self.builder = Builder(graph)
+        self.literals: dict[tuple, Value] = {}
+
+    # --- nodes --------------------------------------------------------------------------------
+
+    def at(self, node: ast.AST) -> None:
+        self.builder.range = self.source.range(node)
+
+    def error(self, message: str, node: ast.AST) -> Exception:
+        return self.source.error(message, node)
+
+    def op(self, kind: str, inputs: list[Value], type_: Type, attributes: dict | None = None):
+        """A node with one output; the output."""
+        return self.builder.node(kind, inputs, (type_,), attributes).output
+
+    def constant(self, value: object, type_: Type | None = None) -> Value:
+        """A constant, here."""
+        if type_ is None:
+            from_value = {type(None): types.NoneT, bool: types.Bool, int: types.Int,
+                          float: types.Float, str: types.Str, complex: types.Complex}
+            type_ = from_value[type(value)]
+        attributes = {} if value is None else {"value": value}
+        return self.op("prim::Constant", [], type_, attributes)
+
+    def literal(self, value: int | float | complex) -> Value:
+        """A number of the program's text: one constant for all its places, at the graph's head."""
+        key = (type(value), repr(value))
+        known = self.literals.get(key)
+        if known is not None:
+            return known
+        block = self.graph.block
+        builder = Builder(self.graph, block, block.nodes[0] if block.nodes else None)
+        builder.range = self.builder.range
+        type_ = {int: types.Int, float: types.Float, complex: types.Complex}[type(value)]
+        found = builder.op("prim::Constant", [], type_, attributes={"value": value})
+        self.literals[key] = found
+        return found
+
+    # --- frames -------------------------------------------------------------------------------
+
+    def enter(self, block: Block) -> Frame:
+        """Go on at the end of `block`, in a new frame."""
+        self.frame = Frame(block, self.frame)
+        self.builder = self.builder.at_end(block)
+        return self.frame
+
+    def leave(self) -> Frame:
+        """Back to the block around."""
+        frame = self.frame
+        self.frame = frame.parent
+        self.builder = self.builder.at_end(self.frame.block)
+        return frame
+
+    # --- variables ----------------------------------------------------------------------------
+
+    def type_of(self, name: str) -> Type | None:
+        """The type of a variable of the Graph; None if there is none of this name."""
+        owner = self.frame.owner(name)
+        return None if owner is None else owner.types.get(name)
+
+    def load(self, name: str, type_: Type | None = None) -> Value:
+        """Read a variable of the Graph."""
+        type_ = type_ if type_ is not None else self.type_of(name)
+        value = self.op("prim::Load", [], type_, {"name": name})
+        self.graph.set_name(value, name)
+        return value
+
+    def store(self, name: str, value: Value) -> None:
+        self.frame.types[name] = value.type
+        self.frame.others.pop(name, None)
+        self.builder.node("prim::Store", [value], (), {"name": name})
+
+    def look_up(self, name: str) -> object | None:
+        """What a local name stands for; a read of it if it is a variable of the Graph."""
+        owner = self.frame.owner(name)
+        if owner is None:
+            return None
+        if name in owner.types:
+            return self.load(name)
+        return owner.others[name]
+
+    def assign(self, name: str, value: object, node: ast.AST, stated: Type | None = None) -> None:
+        """Write a variable. Its type must not change."""
+        if not isinstance(value, Value):
+            if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
+                raise self.error(f"Cannot re-assign '{name}' to a value of type "
+                                 f"{type(value).__name__} inside of an if or a loop", node)
+            self.frame.types.pop(name, None)
+            self.frame.others[name] = value
+            return
+        fresh = value.node.owner if value.node is not None else value.block
+        if not value.has_name and fresh is self.frame.block:
+            self.graph.set_name(value, name)
+        owner = self.frame.owner(name)
+        if owner is not None:
+            before = owner.types.get(name)
+            if before is None:
+                raise self.error(f"Cannot re-assign '{name}' because it is not a value", node)
+            if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
+                self.load(name)
+            declared = self.declared(name) or before
+            if not types.is_subtype(value.type, declared):
+                raise self.error(
+                    f"Variable '{name}' previously had type {before.annotation()} but is now being "
+                    f"assigned to a value of type {value.type.annotation()}", node)
+        self.store(name, value)
+        if stated is not None:
+            self.declare(name, stated)
+
+    def declare(self, name: str, type_: Type) -> None:
+        self.frame.others  # the frame of the declaration holds it
+        self._declared(self.frame)[name] = type_
+
+    def declared(self, name: str) -> Type | None:
+        """The type an annotation gave the variable."""
+        frame: Frame | None = self.frame
+        while frame is not None:
+            found = self._declared(frame).get(name)
+            if found is not None:
+                return found
+            frame = frame.parent
+        return None
+
+    @staticmethod
+    def _declared(frame: Frame) -> dict[str, Type]:
+        found = frame.__dict__.get("declared")
+        if found is None:
+            found = frame.__dict__["declared"] = {}
+        return found
+
+
+def is_node_of(value: object, kind: str) -> bool:
+    return isinstance(value, Value) and isinstance(value.node, Node) and value.node.kind == kind
