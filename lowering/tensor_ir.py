@@ -136,7 +136,6 @@ class Generic(TensorOp):
 
 class Sort(TensorOp):
     """results = values, indices (i64): x sorted along `dim`; stable; NaN is the greatest."""
-        found.update(dict.fromkeys(size_values((*self.domain, *self.out.shape))))
 
     __slots__ = ("x", "dim", "descending")
 
@@ -195,7 +194,6 @@ class If(TensorOp):
         self.condition, self.then, self.otherwise = condition, then, otherwise
         self.results = [Value(v.shape, v.dtype, self) for v in then.results]
 
-        found.update(dict.fromkeys(size_values((*self.domain, *self.base.shape))))
     def operands(self) -> list[Value]:
         return [self.condition]
 
