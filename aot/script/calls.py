@@ -227,7 +227,7 @@ class Calls(Subscripts):
         args, _ = self.arguments(node)
         self.at(node)
         self.builder.node("prim::Print", args)
-        return self.constant(None)
+        return Several([])
 
     def _call_annotate(self, node: ast.Call, hint) -> Value:
         if len(node.args) != 2 or node.keywords:

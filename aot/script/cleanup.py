@@ -137,6 +137,12 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
             continue
         for inner in node.blocks:
             _propagate(graph, inner)
+        if node.kind == "prim::If":
+            for i, output in enumerate(node.outputs):
+                first, second = (b.outputs[i] for b in node.blocks)
+                if first is second:
+                    builder.replace_uses(output, first)
+            continue
         found, value = _compute(node)
         if found:
             at = Builder(graph, block, node)

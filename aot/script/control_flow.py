@@ -135,7 +135,7 @@ class _Continuations:
         for value in loop.blocks[1].outputs:
             name = value.node.attributes["name"]
             values.append(builder.op("prim::Load", (), value.type, attributes={"name": name}))
-            if (loop, name) not in self.jumped:
+            if node.kind == "prim::BreakStmt" and (loop, name) not in self.jumped:
                 self.jumped.add((loop, name))
                 self.graph.skip_suffix(name)
         builder.node("prim::LoopContinuation", values)

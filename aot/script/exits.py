@@ -54,17 +54,20 @@ class _Exits:
         head = Builder(graph, block, first)
         self.true = head.op("prim::Constant", (), types.Bool, attributes={"value": True})
         self.false = head.op("prim::Constant", (), types.Bool, attributes={"value": False})
-        self.placeholders: dict[Type, Value] = {}
+        # By the identity of the type, as PyTorch has it: equal types may have several.
+        self.placeholders: dict[int, tuple[Type, Value]] = {}
         self.nothing(types.Bool)
 
     def nothing(self, type_: Type) -> Value:
         """A value that no path reads."""
-        known = self.placeholders.get(type_)
-        if known is None:
-            block = self.graph.block
-            head = Builder(self.graph, block, block.nodes[0])
-            known = self.placeholders[type_] = head.op("prim::Uninitialized", (), type_)
-        return known
+        known = self.placeholders.get(id(type_))
+        if known is not None:
+            return known[1]
+        block = self.graph.block
+        head = Builder(self.graph, block, block.nodes[0])
+        value = head.op("prim::Uninitialized", (), type_)
+        self.placeholders[id(type_)] = type_, value
+        return value
 
     def run(self) -> None:
         block = self.graph.block
@@ -95,11 +98,6 @@ class _Exits:
                     result = self.guard(block, node, result)
             if result.status is not _Status.WONT:
                 break
-        if result.status in (_Status.WILL, _Status.THROWS):
-            thrown = result.status is _Status.THROWS
-            outputs = [v if thrown and _is_placeholder(v) else self.nothing(v.type)
-                       for v in block.outputs]
-            self.builder.set_outputs(block, outputs)
         return result
 
     def cut(self, block: Block, node: Node, keep: bool) -> None:
@@ -123,16 +121,22 @@ class _Exits:
         if not status & {_Status.WILL, _Status.MIGHT}:
             return _Exit(_Status.WONT)
         will = status <= {_Status.WILL, _Status.THROWS}
+        stated = next(e.values for e in exits if e.values or e.has is not None)
         ends = []
         for found in exits:
             has, values = found.has, found.values
             if not values and has is None:
                 thrown = found.status is _Status.THROWS
                 has = self.nothing(types.Bool) if thrown else self.false
-                values = [self.nothing(t) for t in self.types]
+                values = [self.nothing(v.type) for v in stated]
             ends.append([*([] if will else [has]), *values])
         result = _Exit(_Status.WILL if will else _Status.MIGHT, self.true)
-        wanted = [*([] if will else [types.Bool]), *self.types]
+        given = [e.values for e in exits if e.values or e.has is not None]
+        agreed = [
+            values[0].type if all(v.type == values[0].type for v in values) else type_
+            for type_, values in zip(self.types, zip(*given))
+        ]
+        wanted = [*([] if will else [types.Bool]), *agreed]
         added = []
         for type_, *values in zip(wanted, *ends):
             for block, value in zip(node.blocks, values):
@@ -189,10 +193,10 @@ class _Exits:
         builder.add_input(node, self.false)
         builder.add_input(body, found.has)
         values = []
-        for type_, value in zip(self.types, found.values):
-            values.append(builder.add_output(node, type_))
-            builder.add_param(body, type_)
-            builder.add_input(node, self.nothing(type_))
+        for value in found.values:
+            values.append(builder.add_output(node, value.type))
+            builder.add_param(body, value.type)
+            builder.add_input(node, self.nothing(value.type))
             builder.add_input(body, value)
         return _Exit(_Status.MIGHT, has, values)
 
@@ -209,11 +213,6 @@ class _Exits:
                     builder.add_input(block, value)
             outputs = [builder.add_output(choice, t) for t in self.types]
             builder.set_outputs(body, outputs)
-
-
-def _is_placeholder(value: Value) -> bool:
-    node = value.node
-    return node is not None and node.kind == "prim::Uninitialized" and node.owner.owner is None
 
 
 def _fuse_branches(graph: EmitGraph, block: Block) -> None:

@@ -63,7 +63,7 @@ class FunctionCompiler(Statements):
         if returns is None:
             returns = self.found_returns[0] if self.found_returns else types.NoneT
             if isinstance(returns, types.TensorType):
-                returns = types.Tensor
+                returns = types.TensorType()  # equal to the values' type, not the same
         function.returns = returns
         result = self.op("prim::Uninitialized", [], returns)
         self.builder.set_outputs(self.graph.block, [result])

@@ -491,7 +491,7 @@ class Statements(Loops):
         if isinstance(node.value, ast.Constant):
             return
         meaning = self.meaning(node.value)
-        if not isinstance(meaning, Value):
+        if not isinstance(meaning, (Value, Several)):
             self.as_value(meaning, node)
 
     def _pass(self, node: ast.Pass) -> None:
