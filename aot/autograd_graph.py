@@ -18,6 +18,7 @@ from aot.grad_mode import is_grad_enabled
 from aot.tensor_core import Tensor
 from aot.tensor_plan import Plan
 from lowering.objects import StorageData, TensorData
+from runtime.dtypes import i64
 
 _numbers = itertools.count(1)
 
@@ -245,9 +246,7 @@ def _call(name: str, *args: object) -> Tensor:
 
 
 def _of_positions(positions: np.ndarray) -> Tensor:
-    from runtime.dtypes import i64
-
-    return Tensor._of_array(np.ascontiguousarray(positions), i64)
+    return Tensor._of_array(np.array(positions, order="C"), i64)
 
 
 def _copy_slices(base: Tensor, view: Tensor, inner: Node) -> Node:
