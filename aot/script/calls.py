@@ -146,6 +146,7 @@ class Calls(Subscripts):
             return self.magic(value, names[target.type], [], node)
         self.at(node)
         if target.type == types.Str:
+            self.constant(0)
             if value.type == types.Str:
                 return value
             return self.op("aten::str", [value], types.Str)
@@ -399,6 +400,14 @@ class Calls(Subscripts):
         if not isinstance(value.type, FutureType):
             raise self.error("wait expects a Future", node)
         return self.operator("aten::wait", [value], node)
+
+    def _call_warn(self, node: ast.Call, hint) -> Value:
+        message = self.expression(node.args[0])
+        level = next((k.value for k in node.keywords if k.arg == "stacklevel"), None)
+        value = self.constant(2) if level is None else self.expression(level)
+        self.at(node)
+        self.builder.node("aten::warn", [message, value]).overload = ""
+        return Several([])
 
     def _call_is_scripting(self, node: ast.Call, hint) -> Value:
         self.at(node)

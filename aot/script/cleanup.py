@@ -232,7 +232,7 @@ def _order_outputs(graph: EmitGraph) -> None:
         return min(uses) if uses else (len(places), 0)
 
     def visit(block: Block) -> None:
-        for node in block.nodes:
+        for node in reversed(block.nodes):  # users first: their orders decide those before them
             if node.kind in ("prim::If", "prim::Loop") and len(node.outputs) > 1:
                 _sort(graph, node, [first_use(v) for v in node.outputs])
             for inner in node.blocks:

@@ -65,9 +65,9 @@ class Conditions(Expressions):
     def as_bool(self, value: Value, node: ast.AST) -> Value:
         """A condition's value: a bool stays, a tensor or a number is converted."""
         self.at(node)
+        self.constant(0)
         if getattr(value.node, "overload", None) == "static":
             return value
-        self.constant(0)
         if value.type == types.Bool:
             return value
         if isinstance(value.type, ClassType) and "__bool__" in value.type.methods:
@@ -99,6 +99,8 @@ class Conditions(Expressions):
         if isinstance(op, (ast.In, ast.NotIn)):
             if isinstance(right.type, ClassType):
                 found = self.magic(right, "__contains__", [left], node)
+            elif right.type == types.Str:
+                found = self._in_text(left, right, node)
             else:
                 found = self.operator("aten::__contains__", [right, left], node)
             if isinstance(op, ast.NotIn):
@@ -107,6 +109,13 @@ class Conditions(Expressions):
         if isinstance(left.type, ClassType):
             return self.magic(left, _MAGIC[type(op)], [right], node)
         return self.operator(_COMPARE[type(op)], [left, right], node)
+
+    def _in_text(self, part: Value, text: Value, node: ast.AST) -> Value:
+        """`part in text`, as PyTorch's own function for it has it."""
+        missing, zero = self.constant(-1), self.constant(0)
+        length = self.operator("aten::len", [text], node)
+        found = self.operator("aten::find", [text, part, zero, length], node)
+        return self.operator("aten::ne", [found, missing], node)
 
     def _identity(self, node: ast.Compare, op: ast.cmpop, right_node: ast.expr) -> Condition:
         left, right = self.expression(node.left), self.expression(right_node)

@@ -70,7 +70,8 @@ class _Joins:
         for name in carried:
             self.load(Builder(self.graph, node.owner, node), node, name, known[name])
             builder = Builder(self.graph, body)
-            param = builder.add_param(body, known[name])
+            same = stored[name] == known[name]
+            param = builder.add_param(body, stored[name] if same else known[name])
             self.graph.set_name(param, name)
             if first is None:
                 builder.node("prim::Store", [param], (), {"name": name})

@@ -18,6 +18,9 @@ from lowering import types
 from lowering.graph import Function, Graph, Parameter
 from lowering.types import Type
 
+# The type of a parameter without one: equal to Tensor, but PyTorch tells the two apart where it
+# shares placeholders (exits.py).
+INFERRED = types.TensorType()
 _SIGNATURE = re.compile(r"#\s*type:\s*(\(.*\)\s*->.*)$")
 
 
@@ -62,8 +65,6 @@ class FunctionCompiler(Statements):
         returns = self.returns
         if returns is None:
             returns = self.found_returns[0] if self.found_returns else types.NoneT
-            if isinstance(returns, types.TensorType):
-                returns = types.TensorType()  # equal to the values' type, not the same
         function.returns = returns
         result = self.op("prim::Uninitialized", [], returns)
         self.builder.set_outputs(self.graph.block, [result])
@@ -105,7 +106,7 @@ def signature_of(
         elif argument.annotation is not None:
             type_ = resolver.annotation(argument.annotation, env)
         else:
-            type_ = commented.get(argument.arg, types.Tensor)
+            type_ = commented.get(argument.arg, INFERRED)
         default = defaults.get(argument.arg, ...)
         if default is not ...:
             default = _default_value(default, type_, source, argument)

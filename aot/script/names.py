@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import types as python_types
+import warnings
 
 from aot.script.values import Cast, Operator, PythonObject, Special
 from lowering import types
@@ -43,6 +44,11 @@ _FUNCTIONAL_OPERATORS = frozenset(
 _COMPILED = frozenset("cdist norm stft tensordot unique unique_consecutive lu".split())
 _PREFIXES = {"linalg": "linalg_", "fft": "fft_", "special": "special_", "_VF": "", "_C._nn": "",
              "_C": "", "Tensor": ""}
+
+
+def special_callable(obj: object) -> Special | None:
+    """The compiler's own function for functions of Python's library."""
+    return Special("warn") if obj is warnings.warn else None
 
 
 def builtin(obj: object) -> object | None:

@@ -35,6 +35,8 @@ class Classes:
         known = self.classes.get(cls)
         if known is not None:
             return known
+        if cls.__name__ in ("no_grad", "enable_grad") and _is_library(cls):
+            return self._context_manager(cls)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self._named_tuple(cls, node, env)
         if issubclass(cls, enum.Enum):
@@ -46,6 +48,15 @@ class Classes:
                     "module in __init__")
             raise env.error(text, node) if env else ScriptError(text)
         return self._class(cls, node, env)
+
+    def _context_manager(self, cls: type) -> Type:
+        from aot.script import context_managers
+        own = getattr(context_managers, cls.__name__)
+        own.__module__ = "aot.autograd.grad_mode"
+        self.names.discard(f"__torch__.torch.autograd.grad_mode.{cls.__name__}")
+        type_ = self._class(own, None, None)
+        self.classes[cls] = type_
+        return type_
 
     def _named_tuple(self, cls: type, node, env) -> Type:
         from aot.script.compiler import qualified_name
@@ -176,6 +187,10 @@ def class_scope(cls: type) -> dict[str, object]:
             scope = {**function.__globals__, **scope}
     scope[cls.__name__] = cls
     return scope
+
+
+def _is_library(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in ("aot", "torch")
 
 
 def _is_module_class(cls: type) -> bool:

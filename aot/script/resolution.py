@@ -46,6 +46,8 @@ class Resolver:
             if name in ("annotate", "unchecked_cast", "uninitialized", "fork"):
                 return Special(name)
             return None
+        if isinstance(found, (int, float, str, complex)) and not isinstance(found, enum.Enum):
+            return PythonObject(found)  # a number of the module may change: it is no constant
         return self.meaning(env, found, node)
 
     def global_path(self, env: FunctionCompiler, node: ast.expr) -> object | None:
@@ -89,7 +91,7 @@ class Resolver:
             return constant
         if names.is_module(obj):
             return PythonObject(obj)
-        special = self.special_object(obj)
+        special = names.special_callable(obj) or self.special_object(obj)
         if special is not None:
             return special
         script = getattr(obj, "_script_function", None)
@@ -204,6 +206,7 @@ class Resolver:
                                    node)
         if isinstance(found, Type):
             value = env.op("prim::GetAttr", [base], found, {"name": name})
+            env.graph.set_name(value, name)
             if isinstance(found, ClassType) and found.is_module:
                 items = self.container_of(env, value)
                 if items is not None:

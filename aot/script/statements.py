@@ -428,7 +428,7 @@ class Statements(Loops):
         else:
             self.found_returns.append(value.type)
             before = self.found_returns[0]
-            joined = types.unify(before, value.type)
+            joined = value.type if before == value.type else types.unify(before, value.type)
             if joined is None:
                 raise self.error(
                     f"Previous return statement returned a value of type {before.annotation()} but "
@@ -488,7 +488,8 @@ class Statements(Loops):
     # --- others -------------------------------------------------------------------------------
 
     def _expression_statement(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Constant):
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            self.constant(node.value.value)
             return
         meaning = self.meaning(node.value)
         if not isinstance(meaning, (Value, Several)):

@@ -84,6 +84,7 @@ class Subscripts(Conditions):
         bounds = []
         for part in (slice_.lower, slice_.upper, slice_.step):
             bounds.append(None if part is None else self.constant_index(part))
+        self.graph.unique_name(None)  # PyTorch makes a slice first
         taken = range(len(base.type.elements))[slice(*bounds)]
         parts = unpack_tuple(self, base)
         chosen = [parts[i] for i in taken]
