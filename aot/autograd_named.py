@@ -52,8 +52,8 @@ def scan_gradients(op: Scan, grad: Value) -> Value:
 def _product_gradient(op: Scan, grad: Value) -> Value:
     """d out[j] / d x[i] = product of x[0..j] without x[i], for j >= i.
 
-    Before the first zero that is out[j] / x[i]; at it, the product with the zero taken as one, up to
-    the second zero; after it nothing."""
+    Before the first zero that is out[j] / x[i]; at it, the product with the zero taken as one, up
+    to the second zero; after it nothing."""
     x, dim = op.x, op.dim
     working = B.compute_dtype(x.dtype)
     zero, unit = E.const(0.0, working), E.const(1.0, working)

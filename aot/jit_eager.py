@@ -161,7 +161,8 @@ def _get_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
 
 def _set_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
     instance, value = args
-    instance.attributes[node.attributes["name"]] = value._data if isinstance(value, Tensor) else value
+    name = node.attributes["name"]
+    instance.attributes[name] = value._data if isinstance(value, Tensor) else value
     return None
 
 

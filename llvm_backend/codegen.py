@@ -45,8 +45,8 @@ def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     """instcombine, in place: it folds casts, selects, compares and index arithmetic.
 
     Nothing else pays: on ResNet-18, ConvNeXt, EfficientNet and a transformer encoder neither GVN
-    nor the whole of O1 made the code faster (O1 undid schedules in ConvNeXt, 15 % slower), and the code
-    generator repeats common subexpressions and loop invariants itself."""
+    nor the whole of O1 made the code faster (O1 undid schedules in ConvNeXt, 15 % slower), and the
+    code generator repeats common subexpressions and loop invariants itself."""
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     builder = llvm.create_pass_builder(machine, options)
     passes = llvm.create_new_function_pass_manager()

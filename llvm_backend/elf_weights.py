@@ -74,9 +74,9 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
 
 
 def _define(head: bytearray, sections: list[list[int]], symbol: str, index: int, size: int) -> None:
-    """The undefined symbol becomes the beginning of section `index`, a local one. Locals come before
-    globals, so it changes places with the first global, also in the relocations. If no code uses
-    the symbol it is not there, and nothing is to do."""
+    """The undefined symbol becomes the beginning of section `index`, a local one. Locals come
+    before globals, so it changes places with the first global, also in the relocations. If no code
+    uses the symbol it is not there, and nothing is to do."""
     for s in sections:
         if s[1] != _SYMTAB:
             continue

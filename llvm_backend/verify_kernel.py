@@ -148,7 +148,8 @@ class _Verifier:
         elif op == "shuffle":
             self.arity(s, 2)
             lanes = s.attrs["lanes"]
-            self.need(types[0] == types[1] and r == Type(types[0].dtype, len(lanes)), "types differ")
+            fits = types[0] == types[1] and r == Type(types[0].dtype, len(lanes))
+            self.need(fits, "types differ")
             self.need(all(0 <= k < 2 * types[0].lanes for k in lanes), f"lanes {lanes}")
         elif op == "select":
             self.arity(s, 3)

@@ -245,7 +245,8 @@ _PARTWISE = frozenset(
     f"aten::{n}"
     for n in "view reshape flatten unflatten view_as reshape_as transpose permute t unsqueeze "
     "squeeze select slice narrow expand expand_as index index_select gather cat stack split chunk "
-    "unbind split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim swapaxes "
+    "unbind split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim "
+    "swapaxes "
     "diagonal tril triu masked_fill unfold tile".split()
 )
 OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE))

@@ -14,9 +14,9 @@ from lowering.tensor_ir import Region, TensorProgram
 from llvm_backend.target import Target
 
 # Why this order: what is written twice is folded once; folding turns rearranged weights into
-# constants, which fusion must not take apart again; fusion sees no op that nobody reads, and makes one
-# function of what is applied to a concatenation before it is split. Winograd's transforms come last,
-# since they take along what was fused behind a convolution.
+# constants, which fusion must not take apart again; fusion sees no op that nobody reads, and makes
+# one function of what is applied to a concatenation before it is split. Winograd's transforms come
+# last, since they take along what was fused behind a convolution.
 PASSES: tuple[tuple[str, Callable[[Region, Target], None]], ...] = (
     ("share_common", lambda region, _: share_common(region)),
     ("fold_constants", lambda region, _: fold_constants(region)),

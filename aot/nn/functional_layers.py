@@ -243,7 +243,8 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Optional[Tensor] = Non
         if offsets is not None:
             type_str = "<unknown>"
             raise ValueError("if input is 2D, then offsets has to be None, as input is treated is "
-                             "a mini-batch of fixed length sequences. However, found offsets of type "
+                             "a mini-batch of fixed length sequences. However, found offsets of "
+                             "type "
                              f"{type_str}")
         offsets = torch.arange(0, input.numel(), input.size(1), dtype=input.dtype,
                                device=input.device)

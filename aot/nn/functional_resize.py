@@ -31,7 +31,8 @@ def interpolate(input: Tensor, size: Optional[int] = None,
                 raise ValueError("Input and output must have the same number of spatial "
                                  "dimensions, but got input with spatial dimensions of "
                                  f"{list(input.shape[2:])} and output size of {size}. Please "
-                                 "provide input tensor in (N, C, d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) "
+                                 "provide input tensor in (N, C, d1, d2, ...,dK) format and output "
+                                 "size in (o1, o2, ...,oK) "
                                  "format.")
             output_size = size
         else:

@@ -56,7 +56,8 @@ def type_of_annotation(annotation: object, class_of: Callable[[type], Type]) -> 
         key = inner(arguments[0])
         if key not in (types.Int, types.Float, types.Str, types.Bool, types.Complex, types.Tensor):
             raise UnknownAnnotation(
-                f"Unsupported type for a dict's key: {key.annotation()}. Keys are int, bool, float, "
+                f"Unsupported type for a dict's key: {key.annotation()}. Keys are int, bool, "
+                f"float, "
                 "complex, Tensor or str")
         return DictType(key, inner(arguments[1]))
     if origin in (tuple, typing.Tuple):

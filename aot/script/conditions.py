@@ -1,4 +1,5 @@
-"""Conditions: comparisons, `and`, `or`, `not`, `is None`, isinstance; and what they tell about types."""
+"""Conditions: comparisons, `and`, `or`, `not`, `is None`, isinstance; and what they tell about
+types."""
 
 from __future__ import annotations
 

@@ -216,7 +216,8 @@ class _Exits:
 
 
 def _fuse_branches(graph: EmitGraph, block: Block) -> None:
-    """`if c: a, flag = True else: b, flag = False;  if flag: d else: e`  ~>  `if c: a; d else: b; e`"""
+    """`if c: a, flag = True else: b, flag = False;  if flag: d else: e`  ~>  `if c: a; d else: b;
+    e`"""
     position = 0
     while position < len(block.nodes):
         node = block.nodes[position]

@@ -55,7 +55,8 @@ class FunctionCompiler(Statements):
                 self.returns, types.OptionalType
             ):
                 raise self.error(
-                    f"Function was not annotated as having type None, but does not return along all "
+                    f"Function was not annotated as having type None, but does not return along "
+                    f"all "
                     f"paths: it states {self.returns.annotation()}", definition)
             if self.found_returns and self.found_returns[0] != types.NoneT and self.returns is None:
                 raise self.error("Function does not return along all paths", definition)
@@ -175,7 +176,8 @@ def _commented(definition, source: Source, resolver: Resolver, env, plain, owner
     names = plain[1:] if owner is not None else plain
     if len(listed) != len(names):
         raise source.error(
-            f"Number of type annotations for function parameters ({len(listed)}) does not match the "
+            f"Number of type annotations for function parameters ({len(listed)}) does not match "
+            f"the "
             f"number of parameters on the function ({len(names)})", definition)
     for argument, part in zip(names, listed):
         ast.copy_location(part, definition)

@@ -266,7 +266,8 @@ class Matcher:
                 bound = self.bind(formals, given, kwargs, {}, True)
             except Mismatch as problem:
                 name = function.name.rpartition(".")[2]
-                signature = ", ".join(f"{p.type.annotation()} {p.name}" for p in function.parameters)
+                signature = ", ".join(
+                    f"{p.type.annotation()} {p.name}" for p in function.parameters)
                 raise self.env.error(
                     f"{name}({signature}) -> ({function.returns.annotation()}):\n{problem}",
                     node) from None

@@ -87,7 +87,8 @@ class Classes:
         kinds = {type(v) for v in members.values()}
         value_types = {int: types.Int, float: types.Float, str: types.Str}
         if len(kinds) != 1 or not kinds <= value_types.keys():
-            text = (f"Could not unify type list for the values of enum class '{cls.__name__}': they "
+            text = (f"Could not unify type list for the values of enum class '{cls.__name__}': "
+                    f"they "
                     "are all int, all float or all str")
             raise env.error(text, node) if env else ScriptError(text)
         type_ = EnumType(self.unique(qualified_name(cls)), value_types[kinds.pop()], members)

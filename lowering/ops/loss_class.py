@@ -208,7 +208,8 @@ def multi_margin_loss(x, target, p=1, margin=1, weight=None, reduction=MEAN):
 def _some_classes(x: Value) -> None:
     """RuntimeError where a sample has no classes."""
     if 0 in x.shape[-1:]:
-        raise RuntimeError("Expected non-empty vector or matrix with optional 0-dim batch size, but "
+        raise RuntimeError("Expected non-empty vector or matrix with optional 0-dim batch size, "
+                           "but "
                            f"got: {list(x.shape)}")
 
 

@@ -2,8 +2,8 @@
 
     c = cat(a, b); y = relu(c * w)   ~>   y = cat(relu(a * w), relu(b * w))
 
-One pass over memory less; a part that is computed for the concatenation alone takes the function into
-its own loops.
+One pass over memory less; a part that is computed for the concatenation alone takes the function
+into its own loops.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 in tiles of m x m results, m = 4 or 2 (Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", 2016, sections 4.1 and 4.3). The weights' transform is computed now; the others are sums
-of products with small constant matrices, one dim after the other; between them stands a matrix product
-for each of the (m + 2)^2 positions. What followed the convolution follows the last transform.
+of products with small constant matrices, one dim after the other; between them stands a matrix
+product for each of the (m + 2)^2 positions. What followed the convolution follows the last transform.
 
 float32 only: with m = 4 the error grows about tenfold, to 1e-5 of the largest result.
 """
@@ -43,7 +43,8 @@ _GAIN = 0.85  # the transformed convolution must take at most this share of the 
 @dataclass(frozen=True)
 class _Convolution:
     """Dims by their place in the op's domain: rows and columns of the result, channels of both
-    sides, the taps; `lead` are all other parallel dims. x is read at x_args, w is [oc, ic, kh, kw]."""
+    sides, the taps; `lead` are all other parallel dims. x is read at x_args, w is
+    [oc, ic, kh, kw]."""
 
     op: Generic
     x: Expr
@@ -209,7 +210,7 @@ def _transformed(c: _Convolution) -> Generic:
     domain = (*lead, th, mh, tw, mw, oc, q)
     algebra = IndexAlgebra(domain)
     last = Generic(domain, n + 5, algebra.simplify(body), "add",
-                   algebra.simplify(E.substitute(op.post, indices)) if op.post is not None else None,
+                   None if op.post is None else algebra.simplify(E.substitute(op.post, indices)),
                    op.base, tuple(algebra.simplify(E.substitute(w, indices)) for w in write),
                    op.out.shape)
     B.append(last)
