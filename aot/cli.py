@@ -18,24 +18,26 @@ from typing import NoReturn
 
 from aot import output
 from aot.crash import write_report
-from aot.inputs import EXAMPLES, parse_inputs
+from aot.inputs import EXAMPLES, Input, parse_inputs
 from aot.options import CompileOptions, check_name, environment, name_of_path
 from aot.progress import Progress, progress_for
 from aot.version import VERSION
 from llvm_backend.linking import write_executable, write_file
-from runtime.errors import AotError, ArchiveError, CompileError
+from runtime.errors import AotError, ArchiveError, CompileError, InputError
 from runtime.loader import load_library
 
 PROGRAM = "aot-compile"
 BINARIES = ("obj", "lib", "exe")
 TEXTS = ("graph", "code", "tensor", "kernels", "llvm", "asm")
+ROUNDS = 3  # of --verify, over a model that keeps state from call to call
 FAILED = 2
 INTERRUPTED = 130
 
 _EPILOG = f"""\
 --emit obj writes OUT.o and OUT.h, lib OUT.so and OUT.h, exe OUT; the other kinds are texts of one
 stage each, for OUT or standard output. One --input an argument, in order: {EXAMPLES}.
-A traced archive carries its example inputs; without --input they give the shapes.
+A traced archive carries its example inputs; without --input they give the shapes. Several methods
+share weights and state: --method encode --input x:f32[1,4] --method reset.
 """
 
 
@@ -80,6 +82,30 @@ class _Parser(argparse.ArgumentParser):
         raise CompileError(f"{message} (see {PROGRAM} --help)")
 
 
+class _InOrder(argparse.Action):
+    """--method and --input, which belong together by their order: (option, value) pairs."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        words = getattr(namespace, "signature", None) or []
+        namespace.signature = [*words, (self.dest, values)]
+
+
+def _methods(words: list[tuple[str, str]]) -> list[tuple[str, tuple[Input, ...] | None]]:
+    """The methods with their inputs. One method's inputs may stand before its name."""
+    names = [value for kind, value in words if kind == "method"] or ["forward"]
+    inputs: list[list[str]] = [[] for _ in names]
+    at = -1
+    for kind, value in words:
+        if kind == "method":
+            at += 1
+        elif at < 0 and len(names) > 1:
+            raise InputError(f"--input {value} stands before the first --method: of several "
+                             "methods, each is followed by its inputs")
+        else:
+            inputs[max(at, 0)].append(value)
+    return [(name, parse_inputs(given) if given else None) for name, given in zip(names, inputs)]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
@@ -92,8 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL.pt", help="an archive that torch.jit.save wrote")
     add("-o", metavar="OUT", dest="out", help="where to write; default: the model's name, here")
     add("--emit", choices=BINARIES + TEXTS, default="obj", help="what to write (default: obj)")
-    add("--input", metavar="NAME:DTYPE[DIMS]", action="append", dest="inputs", help="an argument")
-    add("--method", default="forward", help="the method to compile (default: forward)")
+    add("--input", metavar="NAME:DTYPE[DIMS]", action=_InOrder, help="an argument")
+    add("--method", action=_InOrder,
+        help="a method to compile (default: forward); the inputs after it are its own")
     add("--name", metavar="C_IDENTIFIER", help="prefix of all symbols (default: OUT's name)")
     add("--cpu", default="native", help="native, x86-64-v3, ... (default: native)")
     add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
@@ -116,9 +143,11 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.name is not None:
         check_name(arguments.name)
     named_after = stem if emit in BINARIES else Path(archive.stem)
+    (method, inputs), *others = _methods(getattr(arguments, "signature", None) or [])
     options = CompileOptions(
-        inputs=parse_inputs(arguments.inputs) if arguments.inputs else None,
-        method=arguments.method,
+        inputs=inputs,
+        method=method,
+        more_methods=tuple(others),
         name=arguments.name or name_of_path(named_after.name),
         cpu=arguments.cpu,
         threads=arguments.threads,
@@ -179,7 +208,8 @@ def _compile(
     if arguments.verify:
         progress.stage("verify")
         artifact = load_library(targets[0], options.threads) if emit == "lib" else compiled
-        outcome = verify.verify(artifact, compiled.interpret, compiled.inputs)
+        outcome = verify.verify_methods(artifact.methods, compiled.methods,
+                                        ROUNDS if compiled.changes_module else 1)
     progress.finish()
     if arguments.verify:
         print(outcome)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aot.inputs import parse_inputs
+from aot.inputs import Input, parse_inputs
 from aot.jit import ScriptModule, load
 from aot.options import CompileOptions, name_of_path
 from aot.pipeline import Compiled, compile_module
@@ -17,14 +17,19 @@ from runtime.errors import InputError
 
 
 def compile(module: ScriptModule | str | os.PathLike, example_inputs: Sequence[Any] | None = None,
-            inputs: Sequence[str] | None = None, *, method: str = "forward", threads: int = 1,
+            inputs: Sequence[str] | None = None, *, method: str = "forward",
+            methods: Mapping[str, Sequence[Any] | None] | None = None, threads: int = 1,
             cpu: str = "native", name: str | None = None, optimize: bool = True) -> Compiled:
-    """Compiles one method of a module, or of the archive at a path.
+    """Compiles a method of a module, or of the archive at a path, or several.
 
     What the arguments are is told by `example_inputs` (numpy arrays and Python values; tensors are
     inputs of that shape and dtype, all else is compiled in), by `inputs` (the command line's
     --input words, such as "x:f32[1,3,224,224]"), or by the example that a traced archive carries.
     The result is called with numpy arrays; `save` writes it as .o, .so or a program.
+
+    `methods` compiles several, which share weights and state: the name of each, with its --input
+    words or its example inputs (all words: {"forward": ["x:f32[1,4]"], "reset": []}; None: as a
+    traced archive says). The first one is what a call of the result runs.
 
     InputError where the inputs do not fit, ArchiveError and CompileError as the message says."""
     if example_inputs is not None and inputs is not None:
@@ -34,8 +39,23 @@ def compile(module: ScriptModule | str | os.PathLike, example_inputs: Sequence[A
         module = load(module)
     else:
         where, stem = "the module", "model"
-    given = parse_inputs(inputs) if inputs is not None else None
-    if example_inputs is not None and method in module.method_names():
-        given = inputs_like(tuple(example_inputs), module.method(method))
-    options = CompileOptions(given, method, name or name_of_path(stem), cpu, threads, optimize)
+    if methods is None:
+        given = [(method, parse_inputs(inputs) if inputs is not None
+                  else _like(module, method, example_inputs))]
+    elif not methods or inputs is not None or example_inputs is not None:
+        raise InputError("methods: expected a dict of at least one method, with the inputs in it")
+    else:
+        given = [(each, parse_inputs(words) if words and all(isinstance(w, str) for w in words)
+                  else _like(module, each, words)) for each, words in methods.items()]
+    (method, first), *others = given
+    options = CompileOptions(first, method, name or name_of_path(stem), cpu, threads, optimize,
+                             more_methods=tuple(others))
     return compile_module(module, options, Progress(), where)
+
+
+def _like(module: ScriptModule, method: str,
+          examples: Sequence[Any] | None) -> tuple[Input, ...] | None:
+    """A method's inputs, from example arguments if there are any."""
+    if examples is None or method not in module.method_names():
+        return None  # a method that does not exist is refused later
+    return inputs_like(tuple(examples), module.method(method))

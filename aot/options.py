@@ -31,6 +31,8 @@ class CompileOptions:
     optimize: bool = True
     # Names of tensor passes that are left out, for finding the one that breaks something.
     without: frozenset[str] = field(default_factory=frozenset)
+    # Further methods of the artifact: (name, inputs). All share weights and state.
+    more_methods: tuple[tuple[str, Optional[tuple[Input, ...]]], ...] = ()
 
     # These change no code:
     # Check every stage's invariants after every pass.
@@ -38,8 +40,17 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        names = [name for name, _ in self.methods]
+        for name in names:
+            if names.count(name) > 1:
+                raise CompileError(f"--method {name} is given {names.count(name)} times")
         if not 1 <= self.threads <= 1024:
             raise CompileError(f"--threads {self.threads}: expected a number from 1 to 1024")
+
+    @property
+    def methods(self) -> tuple[tuple[str, Optional[tuple[Input, ...]]], ...]:
+        """All methods, in order, with their inputs."""
+        return ((self.method, self.inputs), *self.more_methods)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from aot.jit import Method, ScriptModule, load
 from aot.options import CompileOptions, environment
 from aot.progress import Progress, Stats
 from aot.specs import as_specs, example_inputs, has_constants, run_time_arguments
-from lowering.evaluate import evaluate
+from lowering.evaluate import evaluate_methods
 from lowering.graph import Function
-from lowering.lower import lower_program
-from lowering.objects import ScriptObject
+from lowering.lower import lower_programs
+from lowering.objects import ScriptObject, copy_object
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
-from lowering.print_linalg import print_tensor_program
+from lowering.print_linalg import print_tensor_programs
+from lowering.run_method import run_method
 from lowering.tensor_ir import TensorProgram
 from llvm_backend.compile import Artifact, JitModel, compile_program
 from llvm_backend.header import header_text
@@ -33,14 +34,19 @@ from llvm_backend.linking import write_executable, write_file, write_object, wri
 from llvm_backend.native import resolve_target
 from llvm_backend.print_mlir import print_kernels
 from llvm_backend.program import Program
+from llvm_backend.target import Target
 from runtime.errors import CompileError
 from runtime.loader import CompiledModel
 
 
 def archive_text(path: Path, options: CompileOptions, kind: str) -> str:
-    """The Graph ('graph') or the code ('code') of the archive's method, as TorchScript prints it."""
-    method = _method(load(path), options.method, path)
-    return str(method.graph) if kind == "graph" else method.code
+    """The Graph ('graph') or the code ('code') of the archive's methods, in TorchScript's form."""
+    module = load(path)
+    return _source([_method(module, name, path) for name, _ in options.methods], kind)
+
+
+def _source(methods: Sequence[Method], kind: str) -> str:
+    return "\n".join(str(m.graph) if kind == "graph" else m.code for m in methods)
 
 
 def compile_archive(path: Path, options: CompileOptions, progress: Progress) -> Compiled:
@@ -51,7 +57,7 @@ def compile_archive(path: Path, options: CompileOptions, progress: Progress) -> 
 
 def compile_module(module: ScriptModule, options: CompileOptions, progress: Progress,
                    where: object = "the module") -> Compiled:
-    """Compiles one method of a module. AotError for whatever cannot be compiled."""
+    """Compiles methods of a module. AotError for whatever cannot be compiled."""
     with _collector_paused():
         return _compile_module(module, options, progress, where)
 
@@ -64,7 +70,11 @@ def compile_call(function: Function, instance: ScriptObject | None, args: Sequen
     inputs = tuple(input_of_value(value, name) for value, name in zip(args, names))
     options = CompileOptions(inputs, function.name.rpartition(".")[2], "call", without=without)
     with _collector_paused():
-        return _compile(None, function, instance, inputs, options, Progress())
+        compiled = _compile(None, [function], instance, [inputs], options, Progress())
+    if compiled.changes_module:
+        raise CompileError(f"{function.name} changes what its object holds, which is then kept in "
+                           "the compiled code and not in the object")
+    return compiled
 
 
 @contextmanager
@@ -82,31 +92,35 @@ def _collector_paused() -> Iterator[None]:
 
 def _compile_module(module: ScriptModule, options: CompileOptions, progress: Progress,
                     where: object) -> Compiled:
-    method = _method(module, options.method, where)
-    inputs = options.inputs if options.inputs is not None else example_inputs(method, where)
-    return _compile(module, method.function, module.object, inputs, options, progress)
+    methods = [_method(module, name, where) for name, _ in options.methods]
+    inputs = [given if given is not None else example_inputs(method, where)
+              for method, (_, given) in zip(methods, options.methods)]
+    functions = [method.function for method in methods]
+    return _compile(module, functions, module.object, inputs, options, progress)
 
 
-def _compile(module: ScriptModule | None, function: Function, instance: ScriptObject | None,
-             inputs: tuple[Input, ...], options: CompileOptions, progress: Progress) -> Compiled:
+def _compile(module: ScriptModule | None, functions: list[Function],
+             instance: ScriptObject | None, inputs: list[tuple[Input, ...]],
+             options: CompileOptions, progress: Progress) -> Compiled:
     target = replace(resolve_target(options.cpu), threads=options.threads)
 
     progress.stage("evaluate")
-    program = evaluate(function, instance, as_specs(inputs))
-    _debug(2, lambda: str(function.graph))
+    programs = evaluate_methods([(f, as_specs(i)) for f, i in zip(functions, inputs)], instance)
+    _debug(2, lambda: "\n".join(str(f.graph) for f in functions))
 
     progress.stage("optimise")
-    if options.optimize:
-        optimize(program, target, options.without)
-    else:
-        remove_dead(program.body)
-    _debug(3, lambda: print_tensor_program(program))
+    for program in programs:
+        if options.optimize:
+            optimize(program, target, options.without)
+        else:
+            remove_dead(program.body)
+    _debug(3, lambda: print_tensor_programs(programs))
 
-    progress.stage("schedule", len(program.body.ops))
-    lowered = lower_program(program, target, options.name, options.optimize,
-                            lambda done, total: progress.step(f"{done}/{total}"))
+    progress.stage("schedule", sum(len(p.body.ops) for p in programs))
+    lowered = lower_programs(programs, target, options.name, options.optimize,
+                             lambda done, total: progress.step(f"{done}/{total}"))
     _debug(4, lambda: print_kernels(lowered.kernels()))
-    return Compiled(module, options, inputs, program, lowered, target, progress)
+    return Compiled(module, options, functions, inputs, programs, lowered, target, progress)
 
 
 def _method(module: ScriptModule, name: str, where: object) -> Method:
@@ -122,41 +136,76 @@ def _debug(level: int, text: Callable[[], str]) -> None:
 
 
 class Compiled:
-    """A compiled method. Call it with numpy arrays, or write it with `save`.
+    """Compiled methods. Call it with numpy arrays, or write it with `save`.
 
+    A call runs the first method; `methods[name]`, or the name as an attribute, is any of them. They
+    share one state, which begins as the module's; `reset` puts it back, `instance` makes another.
     Machine code is made when first needed: in this process for a call, as an object for files."""
 
-    def __init__(self, module: ScriptModule | None, options: CompileOptions, inputs: tuple[Input, ...],
-                 program: TensorProgram, lowered: Program, target, progress: Progress):
-        self.options, self.inputs = options, inputs
-        self._constants = has_constants(inputs)
-        self._module, self._program, self._lowered = module, program, lowered
+    def __init__(self, module: ScriptModule | None, options: CompileOptions,
+                 functions: list[Function], inputs: list[tuple[Input, ...]],
+                 programs: list[TensorProgram], lowered: Program, target: Target,
+                 progress: Progress):
+        self.options, self.inputs = options, inputs[0]
+        self._module, self._programs, self._lowered = module, programs, lowered
+        self._functions = {p.name: f for p, f in zip(programs, functions)}
         self._target, self._progress = target, progress
         self._artifact: Artifact | None = None
+        self._jit: JitModel | None = None
         self._model: CompiledModel | None = None
+        self._interpreted: ScriptObject | None = None
+        self._start: ScriptObject | None = None  # the module, for the interpreter to begin with
+        if module is not None:
+            self._start = copy_object(module.object) if self.changes_module else module.object
+        self.methods = {p.name: CompiledMethod(self, p.name, i) for p, i in zip(programs, inputs)}
+        self._main = self.methods[programs[0].name]
 
     def __call__(self, *args: Any) -> Any:
         """Runs it: numpy in, numpy out, in the structure of the method's arguments and results.
 
         Releases the GIL while it runs; safe from several threads at once."""
-        if self._model is None:
-            self._model = self._jit()
-        if self._constants:
-            args = run_time_arguments(self.inputs, args)
-        return self._model(*args)
+        return self._main(*args)
 
-    def _jit(self) -> CompiledModel:
-        jit = JitModel(self._lowered, self._target, self._progress.stage)
-        return CompiledModel(jit.address, keepalive=jit, threads=self.options.threads)
-
-    def interpret(self, *args: Any) -> Any:
-        """The same method in the numpy interpreter."""
-        return self._method.interpret(*args)
+    def __getattr__(self, name: str) -> CompiledMethod:
+        methods = self.__dict__.get("methods", {})
+        if name in methods:
+            return methods[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute or method {name!r}")
 
     @property
-    def _method(self) -> Method:
-        assert self._module is not None, "a call's code knows no module"
-        return self._module.method(self.options.method)
+    def changes_module(self) -> bool:
+        """Whether the methods change what the module holds."""
+        return any(p.changes for p in self._programs)
+
+    def instance(self) -> CompiledModel:
+        """A model of the same code with a state of its own."""
+        if self._jit is None:
+            self._jit = JitModel(self._lowered, self._target, self._progress.stage)
+        return CompiledModel(self._jit.address, keepalive=self._jit, threads=self.options.threads)
+
+    @property
+    def model(self) -> CompiledModel:
+        """The instance that calls run on."""
+        if self._model is None:
+            self._model = self.instance()
+        return self._model
+
+    def reset(self) -> None:
+        """Puts the state, compiled and interpreted, back to the start."""
+        self._interpreted = None
+        if self._model is not None:
+            self._model.reset()
+
+    def interpret(self, *args: Any) -> Any:
+        """The first method in the numpy interpreter."""
+        return self._main.interpret(*args)
+
+    def _interpret(self, method: str, args: tuple) -> Any:
+        """A method in the interpreter, on a copy of the module as it was when it was compiled."""
+        if self._interpreted is None:
+            assert self._start is not None, "a call's code knows no module"
+            self._interpreted = copy_object(self._start) if self.changes_module else self._start
+        return run_method(self._functions[method], [self._interpreted, *args])
 
     @property
     def artifact(self) -> Artifact:
@@ -175,10 +224,10 @@ class Compiled:
     def text(self, kind: str) -> str:
         """One stage as text: graph, code, tensor, kernels, llvm or asm."""
         if kind in ("graph", "code"):
-            method = self._method
-            return str(method.graph) if kind == "graph" else method.code
+            assert self._module is not None, "a call's code knows no module"
+            return _source([self._module.method(name) for name in self.methods], kind)
         if kind == "tensor":
-            return print_tensor_program(self._program)
+            return print_tensor_programs(self._programs)
         if kind == "kernels":
             return print_kernels(self._lowered.kernels())
         wanted = {"llvm": "llvm", "asm": "assembly"}[kind]
@@ -206,3 +255,22 @@ class Compiled:
             write_executable(code, path, self.options.name)
             return
         write_file(self.header_text(), path.with_suffix(".h"))
+
+
+class CompiledMethod:
+    """One method of a Compiled: callable with numpy arrays."""
+
+    def __init__(self, compiled: Compiled, name: str, inputs: tuple[Input, ...]):
+        self.name, self.inputs = name, inputs
+        self._compiled = compiled
+        self._constants = has_constants(inputs)
+
+    def __call__(self, *args: Any) -> Any:
+        """Runs it on the Compiled's instance."""
+        if self._constants:
+            args = tuple(run_time_arguments(self.inputs, args))
+        return self._compiled.model.methods[self.name](*args)
+
+    def interpret(self, *args: Any) -> Any:
+        """The same method in the numpy interpreter, which has a state of its own."""
+        return self._compiled._interpret(self.name, args)

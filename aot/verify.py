@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,25 @@ def verify(
     values = [random_value(given, random) for given in inputs]
     given = run_time_arguments(inputs, tuple(values))
     return compare(artifact(*given), interpreter(*values))
+
+
+def verify_methods(artifact: Mapping[str, Callable[..., Any]], compiled: Mapping[str, Any],
+                   rounds: int = 1) -> Outcome:
+    """Runs all methods in turn, `rounds` times, on the artifact and in the interpreter: what they
+    remember from call to call must agree too. RuntimeFailure if something does not."""
+    random = np.random.default_rng(0)
+    worst = Outcome(0.0, 0.0)
+    for _ in range(rounds):
+        for name, method in compiled.items():
+            values = [random_value(given, random) for given in method.inputs]
+            given = values
+            if artifact[name] is not method:  # which takes the constants too
+                given = run_time_arguments(method.inputs, tuple(values))
+            where = f"the result of {name}" if len(compiled) > 1 else "the result"
+            outcome = compare(artifact[name](*given), method.interpret(*values), where)
+            if outcome.relative >= worst.relative:
+                worst = outcome
+    return worst
 
 
 def _random_array(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

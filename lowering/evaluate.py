@@ -56,7 +56,8 @@ def evaluate(function: Function, module: ScriptObject | None,
 
 def evaluate_methods(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
                      module: ScriptObject | None) -> list[TensorProgram]:
-    """The tensor programs of several methods of one module, which share its state."""
+    """The tensor programs of several methods (or functions, without a module), which share the
+    module's state."""
     table = StateTable(module)
     while True:  # each round but the last finds state that the ones before took for constant
         programs, entered = [], []

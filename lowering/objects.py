@@ -218,6 +218,40 @@ class NamedTupleValue(tuple):
         raise AttributeError(name)
 
 
+def copy_object(instance: ScriptObject) -> ScriptObject:
+    """The object with all that it holds, for a program to change: elements are shared until they are
+    written, and what is one object or tensor here is one there."""
+    made: dict[int, object] = {}
+
+    def copy(x: object) -> object:
+        if id(x) in made:
+            return made[id(x)]
+        result = x
+        if isinstance(x, TensorData):
+            result = TensorData(x.storage, x.offset, x.sizes, x.strides, x.requires_grad, x.problem)
+        elif isinstance(x, ScriptObject):
+            result = made[id(x)] = ScriptObject(x.type)
+            result.attributes = {name: copy(v) for name, v in x.attributes.items()}
+        elif isinstance(x, TypedList):
+            result = TypedList([copy(v) for v in x], x.element)
+        elif isinstance(x, list):
+            result = [copy(v) for v in x]
+        elif isinstance(x, TypedDict):
+            result = TypedDict({k: copy(v) for k, v in x.items()}, x.key, x.value)
+        elif isinstance(x, dict):
+            result = {k: copy(v) for k, v in x.items()}
+        elif isinstance(x, NamedTupleValue):
+            result = NamedTupleValue([copy(v) for v in x], x.type)
+        elif isinstance(x, tuple):
+            result = tuple(copy(v) for v in x)
+        made[id(x)] = result
+        return result
+
+    copied = copy(instance)
+    assert isinstance(copied, ScriptObject)
+    return copied
+
+
 def map_tensors(value: object, change: Callable[[TensorData], object]) -> object:
     """The same nest of lists, tuples and dicts with every tensor changed; objects stay."""
     if isinstance(value, TensorData):

@@ -16,7 +16,7 @@ cf.assert. Print-only: nothing here reads MLIR.
 from __future__ import annotations
 
 import re
-from typing import Callable
+from typing import Callable, Sequence
 
 from lowering.expr import Expr, loads
 from lowering.print_linalg_scalar import (
@@ -36,8 +36,9 @@ def print_tensor_program(program: TensorProgram) -> str:
     """The program as a module of one public function, accepted by mlir-opt 22."""
     lines = Lines()
     body = program.body
+    names = [*program.input_names, *(s.name for s in program.state)]
     params = ", ".join(f"{lines.name_of(p, name)}: {tensor_type(p)}"
-                       for p, name in zip(body.params, program.input_names))
+                       for p, name in zip(body.params, names))
     types = ", ".join(map(tensor_type, body.results))
     lines.depth = 2
     _ops(lines, body)
@@ -47,6 +48,11 @@ def print_tensor_program(program: TensorProgram) -> str:
     head = f"  func.func @{name}({params}) -> ({types}) {{"
     declared = [f"  {text}" for text in lines.declared.values()]
     return "\n".join(["module {", head, *lines.lines, "  }", *declared, "}", ""])
+
+
+def print_tensor_programs(programs: Sequence[TensorProgram]) -> str:
+    """Several methods, one module each, as mlir-opt --split-input-file takes them."""
+    return "\n// -----\n\n".join(map(print_tensor_program, programs))
 
 
 def _ops(lines: Lines, region: Region) -> None:

@@ -143,6 +143,8 @@ class StateTable:
                entered: list[dict[tuple, Entered]]) -> None:
         """Makes the cells that some method looks at parameters and results of the programs."""
         reads = [_reads(p.body) for p in programs]
+        for program in programs:
+            program.changes = bool(self.cells)
         for key in self.cells:
             uses = [e[key] for e in entered]
             if not any(e.read or any(p in r for p in e.params) for e, r in zip(uses, reads)):

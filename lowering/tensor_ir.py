@@ -271,6 +271,8 @@ class TensorProgram:
     input_names: list[str]
     input_structure: str
     output_structure: str
+    state: list[State] = field(default_factory=list)
+
 @dataclass(eq=False)
 class State:
     """A tensor that a program keeps from call to call; its methods share it by identity. `initial`
@@ -281,9 +283,8 @@ class State:
     initial: np.ndarray
 
 
-    state: list[State] = field(default_factory=list)
-
     @property
     def outputs(self) -> list[Value]:
         """The results that a caller gets."""
         return self.body.results[:len(self.body.results) - len(self.state)]
+    changes: bool = False  # the module: what it holds does not tell what the next call gives
