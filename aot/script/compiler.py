@@ -10,6 +10,7 @@ from aot.script.function import FunctionCompiler, signature_of
 from aot.script.marks import is_ignored, mark_of, overloads_of
 from aot.script.program_classes import Classes
 from aot.script.program_modules import Modules
+from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver
 from aot.script.source import ScriptError, Source, source_of
 from aot.script.values import FunctionRef, Ignored, Overloads
@@ -19,20 +20,6 @@ from lowering.graph_builder import Builder
 from lowering.types import Type
 
 _UNKNOWN = types.SimpleType("<not compiled yet>")
-
-
-def qualified_name(obj: object) -> str:
-    """`__torch__.module.name`; the main module has no name, this library's modules are torch's."""
-    name = getattr(obj, "__name__", None) or type(obj).__name__
-    if name == "<lambda>":
-        name = "_lambda"
-    module = getattr(obj, "__module__", None) or "__main__"
-    if module == "__main__":
-        return f"__torch__.{name}"
-    root, dot, rest = module.partition(".")
-    if root == "aot":
-        module = "torch" + dot + rest
-    return f"__torch__.{module}.{name}"
 
 
 def scope_of(function: object) -> dict[str, object]:

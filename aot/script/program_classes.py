@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.marks import is_ignored
+from aot.script.qualified import qualified_name
 from aot.script.source import ScriptError, source_of
 from lowering import types
 from lowering.graph import Function
@@ -59,7 +60,6 @@ class Classes:
         return type_
 
     def _named_tuple(self, cls: type, node, env) -> Type:
-        from aot.script.compiler import qualified_name
         hints = getattr(cls, "__annotations__", {})
         scope = vars(sys.modules.get(cls.__module__, sys))
         elements = []
@@ -82,7 +82,6 @@ class Classes:
         return type_
 
     def _enum(self, cls: type, node, env) -> Type:
-        from aot.script.compiler import qualified_name
         members = {name: member.value for name, member in cls.__members__.items()}
         kinds = {type(v) for v in members.values()}
         value_types = {int: types.Int, float: types.Float, str: types.Str}
@@ -96,7 +95,6 @@ class Classes:
         return type_
 
     def _class(self, cls: type, node, env) -> Type:
-        from aot.script.compiler import qualified_name
         if issubclass(cls, BaseException):
             text = "exceptions cannot be used as values"
             raise env.error(text, node) if env else ScriptError(text)
@@ -159,7 +157,6 @@ class Classes:
 
     def interface(self, cls: type) -> type:
         """The interface that a class declares with its methods' signatures."""
-        from aot.script.compiler import qualified_name
         from aot.script.resolution import Resolver
         is_module = _is_module_class(cls)
         type_ = InterfaceType(self.unique(qualified_name(cls)), is_module)
