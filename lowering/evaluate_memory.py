@@ -160,15 +160,15 @@ class Memory:
         out.requires_grad = data.requires_grad
         return out
 
-    def _unique(self, name: str) -> str:
-        """The name as an identifier that no other constant has."""
-        name = base = re.sub(r"\W", "_", name if not name[0].isdigit() else f"_{name}")
     def preload(self, data: TensorData, storage: Storage) -> None:
         """Makes a storage stand for a parameter or buffer."""
         window = (data.offset, data.sizes, data.strides)
         self._constants[(data.storage, *window)] = storage
         self._windows.setdefault(data.storage, set()).add(window)
 
+    def _unique(self, name: str) -> str:
+        """The name as an identifier that no other constant has."""
+        name = base = re.sub(r"\W", "_", name if not name[0].isdigit() else f"_{name}")
         count = 1
         while name in self._used_names:
             name, count = f"{base}_{count}", count + 1

@@ -130,10 +130,10 @@ class _Lowering:
         inputs = len(body.params) - len(program.state)
         for k, v in enumerate(body.params[:inputs]):
             self._place(v, MemoryBuffer(v.dtype, max(v.numel, 1), "input", k))
-        outputs = [MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
         slots = [self.kept.slot(s) for s in program.state]
         for v, slot in zip(body.params[inputs:], slots):
             self._place(v, slot)
+        outputs = [MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
         state = _RegionState(body, dict(zip(program.outputs, outputs)))

@@ -261,6 +261,16 @@ class Region:
 
 
 @dataclass(eq=False)
+class State:
+    """A tensor that a program keeps from call to call; its methods share it by identity. `initial`
+    is an interface array, contiguous."""
+
+    name: str
+    dtype: DType
+    initial: np.ndarray
+
+
+@dataclass(eq=False)
 class TensorProgram:
     """One method as TensorOps. `body.params` are the inputs, `body.results` the outputs; names and
     Python structures (grammar in runtime/include/aot.h) tell how they make up the arguments. After
@@ -272,19 +282,9 @@ class TensorProgram:
     input_structure: str
     output_structure: str
     state: list[State] = field(default_factory=list)
-
-@dataclass(eq=False)
-class State:
-    """A tensor that a program keeps from call to call; its methods share it by identity. `initial`
-    is an interface array, contiguous."""
-
-    name: str
-    dtype: DType
-    initial: np.ndarray
-
+    changes: bool = False  # the module: what it holds does not tell what the next call gives
 
     @property
     def outputs(self) -> list[Value]:
         """The results that a caller gets."""
         return self.body.results[:len(self.body.results) - len(self.state)]
-    changes: bool = False  # the module: what it holds does not tell what the next call gives
