@@ -211,7 +211,7 @@ def _resolve(name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict, Call]:
         return args, kwargs, found
     for start in (1, 0):
         rest = args[start:]
-        if rest and all(type(v) is int for v in rest):
+        if rest and all(type(v) is int or _is_size(v) for v in rest):
             packed = (*args[:start], list(rest))
             found = _find(name, packed, kwargs)
             if found is not None:
@@ -224,6 +224,11 @@ def _resolve(name: str, args: tuple, kwargs: dict) -> tuple[tuple, dict, Call]:
             if found is not None:
                 return args, renamed, found
     raise TypeError(_no_overload(name, args, kwargs))
+
+
+def _is_size(x: object) -> bool:
+    """A size as a trace has it: a tensor of one whole number."""
+    return isinstance(x, Tensor) and not x._data.sizes and x.row.kind == "i"
 
 
 def _no_overload(name: str, args: tuple, kwargs: dict) -> str:

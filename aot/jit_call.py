@@ -8,6 +8,7 @@ with one warning that names it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 import warnings
@@ -15,7 +16,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from aot import jit_fusion, torch_bridge
+from aot import dispatch, jit_fusion, torch_bridge, trace_state
 from aot.grad_mode import is_grad_enabled, no_grad
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Node
@@ -50,12 +51,18 @@ def call_method(function: Function, instance: ScriptObject | None, args: Sequenc
 def _call(function: Function, instance: ScriptObject | None, args: Sequence[object], hooks: bool,
           interpret: bool, style: str) -> object:
     given = [torch_bridge.take(x) for x in args]
-    if hooks:
-        assert instance is not None
-        result = _with_hooks(function, instance, given)
-    else:
-        own = [] if instance is None else [instance]
-        result = _run(function, own, given, interpret)
+    recorder = trace_state.recorder()
+    with contextlib.ExitStack() as stack:
+        if recorder is not None:
+            stack.enter_context(dispatch.not_recording())
+        if hooks:
+            assert instance is not None
+            result = _with_hooks(function, instance, given)
+        else:
+            own = [] if instance is None else [instance]
+            result = _run(function, own, given, interpret)
+    if recorder is not None and dispatch.is_recording():
+        recorder.script_call(function, instance, given, result)
     return torch_bridge.give_back(result, style)
 
 
