@@ -67,7 +67,9 @@ def trace(func: Any, example_inputs: Any = None, optimize: object = None, check_
     function = _record(func, None, None, names, args, strict, name)
     traced = ScriptFunction(function)
     if check_trace:
-        again = lambda: _record(func, None, None, names, args, strict, name)  # noqa: E731
+        def again() -> Function:
+            return _record(func, None, None, names, args, strict, PROGRAM.unique(name))
+
         _check(func, traced, function, again, _check_args(check_inputs, args), check_tolerance)
     return traced
 
@@ -86,18 +88,20 @@ def trace_module(mod: Any, inputs: Mapping[str, Any], optimize: object = None,
     if isinstance(mod, ScriptModule):
         return mod  # type: ignore[return-value]
     instance = traced_object(mod, {})
+    recorded: list[tuple] = []
     for name, example in inputs.items():
         method = mod if name == "forward" else getattr(mod, name)
         signature = getattr(mod, name)
         given = (None, example) if example_inputs_is_kwarg else (example, None)
         names, args = _arguments(signature, *given)
         qualified = f"{instance.type.name}.{name}"
+        recorded.append((method, names, args, strict, qualified))
         function = _record(method, mod, instance, names, args, strict, qualified)
         instance.type.methods[name] = function
         if check_trace:
-            def again(method=method, names=names, args=args, qualified=qualified) -> Function:
+            def again() -> Function:
                 scratch = traced_object(mod, {})
-                return _record(method, mod, scratch, names, args, strict, qualified)
+                return [_record(func, mod, scratch, *more) for func, *more in recorded][-1]
 
             bound = _bound_method(instance, name)
             checks = None if check_inputs is None else [c[name] for c in check_inputs]

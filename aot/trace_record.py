@@ -118,6 +118,8 @@ class Recorder:
 
     def on_call(self, event: dispatch.Event) -> None:
         """What the dispatcher tells after each operator call."""
+        if event.name == "aten::copy_" and self.is_number(event.args[1]):
+            event.args = (event.args[0], event.args[1].item())
         if event.name == "aten::tensor":
             self.new_tensor(event.result)
             return
@@ -147,6 +149,10 @@ class Recorder:
                              found.schema.overload, keywords)
         for tensor, value in zip(several, made.outputs):
             self.bind(tensor, value)
+
+    def is_number(self, x: object) -> bool:
+        """Whether a tensor is a number that Python wrote."""
+        return isinstance(x, Tensor) and not x._data.sizes and id(x) not in self.values
 
     def new_tensor(self, result: Any) -> None:
         """torch.tensor(data): a constant, brought to its device and cut off from the tape."""
@@ -259,15 +265,17 @@ class Recorder:
             self.declare(module, instance, ())
         return tuple(given)
 
-    def part(self, x: Any, value: TracedValue, seen: set[int]) -> Any:
+    def part(self, x: Any, value: TracedValue, seen: set[int] | None) -> Any:
         """The value stands for x; what is in a tuple, list or dict gets values of its own."""
         if isinstance(x, Tensor):
-            if id(x) in seen:  # PyTorch looks at a second one through a view of its own
+            if seen is not None and id(x) in seen:
+                # PyTorch looks at an input that is given twice through a view of its own.
                 self.graph.skip(len(x._data.sizes) + 2)
                 again = Tensor._of_data(x._data)
                 again._wants_grad = x._wants_grad
                 x = again
-            seen.add(id(x))
+            if seen is not None:
+                seen.add(id(x))
             self.bind(x, value)
             return x
         if isinstance(x, dict):
@@ -367,7 +375,7 @@ class Recorder:
         if isinstance(result, Tensor):
             self.bind(result, made.outputs[0])
         elif isinstance(result, (list, tuple, dict)):
-            self.part(result, made.outputs[0], set())
+            self.part(result, made.outputs[0], None)
 
 
 def input_type(x: Any) -> Type:
