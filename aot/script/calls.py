@@ -7,7 +7,7 @@ import ast
 from aot.script.matching import Mismatch, unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
-    Cast, ClassRef, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator, Overloads,
+    Cast, ClassRef, Dispatch, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator, Overloads,
     Several, Special,
 )
 from lowering import types
@@ -55,6 +55,8 @@ class Calls(Subscripts):
             return self._construct(target.type, node)
         if isinstance(target, Ignored):
             return self._ignored(target, node)
+        if isinstance(target, Dispatch):
+            return self._dispatched(target, node)
         if isinstance(target, Value):
             if isinstance(target.type, types.FunctionType):
                 return self.call_function(target.type.function, node, target)
@@ -187,6 +189,16 @@ class Calls(Subscripts):
         name = function.name.rpartition(".")[2]
         return self.call_method(MethodRef(target.receiver, name, function), args, kwargs, node)
 
+    def _dispatched(self, target: Dispatch, node: ast.Call) -> Value:
+        args, kwargs = self.arguments(node, target.if_false)
+        flag = kwargs.get(target.flag)
+        if flag is None and len(args) > target.index:
+            flag = args[target.index]
+        if flag is not None and not flag.is_constant:
+            raise self.error(f"the argument {target.flag} must be a constant", node)
+        chosen = target.if_true if flag is not None and flag.constant else target.if_false
+        return self.call_with(chosen, args, kwargs, node)
+
     def _construct(self, type_: object, node: ast.Call) -> Value:
         if isinstance(type_, TupleType):
             return self._named_tuple(type_, node)
@@ -282,7 +294,7 @@ class Calls(Subscripts):
     def _call_len(self, node: ast.Call, hint) -> Value:
         meaning = self.meaning(node.args[0])
         if isinstance(meaning, ModuleItems):
-            return self.constant(len(meaning.names))
+            return self.magic(meaning.receiver, "__len__", [], node)
         if isinstance(meaning, Several):
             return self.constant(len(meaning.items))
         value = self.as_value(meaning, node)

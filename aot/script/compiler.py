@@ -13,7 +13,7 @@ from aot.script.program_modules import Modules
 from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver
 from aot.script.source import ScriptError, Source, source_of
-from aot.script.values import FunctionRef, Ignored, Overloads
+from aot.script.values import Dispatch, FunctionRef, Ignored, Overloads
 from lowering import types
 from lowering.graph import Function, Graph
 from lowering.graph_builder import Builder
@@ -119,6 +119,9 @@ class Program(Classes, Modules):
 
     def function_meaning(self, python: object, node: ast.AST, env: FunctionCompiler) -> object:
         """What a Python function means where a program names it."""
+        plain = getattr(python, "if_false", None)
+        if plain is not None:
+            return self.dispatch(plain, python.if_true)
         mark = mark_of(python)
         if mark in ("ignore", "unused"):
             return Ignored(python.__name__, self.ignored(python, None, mark))
@@ -134,6 +137,11 @@ class Program(Classes, Modules):
                     for i, overload in enumerate(declared))
             return Overloads(self.functions[key])
         return FunctionRef(self.function(python))
+
+    def dispatch(self, if_false: object, if_true: object) -> Dispatch:
+        functions = self.function(if_false), self.function(if_true)
+        names = [p.name for p in functions[0].parameters]
+        return Dispatch(*functions, "return_indices", names.index("return_indices"))
 
     def ignored(self, python: object, owner: Type | None, mark: str) -> Function:
         """A function whose call raises: what it would do only Python knows."""

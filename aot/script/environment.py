@@ -130,8 +130,15 @@ class Environment:
 
     def assign(self, name: str, value: object, node: ast.AST, stated: Type | None = None) -> None:
         """Write a variable. Its type must not change."""
+        if isinstance(value, Value) and getattr(value.type, "is_module", False) and isinstance(
+            value.type, types.ClassType
+        ):
+            self.frame.types.pop(name, None)
+            self.frame.others[name] = value  # a module is no variable: loops over them unroll
+            return
         if not isinstance(value, Value):
-            if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
+            outer = self.frame.parent.owner(name) if self.frame.parent is not None else None
+            if outer is not None and name in outer.types:
                 raise self.error(f"Cannot re-assign '{name}' to a value of type "
                                  f"{type(value).__name__} inside of an if or a loop", node)
             self.frame.types.pop(name, None)

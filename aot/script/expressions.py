@@ -95,6 +95,8 @@ class Expressions(Environment):
             return self.as_value(FunctionRef(meaning.functions[0]), node)
         if isinstance(meaning, Iteration) and meaning.kind == "range":
             raise self.error("range() cannot be used as a value", node)
+        if isinstance(meaning, ModuleItems) and meaning.kind in ("list", "dict"):
+            return meaning.receiver
         if isinstance(meaning, PythonObject):
             raise self.error(
                 f"Python value of type '{type(meaning.object).__name__}' cannot be used as a value."

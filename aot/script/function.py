@@ -11,6 +11,7 @@ from aot.script.control_flow import to_ssa
 from aot.script.expressions import code_of
 from aot.script.emit_graph import EmitGraph
 from aot.script.exits import lower_exits
+from aot.script.matching import BroadcastParameter
 from aot.script.resolution import Resolver
 from aot.script.source import ScriptError, Source
 from aot.script.statements import Statements
@@ -21,6 +22,7 @@ from lowering.types import Type
 # The type of a parameter without one: equal to Tensor, but PyTorch tells the two apart where it
 # shares placeholders (exits.py).
 INFERRED = types.TensorType()
+_BROADCASTING = re.compile(r"BroadcastingList(\d)")
 _SIGNATURE = re.compile(r"#\s*type:\s*(\(.*\)\s*->.*)$")
 
 
@@ -46,6 +48,11 @@ class FunctionCompiler(Statements):
             self.at(definition)
             value = self.builder.add_param(self.graph.block, parameter.type)
             self.graph.set_name(value, parameter.name)
+            if isinstance(parameter.type, types.ClassType) and parameter.type.is_module and (
+                parameter is parameters[0]
+            ):
+                self.frame.others[parameter.name] = value  # the module itself, not a variable
+                continue
             self.store(parameter.name, value)
 
     def finish(self, function: Function, definition: ast.AST) -> Graph:
@@ -111,6 +118,13 @@ def signature_of(
         default = defaults.get(argument.arg, ...)
         if default is not ...:
             default = _default_value(default, type_, source, argument)
+        length = _BROADCASTING.search(ast.unparse(argument.annotation or argument))
+        if length is not None:
+            count = int(length.group(1))
+            if isinstance(default, int) and not isinstance(default, bool):
+                default = [default] * count
+            parameters.append(BroadcastParameter(argument.arg, type_, default, count))
+            continue
         parameters.append(Parameter(argument.arg, type_, default))
     if definition.returns is not None:
         returns = resolver.annotation(definition.returns, env)

@@ -81,3 +81,64 @@ def is_scripting() -> bool:
 def annotate(the_type: object, the_value: object) -> object:
     """The value; tells the compiler its type."""
     return the_value
+
+
+def isinstance_of(obj: object, target_type: object) -> bool:
+    """Whether an object, containers' elements included, is of a type."""
+    import typing
+    origin, parts = typing.get_origin(target_type), typing.get_args(target_type)
+    if isinstance(target_type, tuple):
+        return any(isinstance_of(obj, t) for t in target_type)
+    if origin is typing.Union:
+        return any(isinstance_of(obj, t) for t in parts)
+    if origin is list:
+        return isinstance(obj, list) and all(isinstance_of(o, parts[0]) for o in obj)
+    if origin is dict:
+        return isinstance(obj, dict) and all(
+            isinstance_of(k, parts[0]) and isinstance_of(v, parts[1]) for k, v in obj.items())
+    if origin is tuple:
+        return isinstance(obj, tuple) and len(obj) == len(parts) and all(
+            map(isinstance_of, obj, parts))
+    if target_type is None:
+        return obj is None
+    return isinstance(obj, target_type)
+
+
+class Attribute:
+    """A value and its type: `self.x = torch.jit.Attribute(value, type)` in a ScriptModule."""
+
+    def __init__(self, value: object, type: object) -> None:
+        self.value = value
+        self.type = type
+
+
+def fork(function: Callable, *args: object, **kwargs: object) -> Future:
+    """Start a task; here it runs at once."""
+    return Future(function(*args, **kwargs))
+
+
+def wait(future: Future) -> object:
+    """The result of a task."""
+    return future.wait()
+
+
+class Future:
+    """The result of a task that `fork` started."""
+
+    def __class_getitem__(cls, item: object) -> object:
+        import types
+        return types.GenericAlias(cls, (item,))
+
+    def __init__(self, value: object = None) -> None:
+        self._value = value
+
+    def wait(self) -> object:
+        return self._value
+
+    value = wait
+
+
+def unwrap_optional(value: object) -> object:
+    """The value, which must not be None."""
+    assert value is not None, "Unwrapping null optional"
+    return value

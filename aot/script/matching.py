@@ -8,7 +8,7 @@ from typing import Sequence
 
 from aot.script.environment import Environment, is_node_of
 from lowering import types
-from lowering.graph import Function, Value
+from lowering.graph import Function, Parameter, Value
 from lowering.schema_table import Formal, OperatorSchema, TypeVariable, schemas_of
 from lowering.types import (
     DictType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
@@ -16,6 +16,13 @@ from lowering.types import (
 
 _IMPLICIT = {types.Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
              types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
+
+
+@dataclass(frozen=True)
+class BroadcastParameter(Parameter):
+    """A parameter that takes a list of `length` numbers, or one number for all."""
+
+    length: int = 1
 
 
 class Mismatch(Exception):
@@ -256,7 +263,8 @@ class Matcher:
     ) -> list[Value]:
         """The arguments of a call of a compiled function, in the order of its parameters."""
         formals = [
-            Formal(p.name, p.type, False, p.default) for p in function.parameters
+            Formal(p.name, p.type, False, p.default, getattr(p, "length", None))
+            for p in function.parameters
         ]
         given = [*first, *args]
         try:

@@ -206,7 +206,7 @@ class Resolver:
                                    node)
         if isinstance(found, Type):
             value = env.op("prim::GetAttr", [base], found, {"name": name})
-            env.graph.set_name(value, name)
+            env.graph.set_name(value, f"_{name}" if name[:1].isdigit() else name)
             if isinstance(found, ClassType) and found.is_module:
                 items = self.container_of(env, value)
                 if items is not None:

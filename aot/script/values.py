@@ -103,6 +103,16 @@ class Iteration:
     length: int | None = None
 
 
+@dataclass(frozen=True)
+class Dispatch:
+    """Two functions; a constant argument chooses: the parameter `flag`, at position `index`."""
+
+    if_false: Function
+    if_true: Function
+    flag: str
+    index: int
+
+
 @dataclass
 class Ignored:
     """A Python function that is not compiled; calling it raises at run time."""
