@@ -8,16 +8,23 @@ and permutations in the program cost nothing.
 from __future__ import annotations
 
 from lowering import expr as E
-from lowering.index_algebra import IndexAlgebra
+from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.schedule.product import factors
 from lowering.schedule.storage import Storage
 from lowering.tensor_ir import Constant, Generic, Value
 
 
-def result_order(op: Generic, storages: dict[Value, Storage]) -> tuple[int, ...]:
-    """Dims of op's result from outermost to innermost."""
+def result_order(op: Generic, storages: dict[Value, Storage],
+                 reader: object = None) -> tuple[int, ...]:
+    """Dims of op's result from outermost to innermost. `reader`: the only op that reads it, if there
+    is but one: where that is a copy to another shape, the result is laid out as the copy will be,
+    which then costs nothing."""
     order = domain_order(op, storages)
     if op.write is None:
+        wished = _copied_order(op.out, reader)
+        inner = [d for d in order if op.out.shape[d] != 1][-1:]
+        if wished is not None and inner == [d for d in wished if op.out.shape[d] != 1][-1:]:
+            return wished
         return order
     rank = {d: k for k, d in enumerate(order)}
     algebra = IndexAlgebra(op.domain)
@@ -87,3 +94,25 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
     rest = [d for d in range(op.parallel) if d != v]
     rest.sort(key=lambda d: (-other[d] if op.domain[d] != 1 and d in other else -(1 << 60), d))
     return (*rest, v)
+
+
+def _copied_order(v: Value, reader: object) -> tuple[int, ...] | None:
+    """The order of v's dims that `reader`, a copy of v into row-major memory, walks through."""
+    if not isinstance(reader, Generic) or reader.combiner is not None or (
+            reader.write is not None) or reader.body.op != "load" or reader.body.attr is not v:
+        return None
+    strides = contiguous_strides(reader.domain)
+    algebra = IndexAlgebra(reader.domain)
+    steps = []
+    for i in reader.body.args:
+        step = 0
+        for atom, k in algebra.affine(i)[0].items():
+            divisor = 1
+            if atom.op in ("floordiv", "mod") and atom.args[1].is_const:
+                divisor = atom.args[1].attr if atom.op == "floordiv" else 1
+                atom = atom.args[0]
+            if atom.op != "index":
+                return None
+            step = max(step, strides[atom.attr] * divisor)
+        steps.append(step)
+    return tuple(sorted(range(v.ndim), key=lambda d: (-steps[d], d)))
