@@ -1,7 +1,7 @@
 """The whole way from an archive to machine code, in order.
 
     archive --read--> module --evaluate--> TensorProgram --passes--> TensorProgram
-            --lower--> Program of kernels --LLVM--> object, library, program, or code in this process
+            --lower--> Program of kernels --LLVM--> object, library, program, code in this process
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def compile_call(function: Function, instance: ScriptObject | None, args: Sequen
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Millions of small nodes live to the end: the collector would walk them over and over, for half
-    of the time that lowering takes."""
+    """Millions of small nodes live to the end: the collector would walk them over and over, for
+    half of the time that lowering takes."""
     running = gc.isenabled()
     gc.disable()
     try:

@@ -219,8 +219,8 @@ class NamedTupleValue(tuple):
 
 
 def copy_object(instance: ScriptObject) -> ScriptObject:
-    """The object with all that it holds, for a program to change: elements are shared until they are
-    written, and what is one object or tensor here is one there."""
+    """The object with all that it holds, for a program to change: elements are shared until they
+    are written, and what is one object or tensor here is one there."""
     made: dict[int, object] = {}
 
     def copy(x: object) -> object:

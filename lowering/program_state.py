@@ -181,7 +181,8 @@ class StateTable:
             others.append("another attribute")
         if others:
             raise CompileError(
-                f"the attribute '{cell.name}' is one tensor with {others[0]} from call to call, and "
+                f"the attribute '{cell.name}' is one tensor with {others[0]} from call to call, "
+                f"and "
                 "one of them is written in place: compiled models cannot keep that; use a clone()")
 
 
