@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llvm_backend.heap_code import BLOCK_BYTES, HEAD_BYTES, heap_offset
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Method, Program
 from llvm_backend.program import ValueInfo as ProgramValue
 from llvm_backend.target import Target
@@ -9,12 +10,11 @@ from runtime import abi
 from runtime.description import KINDS, MethodDescription, ModelDescription, ValueInfo
 
 PRODUCER = "aot 0.1.0"
-HEAD_BYTES = 64  # the part of an instance that aot.h lays out
 ALIGNMENT = 64
 VALUE_TYPE = "{ ptr, ptr, i32, i8, i8, i16, i32, i32 }"
 METHOD_TYPE = "{ ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }"
 MODEL_TYPE = ("{ i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr, "
-              "i64, i64 }")
+              "i64, ptr }")
 
 
 def weights_symbol(program: Program) -> str:
@@ -45,7 +45,7 @@ def _method(m: Method) -> MethodDescription:
 
 
 def describe_program(program: Program, target: Target) -> ModelDescription:
-    size = HEAD_BYTES + program.state_bytes + program.arena_bytes
+    size = heap_offset(program) + BLOCK_BYTES * program.heap_blocks
     return ModelDescription(
         name=program.name,
         methods=tuple(_method(m) for m in program.methods),
@@ -58,6 +58,7 @@ def describe_program(program: Program, target: Target) -> ModelDescription:
         target_cpu=target.cpu,
         cpu_features=target.features,
         stateful=program.state_bytes > 0,
+        allocates=program.heap_blocks > 0,
     )
 
 
@@ -127,6 +128,7 @@ def descriptor(c: Constants, d: ModelDescription) -> None:
         f"i32 {len(d.methods)}", f"ptr {table}", f"i64 {d.instance_size}",
         f"i64 {d.instance_alignment}", f"i64 {d.weight_bytes}", f"i64 {d.arena_bytes}",
         f"ptr @{d.name}_init", f"ptr @{d.name}_message",
-        f"i64 {abi.STATEFUL if d.stateful else 0}", "i64 0",
+        f"i64 {abi.STATEFUL if d.stateful else 0}",
+        f"ptr @{d.name}_release" if d.allocates else "ptr null",
     ]
     c.lines.append(f"@{d.name}_model = constant {MODEL_TYPE} {{ {', '.join(fields)} }}, align 8")

@@ -7,6 +7,7 @@ of faulting on it. Instance: head of aot.h (64 bytes), state, arena.
 from __future__ import annotations
 
 from llvm_backend.descriptor import HEAD_BYTES, Constants, infos_name, weights_symbol
+from llvm_backend.heap_code import heap_begin
 from llvm_backend.program import Program
 from llvm_backend.target import Target
 from runtime import abi
@@ -15,6 +16,51 @@ from runtime.description import MethodDescription, ModelDescription, ValueInfo, 
 REASONS = ("is NULL", "has data NULL", "is not in CPU memory", "has another dtype",
            "has another number of dims", "has another shape", "is not contiguous",
            "is not aligned to its element size")
+
+# The same for an output whose size the run decides: it gets data, sizes and strides.
+_CHECK_MADE = """
+define internal i32 @.check.made(ptr %t, ptr %info, i64 %size) #1 {
+entry:
+  %null = icmp eq ptr %t, null
+  br i1 %null, label %r1, label %device
+device:
+  %devp = getelementptr i8, ptr %t, i64 8
+  %dev = load i32, ptr %devp, align 4
+  %cpu = icmp eq i32 %dev, 1
+  br i1 %cpu, label %dtype, label %r3
+dtype:
+  %dtp = getelementptr i8, ptr %t, i64 20
+  %dt = load i32, ptr %dtp, align 4
+  %wantp = getelementptr i8, ptr %info, i64 20
+  %want = load i32, ptr %wantp, align 4
+  %samedt = icmp eq i32 %dt, %want
+  br i1 %samedt, label %ndim, label %r4
+ndim:
+  %ndp = getelementptr i8, ptr %t, i64 16
+  %nd = load i32, ptr %ndp, align 4
+  %wndp = getelementptr i8, ptr %info, i64 16
+  %wnd = load i32, ptr %wndp, align 4
+  %samend = icmp eq i32 %nd, %wnd
+  br i1 %samend, label %shapes, label %r5
+shapes:
+  %shp = getelementptr i8, ptr %t, i64 24
+  %sh = load ptr, ptr %shp, align 8
+  %noshape = icmp eq ptr %sh, null
+  br i1 %noshape, label %r6, label %ok
+ok:
+  ret i32 0
+r1:
+  ret i32 1
+r3:
+  ret i32 3
+r4:
+  ret i32 4
+r5:
+  ret i32 5
+r6:
+  ret i32 6
+}
+"""
 
 # check(tensor, info, bytes of an element): 0, or 1 + the index of a reason in REASONS.
 _CHECK = """
@@ -168,6 +214,7 @@ def init_and_message(program: Program, d: ModelDescription, c: Constants) -> str
                          f"i64 {source}")
             state.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr align 1 %to{k}, "
                          f"ptr align 1 %from{k}, i64 {size}, i1 false)")
+    state += heap_begin(program)
     init = f"""
 define i32 @{name}_init(ptr %instance, ptr %options) #1 {{
 entry:
@@ -233,7 +280,7 @@ tell:
   ret ptr %message
 }}
 """
-    return init + _CHECK
+    return init + _CHECK + (_CHECK_MADE if d.allocates else "")
 
 
 def _fails(lines: list[str], label: str, message: str) -> None:
@@ -241,9 +288,40 @@ def _fails(lines: list[str], label: str, message: str) -> None:
               f"  ret i32 {abi.INVALID_ARGUMENT}"]
 
 
-def _body_call(k: int, pointers: list[str]) -> list[str]:
+def _body_call(k: int, pointers: list[str], after: list[str]) -> list[str]:
+    """The call, and what follows where it went well."""
     arguments = ", ".join(["ptr %instance", *(f"ptr {p}" for p in pointers)])
-    return [f"  %status = call i32 @.m{k}.body({arguments})", "  ret i32 %status"]
+    call = [f"  %status = call i32 @.m{k}.body({arguments})"]
+    if after:
+        call += [f"  %fine = icmp eq i32 %status, {abi.OK}",
+                 "  br i1 %fine, label %hand.over, label %end", "hand.over:", *after,
+                 "  br label %end", "end:"]
+    return [*call, "  ret i32 %status"]
+
+
+def _made(x: str, v: ValueInfo, shape: str) -> list[str]:
+    """{x}.data and {x}.rows from the pair that the body filled; all sizes to the array `shape`."""
+    lines = [f"  {x}.data = load ptr, ptr {x}.p, align 8",
+             f"  {x}.rowsp = getelementptr i8, ptr {x}.p, i64 8",
+             f"  {x}.rows = load i64, ptr {x}.rowsp, align 8"]
+    for d, n in enumerate(v.shape):
+        lines += [f"  {x}.s{d} = getelementptr i64, ptr {shape}, i64 {d}",
+                  f"  store i64 {n if d else f'{x}.rows'}, ptr {x}.s{d}, align 8"]
+    return lines
+
+
+def _tensors_made(made: list[tuple[str, ValueInfo]]) -> list[str]:
+    """Fills the aot_tensors of outputs whose size the run decided: data, shape, no strides."""
+    lines = []
+    for x, v in made:
+        lines += [f"  {x}.shapep = getelementptr i8, ptr {x}, i64 24",
+                  f"  {x}.shape = load ptr, ptr {x}.shapep, align 8", *_made(x, v, f"{x}.shape"),
+                  f"  store ptr {x}.data, ptr {x}, align 8",
+                  f"  {x}.stridesp = getelementptr i8, ptr {x}, i64 32",
+                  f"  store ptr null, ptr {x}.stridesp, align 8",
+                  f"  {x}.offsetp = getelementptr i8, ptr {x}, i64 40",
+                  f"  store i64 0, ptr {x}.offsetp, align 8"]
+    return lines
 
 
 def generic_run(k: int, m: MethodDescription, d: ModelDescription, c: Constants) -> str:
@@ -260,10 +338,11 @@ def generic_run(k: int, m: MethodDescription, d: ModelDescription, c: Constants)
         _fails(failures, f"null.{kind}", c.string(f"{m.name}: the array of {kind} is NULL"))
         for n, v in enumerate(values):
             x = f"{kind}{n}"
+            check = ".check.made" if v.made else ".check"
             lines += [
                 f"  %{x} = getelementptr i8, ptr %{kind}, i64 {48 * n}",
                 f"  %{x}.info = getelementptr i8, ptr {infos_name(kind, k)}, i64 {32 * n}",
-                f"  %{x}.r = call i32 @.check(ptr %{x}, ptr %{x}.info, i64 {v.dtype.bytes})",
+                f"  %{x}.r = call i32 @{check}(ptr %{x}, ptr %{x}.info, i64 {v.dtype.bytes})",
                 f"  %{x}.ok = icmp eq i32 %{x}.r, 0",
                 f"  br i1 %{x}.ok, label %good.{x}, label %bad.{x}", f"good.{x}:"]
             table = c.strings(f"@.m{k}.{x}", [_complaint(m, kind, v, r) for r in REASONS])
@@ -273,24 +352,28 @@ def generic_run(k: int, m: MethodDescription, d: ModelDescription, c: Constants)
                          f"  store ptr %{x}.m, ptr %messagep, align 8",
                          f"  ret i32 {abi.INVALID_ARGUMENT}"]
             pointers.append(x)
+    made = [(f"%outputs{n}", v) for n, v in enumerate(m.outputs) if v.made]
+    lines[2:2] = [f"  {x}.p = alloca {{ ptr, i64 }}, align 8" for x, _ in made]
     for x in pointers:
+        if f"%{x}" in dict(made):
+            continue
         lines += [f"  %{x}.d = load ptr, ptr %{x}, align 8",
                   f"  %{x}.op = getelementptr i8, ptr %{x}, i64 40",
                   f"  %{x}.o = load i64, ptr %{x}.op, align 8",
                   f"  %{x}.p = getelementptr i8, ptr %{x}.d, i64 %{x}.o"]
-    lines += _body_call(k, [f"%{x}.p" for x in pointers])
+    lines += _body_call(k, [f"%{x}.p" for x in pointers], _tensors_made(made))
     return "\n".join([*lines, *failures, "}", ""])
 
 
 def _complaint(m: MethodDescription, kind: str, v: ValueInfo, reason: str) -> str:
-    shape = f"{v.dtype.name}[{','.join(str(n) for n in v.shape)}]"
-    return f"{m.name}: {kind[:-1]} {v.name} {reason}; expected a contiguous {shape}"
+    return f"{m.name}: {kind[:-1]} {v.name} {reason}; expected a contiguous {v}"
 
 
 def typed_entry(k: int, m: MethodDescription, d: ModelDescription, c: Constants) -> str:
     """NAME_METHOD(instance, inputs, outputs): plain pointers, scalar inputs by value."""
     symbol = entry_symbols(d.name, tuple(x.name for x in d.methods))[m.name]
     parameters, allocas, stores, pointers, checks, failures = ["ptr %instance"], [], [], [], [], []
+    after: list[str] = []
     by_value = {"int": "i64", "float": "double", "bool": "i1 zeroext"}
     for kind, values in (("inputs", m.inputs), ("outputs", m.outputs)):
         for n, v in enumerate(values):
@@ -307,6 +390,19 @@ def typed_entry(k: int, m: MethodDescription, d: ModelDescription, c: Constants)
                 pointers.append(f"{x}.p")
                 continue
             parameters.append(f"ptr {x}")
+            if v.made:
+                parameters.append(f"ptr {x}.shape")
+                allocas.append(f"  {x}.p = alloca {{ ptr, i64 }}, align 8")
+                pointers.append(f"{x}.p")
+                checks += [f"  {x}.null = icmp eq ptr {x}, null",
+                           f"  {x}.no = icmp eq ptr {x}.shape, null",
+                           f"  {x}.bad = or i1 {x}.null, {x}.no",
+                           f"  br i1 {x}.bad, label %bad.{x[1:]}, label %good.{x[1:]}",
+                           f"good.{x[1:]}:"]
+                after += [*_made(x, v, f"{x}.shape"), f"  store ptr {x}.data, ptr {x}, align 8"]
+                _fails(failures, f"bad.{x[1:]}", c.string(
+                    f"{m.name}: a pointer for output {v.name} or its shape is NULL"))
+                continue
             pointers.append(x)
             if 0 in v.shape:
                 continue
@@ -322,7 +418,8 @@ def typed_entry(k: int, m: MethodDescription, d: ModelDescription, c: Constants)
             text = c.string(_complaint(m, kind, v, "is NULL or not aligned to its element size"))
             _fails(failures, f"bad.{label}", text)
     lines = [f"define i32 @{symbol}({', '.join(parameters)}) #1 {{", "entry:", *allocas,
-             *_usable(d.name), *checks, *stores, *_body_call(k, pointers), *failures, "}", ""]
+             *_usable(d.name), *checks, *stores, *_body_call(k, pointers, after), *failures, "}",
+             ""]
     return "\n".join(lines)
 
 

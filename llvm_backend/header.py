@@ -67,7 +67,8 @@ def header_text(model: ModelDescription) -> str:
  *     if (status != AOT_OK) ... aot_status_text(status) ...
 {_usage(model, symbols)} *     {model.name}_destroy(model);
  *
- * Ownership: the caller owns all memory. Threads: one call at a time for one instance; different
+ * Ownership: the caller owns all memory{_exception(model)}. Threads: one call at a time for one \
+instance; different
  * instances run at the same time. What a status means is in the first part, which all models share.
  */
 #ifndef {guard}
@@ -106,7 +107,7 @@ aot_status {model.name}_init({model.name}_instance *instance, const aot_options 
 /* What went wrong in the instance's last call; "" if nothing did. A constant or in the instance:
  * valid until its next call, never freed. */
 const char *{model.name}_message(const {model.name}_instance *instance);
-
+{_release(model)}
 {entries}
 
 #ifndef AOT_FREESTANDING
@@ -128,7 +129,7 @@ static inline aot_status {model.name}_create(
 
 /* Frees what {model.name}_create made; NULL is allowed. */
 static inline void {model.name}_destroy({model.name}_instance *instance) {{
-    aot_release(instance);
+{_release_call(model)}    aot_release(instance);
 }}
 
 #endif /* AOT_FREESTANDING */
@@ -139,6 +140,28 @@ static inline void {model.name}_destroy({model.name}_instance *instance) {{
 
 #endif /* {guard} */
 """
+
+
+def _exception(model: ModelDescription) -> str:
+    return (" but outputs of run-time sizes, which are\n * the instance's until its next call, "
+            "init, release or destroy" if model.allocates else "")
+
+
+def _release(model: ModelDescription) -> str:
+    """The prototype of NAME_release, of models that allocate."""
+    if not model.allocates:
+        return ""
+    return f"""
+/* Frees the memory that calls allocated for tensors of run-time sizes, outputs included; the \
+instance
+ * can be called again. To be called before another init and before the instance's memory goes
+ * ({model.name}_destroy does). NULL and an instance without an init are left alone. */
+void {model.name}_release({model.name}_instance *instance);
+"""
+
+
+def _release_call(model: ModelDescription) -> str:
+    return f"    {model.name}_release(instance);\n" if model.allocates else ""
 
 
 def _abi_version(aot_h: str) -> int:
@@ -177,7 +200,10 @@ def _parameters(method: MethodDescription) -> dict[str, str]:
         c_type = _C_TYPES[value.dtype.name]
         declare(value.name, f"const {c_type} *" if value.kind == "tensor" else c_type)
     for value in method.outputs:
-        declare(value.name, f"{_C_TYPES[value.dtype.name]} *")
+        c_type = _C_TYPES[value.dtype.name]
+        declare(value.name, f"const {c_type} **" if value.made else f"{c_type} *")
+        if value.made:
+            declare(f"{value.name}_shape", "int64_t *")
     for name in method.dim_names:
         declare(name, "int64_t")
     return declared
@@ -185,6 +211,8 @@ def _parameters(method: MethodDescription) -> dict[str, str]:
 
 def _value_line(c_name: str, value: ValueInfo, method: MethodDescription, direction: str) -> str:
     text = value.text(method.dim_names)
+    if c_name.endswith("_shape") and value.made and not value.name.endswith("_shape"):
+        return f" *   {c_name:<12} {direction:<3} its {len(value.shape)} sizes"
     if value.kind == "tensor" and all(size >= 0 for size in value.shape):
         count = prod(value.shape)
         text += f", {count} element{'s' * (count != 1)}"
@@ -194,10 +222,18 @@ def _value_line(c_name: str, value: ValueInfo, method: MethodDescription, direct
 def _entry(model_name: str, symbol: str, method: MethodDescription) -> str:
     """Comment and prototype of a typed entry."""
     parameters = _parameters(method)
-    values = [(v, "in") for v in method.inputs] + [(v, "out") for v in method.outputs]
+    values = [(v, "in") for v in method.inputs]
+    for v in method.outputs:
+        values += [(v, "out")] * (2 if v.made else 1)
     lines = [f"/* The method '{_comment(method.name)}'. Tensors are contiguous in C order; no "
              "output may overlap another tensor."]
     lines += [_value_line(n, v, method, way) for n, (v, way) in zip(parameters, values)]
+    if any(v.made for v in method.outputs):
+        lines += [" *   Where a size is ?, the data decide it: *out is set to elements that the "
+                  "instance owns,",
+                  " *   valid until its next call, init, release or destroy, and out_shape to all "
+                  "sizes. Both may",
+                  " *   hold anything before. AOT_OUT_OF_MEMORY where there is no memory for them."]
     dims = list(parameters)[len(values):]
     lines += [f" *   {c_name:<12} in  the size {_comment(name)}"
               for c_name, name in zip(dims, method.dim_names)]

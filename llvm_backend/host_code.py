@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llvm_backend.descriptor import HEAD_BYTES, Constants, weights_symbol
-from llvm_backend.program import (Call, Copy, HostCheck, HostIf, HostLoop, HostStmt, Method,
-                                  Program, Slot)
+from llvm_backend.heap_code import block_address, grow
+from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostIf,
+                                  HostLoop, HostStmt, Method, Program, Slot)
 from runtime import abi
 
 
@@ -78,6 +79,9 @@ class _Body:
         if s.space == "constant":
             return self.fresh(f"getelementptr i8, ptr @{weights_symbol(self.program)}, "
                               f"i64 {s.offset}")
+        if s.space == "heap":
+            return self.fresh(f"load ptr, ptr {self.fresh(block_address(self.program, s.index))}, "
+                              "align 8")
         start = HEAD_BYTES + (self.program.state_bytes if s.space == "arena" else 0)
         return self.fresh(f"getelementptr i8, ptr %instance, i64 {start + s.offset}")
 
@@ -91,6 +95,10 @@ class _Body:
                 self.branch(s)
             elif isinstance(s, HostLoop):
                 self.loop(s)
+            elif isinstance(s, HostAllocate):
+                self.allocate(s)
+            elif isinstance(s, HostDeliver):
+                self.deliver(s)
             else:
                 self.check(s)
 
@@ -187,3 +195,23 @@ class _Body:
         self.lines += [f"  store ptr {self.constants.string(s.message)}, ptr {at}, align 8",
                        f"  ret i32 {abi.FAILED}"]
         self.start(good)
+
+    def allocate(self, s: HostAllocate) -> None:
+        block = self.fresh(block_address(self.program, s.block))
+        count = self.fresh(f"load i64, ptr {self.pointer(s.count)}, align 8")
+        there = self.fresh(grow(block, count, s.row_bytes))
+        good, bad = self.labels("room", "none")
+        self.lines.append(f"  br i1 {there}, label %{good}, label %{bad}")
+        self.start(bad)
+        self.lines.append(f"  ret i32 {abi.OUT_OF_MEMORY}")
+        self.start(good)
+
+    def deliver(self, s: HostDeliver) -> None:
+        """The pair { ptr, i64 } that an entry gives for an output of a run-time size."""
+        block = self.fresh(block_address(self.program, s.block))
+        data = self.fresh(f"load ptr, ptr {block}, align 8")
+        count = self.fresh(f"load i64, ptr {self.pointer(s.count)}, align 8")
+        rows = self.fresh(f"mul i64 {count}, {s.factor}")
+        where = self.fresh(f"getelementptr i8, ptr %out{s.output}, i64 8")
+        self.lines += [f"  store ptr {data}, ptr %out{s.output}, align 8",
+                       f"  store i64 {rows}, ptr {where}, align 8"]

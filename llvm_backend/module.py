@@ -12,6 +12,7 @@ from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_
 from llvm_backend.entry_code import entry_attributes, generic_run, init_and_message, typed_entry
 from llvm_backend.expand_math import expand_math
 from llvm_backend.fingerprint import fingerprint
+from llvm_backend.heap_code import heap_functions
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
 from llvm_backend.target import Target
@@ -37,6 +38,7 @@ def build_module(program: Program, target: Target, near: bool = True) -> ModuleT
     symbols, count = _kernels(program, target, functions)
     functions.append(cpu_check(target, constants))
     functions.append(init_and_message(program, description, constants))
+    functions.append(heap_functions(program))
     for k, (method, info) in enumerate(zip(program.methods, description.methods, strict=True)):
         functions.append(method_body(k, method, program, symbols, constants))
         functions.append(generic_run(k, info, description, constants))
@@ -118,6 +120,8 @@ def _facts(program: Program) -> dict[int, list[BufferFacts]]:
 
 def _alignment(s: Slot) -> int:
     """Bytes that a slot's address is a multiple of; a caller's memory has its element's only."""
+    if s.space == "heap":
+        return 16  # what malloc gives
     base = s.dtype.bytes if s.space in ("input", "output") else 64
     return math.gcd(base, s.offset) if s.offset else base
 

@@ -1,9 +1,10 @@
 """Program: kernels, constants, a memory plan and host code; one entry point a method.
 
-Everything that a run touches is a `Slot`: a piece of one of five memories. Scalars are 0-d
+Everything that a run touches is a `Slot`: a piece of one of six memories. Scalars are 0-d
 tensors in the arena, so host control flow reads a bool or an i64 from a slot. Slots of the arena
 may overlap where the memory plan found lifetimes apart. The state keeps its contents from call to
-call; init fills it.
+call; init fills it. The heap is blocks of run-time sizes: HostAllocate makes each large enough
+before it is used; the instance keeps them, to be used again, until NAME_release.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from llvm_backend.kernel import Kernel
 from runtime.dtypes import DType
 
-SPACES = ("input", "output", "arena", "constant", "state")
+SPACES = ("input", "output", "arena", "constant", "state", "heap")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Slot:
     dtype: DType
     size: int
     offset: int = 0  # bytes, in the arena, the constants and the state (a multiple of 64)
-    index: int = 0  # which input or output
+    index: int = 0  # which input or output, or block of the heap
 
 
 @dataclass
@@ -75,12 +76,34 @@ class HostCheck:
     message: str
 
 
-HostStmt = Call | Copy | HostIf | HostLoop | HostCheck
+@dataclass
+class HostAllocate:
+    """Makes a block of the heap at least max(1, count) rows long; what it held is lost.
+
+    count: an i64 slot. Ends the run with AOT_OUT_OF_MEMORY where there is no such memory."""
+
+    block: int
+    count: Slot
+    row_bytes: int
+
+
+@dataclass
+class HostDeliver:
+    """Output number `output`, of a run-time size, is this block with count * factor rows."""
+
+    output: int
+    block: int
+    count: Slot
+    factor: int
+
+
+HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
 
 
 @dataclass(frozen=True)
 class ValueInfo:
-    """One tensor at the interface. kind: tensor, int, float or bool (scalars are 0-d tensors)."""
+    """One tensor at the interface. kind: tensor, int, float or bool (scalars are 0-d tensors). The
+    first dim of an output may be RUN_TIME_SIZE (runtime/description.py)."""
 
     name: str
     dtype: DType
@@ -114,6 +137,7 @@ class Program:
     arena_bytes: int = 0
     state: list[tuple[int, int, int]] = field(default_factory=list)
     state_bytes: int = 0
+    heap_blocks: int = 0
 
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""

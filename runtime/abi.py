@@ -11,7 +11,7 @@ from runtime.description import KINDS, MethodDescription, ModelDescription, Valu
 from runtime.dtypes import DType
 from runtime.errors import RuntimeFailure
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 OK, INVALID_ARGUMENT, UNSUPPORTED_CPU, OUT_OF_MEMORY, FAILED = range(5)
 IO_ERROR, INVALID_FILE, NOT_FOUND = 5, 6, 7
 CPU_DEVICE = 1  # DLPack's kDLCPU
@@ -67,6 +67,7 @@ class CValueInfo(ctypes.Structure):
 RunFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p)
 InitFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
 MessageFunction = ctypes.CFUNCTYPE(c_char_p, c_void_p)
+ReleaseFunction = ctypes.CFUNCTYPE(None, c_void_p)
 
 
 class CMethod(ctypes.Structure):
@@ -109,7 +110,7 @@ class CModel(ctypes.Structure):
         ("init", InitFunction),
         ("message", MessageFunction),
         ("flags", c_uint64),
-        ("reserved", c_uint64),
+        ("release", ReleaseFunction),
     ]
 
 
@@ -168,4 +169,5 @@ def describe(model: CModel) -> ModelDescription:
         target_cpu=text(model.target_cpu),
         cpu_features=tuple(text(model.cpu_features[i]) for i in range(model.num_cpu_features)),
         stateful=bool(model.flags & STATEFUL),
+        allocates=bool(model.release),
     )

@@ -45,10 +45,11 @@ class Frame:
     data fields that a call sets are kept as ctypes objects, because reaching a field through an
     array of structs costs more than the whole rest of a small call."""
 
-    __slots__ = ("tensors", "cells", "shapes", "addresses")
+    __slots__ = ("tensors", "cells", "shapes", "made", "addresses")
 
     def __init__(self, method: MethodDescription, c: abi.CMethod, instance: int):
         self.shapes: list[tuple[Any, ValueInfo]] = []  # sizes to fill in: infos with named dims
+        self.made: dict[int, Any] = {}  # sizes of the outputs whose memory the model makes
         # For each input and then each output what to assign to: a scalar, or a data field.
         self.cells: list[Any] = []
         self.tensors = (self._tensors(method.inputs, c.inputs),
@@ -64,7 +65,11 @@ class Frame:
             tensor.device_type, tensor.ndim, tensor.lanes = abi.CPU_DEVICE, len(info.shape), 1
             tensor.code, tensor.bits = info.dtype.dlpack, info.dtype.bits
             tensor.shape = ctypes.cast(c[i].shape, ctypes.c_void_p).value
-            if any(size < 0 for size in info.shape):
+            if info.made:
+                sizes = (ctypes.c_int64 * len(info.shape))()
+                tensor.shape = ctypes.addressof(sizes)
+                self.made[i] = sizes
+            elif any(size < 0 for size in info.shape):
                 sizes = (ctypes.c_int64 * len(info.shape))(*info.shape)
                 tensor.shape = ctypes.addressof(sizes)
                 self.shapes.append((sizes, info))
@@ -100,14 +105,17 @@ class Method:
                                  "its inputs and outputs")
         self._flat = all(isinstance(item, Leaf) for item in arguments.items)
         self._single = isinstance(self._results, Leaf)
-        # What makes each output before a call: (shape, dtype) of a tensor, None for a scalar.
+        # What makes each output before a call: (shape, dtype) of a tensor, None for a scalar and
+        # for a tensor whose size the run decides.
         self._makes = [
-            (info.shape, info.dtype.storage) if info.kind == "tensor" else None
+            (info.shape, info.dtype.storage) if info.kind == "tensor" and not info.made else None
             for info in description.outputs
         ]
-        self._scalars = [i for i, make in enumerate(self._makes) if make is None]
+        self._scalars = [i for i, info in enumerate(description.outputs) if info.kind != "tensor"]
+        self._made = [i for i, info in enumerate(description.outputs) if info.made]
         self._named_dims = any(
-            size < 0 for info in description.inputs + description.outputs for size in info.shape
+            size < 0 for info in description.inputs + description.outputs if not info.made
+            for size in info.shape
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -143,6 +151,8 @@ class Method:
                 raise instances.failure(instance, status, self.description.name)
             for i in self._scalars:
                 results[i] = frame.cells[len(values) + i].value
+            for i in self._made:  # the instance's memory, which its next call writes over
+                results[i] = _copied(frame, i, self.description.outputs[i])
         finally:
             instances.release(instance)
         return results[0] if self._single else build(self._results, iter(results))
@@ -189,6 +199,12 @@ class Method:
 
     def __repr__(self) -> str:
         return f"<method {self.description}>"
+
+
+def _copied(frame: Frame, output: int, info: ValueInfo) -> np.ndarray:
+    array = np.empty(tuple(frame.made[output]), info.dtype.storage)
+    ctypes.memmove(_address(array), frame.tensors[1][output].data, array.nbytes)
+    return array
 
 
 def _concrete(shape: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:

@@ -26,22 +26,30 @@ from dataclasses import dataclass
 
 from runtime.dtypes import DType
 
+RUN_TIME_SIZE = -(1 << 63)  # a size that the run decides; only the first of an output's
+
 KINDS = ("tensor", "int", "float", "bool")  # the numbers of aot.h: AOT_KIND_TENSOR ...
 
 # Symbols NAME_x and macros of the generated header that are no methods.
-_TAKEN = ("model", "init", "message", "instance", "create", "destroy", "INSTANCE_SIZE")
+_TAKEN = ("model", "init", "message", "instance", "create", "destroy", "release", "INSTANCE_SIZE")
 
 
 @dataclass(frozen=True)
 class ValueInfo:
     """One input or output. A scalar (kind int, float, bool) has no dims and dtype i64, f64, bool.
 
-    A negative size -1-k is the method's k-th named dim."""
+    A negative size -1-k is the method's k-th named dim. The first size of an output may be
+    RUN_TIME_SIZE: how many rows there are, the data decide."""
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     kind: str = "tensor"  # one of KINDS
+
+    @property
+    def made(self) -> bool:
+        """An output whose size the run decides: its memory is the instance's."""
+        return RUN_TIME_SIZE in self.shape
 
     def __str__(self) -> str:
         return self.text()
@@ -54,6 +62,8 @@ class ValueInfo:
         for size in self.shape:
             if size >= 0:
                 sizes.append(str(size))
+            elif size == RUN_TIME_SIZE:
+                sizes.append("?")
             else:
                 k = -1 - size
                 sizes.append(dim_names[k] if k < len(dim_names) else f"d{k}")
@@ -93,6 +103,7 @@ class ModelDescription:
     target_cpu: str = ""
     cpu_features: tuple[str, ...] = ()
     stateful: bool = False
+    allocates: bool = False  # it has a NAME_release
 
     def method(self, name: str) -> MethodDescription:
         """The method of this name; KeyError otherwise."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
@@ -28,13 +29,14 @@ _MIN_IDLE = 4  # instances kept for the next calls; more than the CPUs would onl
 class Instance:
     """One instance: its memory, and the call frames of its methods."""
 
-    __slots__ = ("memory", "address", "frames")
+    __slots__ = ("memory", "address", "frames", "release", "__weakref__")
 
     def __init__(self, size: int, alignment: int, methods: int):
         self.memory = np.empty(size + alignment, np.uint8)  # pages come when written
         start = self.memory.__array_interface__["data"][0]
         self.address = -(-start // alignment) * alignment
         self.frames: list[Frame | None] = [None] * methods
+        self.release: weakref.finalize | None = None  # gives back what the model allocated
 
 
 class Instances:
@@ -101,6 +103,18 @@ class Instances:
         return instance
 
     def _init(self, instance: Instance) -> None:
+        if instance.release is not None:
+            instance.release()  # init forgets what blocks there are
         status = self.c.init(instance.address, ctypes.addressof(self.options))
         if status != abi.OK:
             raise self.failure(instance, status, "init")
+        if self.description.allocates:
+            instance.release = weakref.finalize(
+                instance, _give_back, self.c.release, instance.address,
+                (instance.memory, self._keepalive))
+            instance.release.atexit = False  # the process takes its memory along
+
+
+def _give_back(release: Callable[[int], None], address: int, alive: object) -> None:
+    """Frees what an instance allocated; `alive` are its memory and its code."""
+    release(address)

@@ -7,14 +7,20 @@
  *     aot_status NAME_METHOD(...);     one typed entry for each method: plain pointers and scalars
  *     const char *NAME_message(...);   what went wrong in the instance's last call
  *
- * and refers to nothing but memcpy, memmove and memset. The typed prototypes are in the generated
- * NAME.h; this header holds what all models share. A shared library also exports its descriptor
- * as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
+ * and refers to nothing but memcpy, memmove and memset (and malloc and free, where the data decide
+ * how large a tensor is; it then defines NAME_release too). The typed prototypes are in the
+ * generated NAME.h; this header holds what all models share. A shared library also exports its
+ * descriptor as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
  *
  * Ownership, once for all: THE CALLER OWNS ALL MEMORY. The model allocates nothing, frees nothing
- * and keeps no pointer to inputs, outputs or descriptors of tensors after a call returns. Names,
- * shapes and messages that a model hands out are constants of the object or lie in the instance;
- * never free them; they live as long as the object is loaded and the instance's memory stands.
+ * and keeps no pointer to inputs, outputs or descriptors of tensors after a call returns. One
+ * exception, only in models whose aot_model.release is not NULL: an output whose size the data
+ * decide (AOT_RUN_TIME_SIZE) lies in memory that the INSTANCE owns. It is valid until the
+ * instance's next call, init or release: copy what you want to keep. The instance uses its blocks
+ * again and again; release frees them, to be called before the instance's memory goes and before
+ * another init. Names, shapes and messages that a model hands out are constants of the object or
+ * lie in the instance; never free them; they live as long as the object is loaded and the
+ * instance's memory stands.
  *
  * Threads: weights are constants, all that changes is in the instance. Different instances run at
  * the same time without a lock; one instance runs one call at a time.
@@ -36,7 +42,7 @@ extern "C" {
 #endif
 
 /* Grows by one when a layout or a meaning in this file changes. */
-#define AOT_ABI_VERSION 1u
+#define AOT_ABI_VERSION 2u
 
 /* ---- Statuses -------------------------------------------------------------------------------
  * Every call that can fail returns one; 0 is success. After a failed call the instance can be used
@@ -48,7 +54,8 @@ enum {
     AOT_OK = 0,
     AOT_INVALID_ARGUMENT = 1, /* a null, misaligned or uninitialised pointer; wrong dtype, shape */
     AOT_UNSUPPORTED_CPU = 2,  /* this CPU lacks an instruction set that the object was built for */
-    AOT_OUT_OF_MEMORY = 3,    /* only where something allocates: create helpers, the runtime */
+    AOT_OUT_OF_MEMORY = 3,    /* only where something allocates: create helpers, the runtime, and
+                               * models with tensors of run-time sizes */
     AOT_FAILED = 4,           /* the model raised: an assert, a `raise`, an index out of range */
     AOT_IO_ERROR = 5,         /* runtime sources: a file cannot be read or written */
     AOT_INVALID_FILE = 6,     /* runtime sources: not an .npy file, not a compiled model */
@@ -97,7 +104,8 @@ typedef struct aot_tensor {
     aot_device device;
     int32_t ndim;
     aot_dtype dtype;
-    int64_t *shape;   /* ndim sizes; a model reads those of inputs and outputs, writes neither */
+    int64_t *shape;   /* ndim sizes; a model reads those of inputs and outputs, and writes those of
+                       * outputs of run-time sizes only */
     int64_t *strides; /* ndim strides in elements, or NULL: contiguous */
     uint64_t byte_offset;
 } aot_tensor;
@@ -125,12 +133,15 @@ typedef struct aot_options {
 
 /* ---- What an object says about itself: constants in it --------------------------------------- */
 
+/* The first size of an output that has as many rows as the data decide (what a mask selects). */
+#define AOT_RUN_TIME_SIZE INT64_MIN
+
 enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL = 3 };
 
 /* One input or output of a method. A scalar (an int, float or bool of the program) has ndim 0 and
  * dtype i64, f64 or bool; the generic call passes it as a 0-dim tensor, the typed entry by value.
  * shape: ndim sizes, NULL for ndim 0. A negative size -1-k is the method's k-th named dim, known
- * at the call; equal numbers are equal sizes. */
+ * at the call; equal numbers are equal sizes. AOT_RUN_TIME_SIZE: see there. */
 typedef struct aot_value_info {
     const char *name; /* "x", "state.0" (first member of an argument), "out0" */
     const int64_t *shape;
@@ -157,8 +168,11 @@ typedef struct aot_value_info {
  *
  * run: the generic call. inputs and outputs are arrays of num_inputs and num_outputs tensors with
  * the dtypes and shapes of the infos, inputs only read, outputs written; no output may overlap an
- * input or another output. Checks the instance, every tensor's device, dtype, ndim, shape, strides,
- * and data; AOT_INVALID_ARGUMENT and a message that names the value if one does not fit. */
+ * input or another output. Of an output whose first size is AOT_RUN_TIME_SIZE, `shape` must point
+ * to ndim numbers; run writes them, and data, strides and byte_offset, whatever they were: the
+ * memory is the instance's, valid until its next call, init or release. Checks the instance, every
+ * tensor's device, dtype, ndim, shape, strides, and data; AOT_INVALID_ARGUMENT and a message that
+ * names the value if one does not fit. */
 typedef struct aot_method {
     const char *name; /* "forward" */
     const aot_value_info *inputs;
@@ -182,8 +196,12 @@ enum { AOT_STATEFUL = 1 };
  *
  * init: makes an instance in `instance_size` bytes at `instance`, aligned to `instance_alignment`.
  * options may be NULL (all zero). Checks the CPU: AOT_UNSUPPORTED_CPU. Called again, it puts the
- * model's state (buffers that calls change, random numbers) back to the archive's. There is
- * nothing to tear down: the caller frees or reuses the memory when it likes.
+ * model's state (buffers that calls change, random numbers) back to the archive's. Where `release`
+ * is NULL there is nothing to tear down: the caller frees or reuses the memory when it likes.
+ *
+ * release: NULL, or frees the memory that calls allocated for tensors of run-time sizes, outputs
+ * included; the instance can be called again. To be called before another init and before the
+ * instance's memory is freed. NULL and instances without an init are left alone.
  *
  * message: what went wrong in the last init or run of this instance, "" if nothing did; never
  * NULL, valid until the instance's next call. May be called after a failed init. */
@@ -205,7 +223,7 @@ typedef struct aot_model {
     aot_status (*init)(void *instance, const aot_options *options);
     const char *(*message)(const void *instance);
     uint64_t flags;       /* AOT_STATEFUL or 0 */
-    uint64_t reserved;    /* 0 */
+    void (*release)(void *instance);
 } aot_model;
 
 /* ---- Layout, for those who write these structs from a compiler -------------------------------
@@ -229,9 +247,9 @@ typedef struct aot_model {
  *                                   num_cpu_features 48, num_methods 52, methods 56,
  *                                   instance_size 64, instance_alignment 72, weight_bytes 80,
  *                                   arena_bytes 88, init 96, message 104, flags 112,
- *                                   reserved 120
+ *                                   release 120
  *     LLVM { i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr,
- *            i64, i64 }
+ *            i64, ptr }
  *
  * An instance begins with this head (64 bytes); the rest is the object's own business. init writes
  * all of it; every entry checks `model` first, so that memory without an init is refused:
@@ -241,9 +259,11 @@ typedef struct aot_model {
  *
  * Typed entries: aot_status NAME_METHOD(NAME_instance *instance, ARGUMENTS, RESULTS), values in the
  * order of the infos. Tensor in: const T *; scalar in: int64_t, double, bool by value; tensor or
- * scalar out: T *. T: float, double, aot_f16, aot_bf16, int8_t ... int64_t, uint8_t, bool. Sizes of
- * named dims come last, int64_t each. A null pointer to a value that has elements, a null or
- * misaligned instance, and one without an init give AOT_INVALID_ARGUMENT.
+ * scalar out: T *; tensor out of a run-time size: const T **, int64_t * (set to where the instance
+ * has its elements, and to its ndim sizes). T: float, double, aot_f16, aot_bf16, int8_t ...
+ * int64_t, uint8_t, bool. Sizes of named dims come last, int64_t each. A null pointer to a value
+ * that has elements, a null or misaligned instance, and one without an init give
+ * AOT_INVALID_ARGUMENT.
  *
  * message(NULL) and message(instance without an init) are constants that say so. */
 

@@ -230,6 +230,15 @@ struct Release {
     void operator()(void *memory) const noexcept { aot_release(memory); }
 };
 
+// Frees an instance, and first what the model allocated for it.
+struct ReleaseInstance {
+    void (*release)(void *) = nullptr;
+    void operator()(void *memory) const noexcept {
+        if (release != nullptr) release(memory);
+        aot_release(memory);
+    }
+};
+
 // A tensor that owns its elements, 64-byte aligned. Can be moved, not copied.
 class Array {
 public:
@@ -271,7 +280,7 @@ public:
         if (aot_status code = model.init(memory.get(), options); code != AOT_OK)
             return {code, model.message(memory.get())};
         instance.model_ = &model;
-        instance.memory_ = std::move(memory);
+        instance.memory_ = {memory.release(), ReleaseInstance{model.release}};
         return {};
     }
 
@@ -288,7 +297,9 @@ public:
         return nullptr;
     }
 
-    // Runs a method into outputs that the caller gives. Nothing is allocated if all goes well.
+    // Runs a method into outputs that the caller gives. Nothing is allocated if all goes well, but
+    // for what the model itself needs for tensors of run-time sizes. Such an output is not for the
+    // caller to give: a method that has one is run with `call`, or through aot_method.run.
     Status run(std::string_view method, std::initializer_list<Tensor> inputs,
                std::initializer_list<Tensor> outputs) const {
         return run(method, inputs.begin(), inputs.size(), outputs.begin(), outputs.size());
@@ -315,6 +326,11 @@ public:
         }
         for (std::size_t i = 0; i < num_inputs; i++) tensors[i] = inputs[i].c();
         for (std::size_t i = 0; i < num_outputs; i++) tensors[num_inputs + i] = outputs[i].c();
+        for (std::size_t i = 0; i < num_outputs; i++)
+            if (sized_by_run(m->outputs[i]))
+                return {AOT_INVALID_ARGUMENT,
+                        std::string(method) + ": the size of output " + m->outputs[i].name +
+                            " is known only after the run: use call"};
         const aot_status code = m->run(memory_.get(), tensors, tensors + num_inputs);
         if (code != AOT_OK) return {code, message()};
         return {};
@@ -328,7 +344,10 @@ public:
                             std::size_t num_inputs) const {
         std::vector<Array> arrays;
         std::vector<Tensor> outputs;
-        if (const aot_method *m = find(method)) {
+        const aot_method *m = find(method);
+        for (std::int32_t i = 0; m != nullptr && i < m->num_outputs; i++)
+            if (sized_by_run(m->outputs[i])) return call_sized(*m, inputs, num_inputs);
+        if (m != nullptr) {
             std::vector<std::int64_t> dims = learn_dims(*m, inputs, num_inputs);
             for (std::int32_t i = 0; i < m->num_outputs; i++)
                 arrays.push_back(allocate(m->outputs[i], dims));
@@ -339,6 +358,49 @@ public:
     }
 
 private:
+    static bool sized_by_run(const aot_value_info &info) noexcept {
+        return info.ndim > 0 && info.shape[0] == AOT_RUN_TIME_SIZE;
+    }
+    // `call` of a method with outputs of run-time sizes: copies of what the instance has.
+    std::vector<Array> call_sized(const aot_method &m, const Tensor *inputs,
+                                  std::size_t num_inputs) const {
+        if (num_inputs != static_cast<std::size_t>(m.num_inputs))
+            Status(AOT_INVALID_ARGUMENT, std::string(m.name) + ": expected " +
+                                             std::to_string(m.num_inputs) + " inputs")
+                .or_throw();
+        const auto count = static_cast<std::size_t>(m.num_outputs);
+        const std::vector<std::int64_t> dims = learn_dims(m, inputs, num_inputs);
+        std::vector<Array> arrays;
+        std::vector<std::array<std::int64_t, max_dims>> shapes(count);
+        std::vector<aot_tensor> given, results;
+        for (std::size_t i = 0; i < num_inputs; i++) given.push_back(inputs[i].c());
+        for (std::size_t i = 0; i < count; i++) {
+            const aot_value_info &info = m.outputs[i];
+            if (static_cast<std::size_t>(info.ndim) > max_dims)
+                Status(AOT_INVALID_ARGUMENT, "an output has more than 16 dims").or_throw();
+            for (std::size_t d = 0; d < static_cast<std::size_t>(info.ndim); d++)
+                shapes[i][d] = info.shape[d] == AOT_RUN_TIME_SIZE ? 0 : info.shape[d];
+            // A place holder where the run decides: of the sizes known, without elements.
+            aot_value_info known = info;
+            known.shape = sized_by_run(info) ? shapes[i].data() : info.shape;
+            arrays.push_back(allocate(known, dims));
+            results.push_back(sized_by_run(info) ? aot_tensor_of(nullptr, info.dtype, info.ndim,
+                                                                 shapes[i].data())
+                                                 : arrays[i].view().c());
+        }
+        if (const aot_status code = m.run(memory_.get(), given.data(), results.data());
+            code != AOT_OK)
+            Status(code, message()).or_throw();
+        for (std::size_t i = 0; i < count; i++) {
+            if (!sized_by_run(m.outputs[i])) continue;
+            aot_value_info known = m.outputs[i];
+            known.shape = shapes[i].data();
+            arrays[i] = allocate(known, dims);
+            const std::size_t bytes = arrays[i].size() * (known.dtype.bits / 8u);
+            if (bytes != 0) std::memcpy(arrays[i].view().data(), results[i].data, bytes);
+        }
+        return arrays;
+    }
     // Sizes of the named dims; what does not fit is left to the model's own check.
     static std::vector<std::int64_t> learn_dims(const aot_method &m, const Tensor *inputs,
                                                 std::size_t num_inputs) {
@@ -370,7 +432,7 @@ private:
     }
 
     const aot_model *model_ = nullptr;
-    std::unique_ptr<void, Release> memory_;
+    std::unique_ptr<void, ReleaseInstance> memory_;
 };
 
 #ifdef AOT_HAS_LIBRARY

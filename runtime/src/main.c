@@ -40,7 +40,8 @@ typedef struct call {
     int64_t *dims;       /* sizes of the method's named dims, -1 until an input tells */
     aot_npy *arrays;     /* what the input files hold */
     aot_tensor *inputs;  /* views of arrays */
-    aot_tensor *outputs; /* own their data and shape */
+    aot_tensor *outputs; /* own their shape, and their data but where its size is of run time */
+    int ready;           /* the instance has been initialised */
 } call;
 
 /* ---- Texts ----------------------------------------------------------------------------------- */
@@ -67,7 +68,9 @@ static const char *type_text(aot_dtype dtype, int32_t ndim, const int64_t *shape
     for (int32_t i = 0; i < ndim && used < TEXT; i++) {
         const char *comma = i ? "," : "";
         const int64_t k = -1 - shape[i];
-        if (shape[i] < 0 && method != NULL && k < method->num_dims)
+        if (shape[i] == AOT_RUN_TIME_SIZE)
+            used += (size_t)snprintf(text + used, TEXT - used, "%s?", comma);
+        else if (shape[i] < 0 && method != NULL && k < method->num_dims)
             used += (size_t)snprintf(text + used, TEXT - used, "%s%s", comma, method->dim_names[k]);
         else
             used += (size_t)snprintf(text + used, TEXT - used, "%s%lld", comma,
@@ -279,6 +282,7 @@ static int make_outputs(const aot_method *method, call *k) {
         int64_t *shape = calloc((size_t)info->ndim + 1, sizeof *shape);
         if (shape == NULL) return FAILED;
         k->outputs[i] = aot_tensor_of(NULL, info->dtype, info->ndim, shape);
+        if (info->ndim > 0 && info->shape[0] == AOT_RUN_TIME_SIZE) continue; /* the run makes it */
         for (int32_t d = 0; d < info->ndim; d++) {
             shape[d] = info->shape[d] < 0 ? k->dims[-1 - info->shape[d]] : info->shape[d];
             if (shape[d] < 0) return FAILED;
@@ -387,6 +391,7 @@ static int execute(const aot_model *model, const command *c, call *k) {
         options = aot_pool_options(k->pool);
     }
     aot_status status = model->init(k->instance, &options);
+    k->ready = status == AOT_OK;
     if (status == AOT_OK) status = method->run(k->instance, k->inputs, k->outputs);
     if (status != AOT_OK) return model_failed(model, k, status);
     result = write_outputs(c, k);
@@ -394,17 +399,19 @@ static int execute(const aot_model *model, const command *c, call *k) {
     return result;
 }
 
-static void release(const aot_method *method, call *k) {
+static void release(const aot_model *model, const aot_method *method, call *k) {
     aot_pool_destroy(k->pool);
     for (int32_t i = 0; k->arrays && i < method->num_inputs; i++) aot_npy_free(&k->arrays[i]);
     for (int32_t i = 0; k->outputs && i < method->num_outputs; i++) {
-        aot_release(k->outputs[i].data);
+        const aot_value_info *info = &method->outputs[i];
+        if (info->ndim == 0 || info->shape[0] != AOT_RUN_TIME_SIZE) aot_release(k->outputs[i].data);
         free(k->outputs[i].shape);
     }
     free(k->outputs);
     free(k->inputs);
     free(k->arrays);
     free(k->dims);
+    if (k->ready && model->release != NULL) model->release(k->instance);
     aot_release(k->instance);
 }
 
@@ -418,7 +425,7 @@ int main(int argc, char **argv) {
         print_help(model);
     } else if (result == FINE) {
         result = execute(model, &c, &k);
-        release(c.method, &k);
+        release(model, c.method, &k);
     }
     if (fflush(stdout) != 0 && result == FINE) {
         fprintf(stderr, "%s: standard output cannot be written: %s\n", program, strerror(errno));

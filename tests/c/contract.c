@@ -298,7 +298,7 @@ static void check_descriptor(const aot_model *m) {
     REQUIRE(m->num_methods > 0 && m->methods && m->init && m->message);
     REQUIRE(m->instance_size >= 64 && m->instance_alignment >= 64);
     REQUIRE((m->instance_alignment & (m->instance_alignment - 1)) == 0);
-    REQUIRE(m->arena_bytes <= m->instance_size && m->reserved == 0 && m->flags <= AOT_STATEFUL);
+    REQUIRE(m->arena_bytes <= m->instance_size && m->release == NULL && m->flags <= AOT_STATEFUL);
     for (int32_t i = 0; i < m->num_cpu_features; i++) REQUIRE(m->cpu_features[i][0]);
     for (int32_t i = 0; i < m->num_methods; i++) {
         const aot_method *method = &m->methods[i];

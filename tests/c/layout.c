@@ -73,7 +73,7 @@ AT(aot_model, arena_bytes, 88);
 AT(aot_model, init, 96);
 AT(aot_model, message, 104);
 AT(aot_model, flags, 112);
-AT(aot_model, reserved, 120);
+AT(aot_model, release, 120);
 
 /* A call of each inline, so that they compile. */
 int main(void) {
