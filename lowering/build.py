@@ -15,6 +15,7 @@ import numpy as np
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
+from lowering.sizes import Size
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Shape, Sort, TensorOp, Value,
 )
@@ -93,7 +94,7 @@ def category(dtype: DType) -> int:
 
 
 def number_dtype(x: int | float | bool) -> DType:
-    return bool_ if isinstance(x, bool) else i64 if isinstance(x, int) else f32
+    return bool_ if isinstance(x, bool) else i64 if isinstance(x, (int, Size)) else f32
 
 
 def result_type(*operands: Operand) -> DType:

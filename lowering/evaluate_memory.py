@@ -19,6 +19,7 @@ from lowering import build as B
 from lowering.abstract import AbstractTensor, Storage
 from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
 from lowering.views import View
 from runtime import dtypes
@@ -95,6 +96,8 @@ class Memory:
     def _fold(self, region: Region, mark: int) -> None:
         """Runs the ops after `mark` now if all they read is known and small."""
         ops = region.ops[mark:]
+        if any(is_dynamic(v.shape) for op in ops for v in (*op.results, *op.operands())):
+            return
         env: dict[Value, np.ndarray] = {}
         if not self.eager and not all(_foldable(op) for op in ops):
             return

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Callable, Iterable
 
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
+from lowering.sizes import Size
 from runtime.dtypes import DType, bool_, f32, i32, i64
 
 Number = int | float | bool
@@ -83,9 +84,12 @@ class Expr:
 
 
 def const(value: Number, dtype: DType = i64) -> Expr:
-    """A constant; the value is brought to the dtype's Python kind (float, int or bool)."""
+    """A constant; the value is brought to the dtype's Python kind (float, int or bool). A Size is
+    the number that its Value holds."""
     if dtype is i64 and value in _SMALL:
         return _SMALL[value]
+    if type(value) is Size:
+        return cast(binary("mul", load(value.value), value.factor), dtype)
     if dtype.is_float:
         value = float(value)
     elif dtype is bool_:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 
 from lowering.expr import Expr, binary, const, rebuild
+from lowering.sizes import is_dynamic
 from runtime.dtypes import i64
 
 Affine = tuple[dict[Expr, int], int]
@@ -323,6 +324,9 @@ def linearize(indices, strides) -> Expr:
 def delinearize(flat: Expr, shape) -> tuple[Expr, ...]:
     """The row-major index tuple of a flat position in a tensor of that shape."""
     out: list[Expr] = []
+    if is_dynamic(shape[:1]):
+        rest = [n for n in shape[1:] if n != 0]
+        return (flat // math.prod(rest), *delinearize(flat, shape[1:]))
     for n in reversed(shape):
         out.append(flat % n if n != 0 else const(0))
         flat = flat // n if n != 0 else flat
@@ -334,6 +338,6 @@ def contiguous_strides(shape) -> tuple[int, ...]:
     strides, s = [], 1
     for n in reversed(shape):
         strides.append(s)
-        s = s * max(n, 1)
+        s = s * max(n, 1)  # of the first dim, which may be a Size, nothing is asked
     return tuple(reversed(strides))
 

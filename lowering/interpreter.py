@@ -6,6 +6,7 @@ immutable, so results may be windows on other arrays. Float sums and products ac
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -15,7 +16,9 @@ from lowering.interpreter_contract import contract
 from lowering.interpreter_expr import Array, Block, Env, IndexForms
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram,
+    Value, with_sizes,
 )  # fmt: skip
+from lowering.sizes import Size, is_dynamic
 from runtime.dtypes import bf16, round_bf16
 from runtime.errors import InputError, RuntimeFailure
 
@@ -61,7 +64,7 @@ def run_region(region: Region, params: list[Array], env: Env) -> list[Array]:
 def _last_uses(region: Region) -> list[list]:
     """For each op, the Values of this region that nothing reads after it."""
     defined = {v for op in region.ops for v in op.results}
-    alive = set(region.results)
+    alive = set(with_sizes(region.results))
     dying: list[list] = []
     for op in reversed(region.ops):
         reads = [*op.operands(), *(v for r in op.regions() for v in r.reads())]
@@ -73,6 +76,8 @@ def _last_uses(region: Region) -> list[list]:
 
 def run_op(op: TensorOp, env: Env) -> list[Array]:
     """The arrays of one op's results."""
+    if isinstance(op, (Generic, Scatter)) and is_dynamic((*op.domain, *op.out.shape)):
+        op = _with_numbers(op, env)
     if isinstance(op, Generic):
         return [_generic(op, env)]
     if isinstance(op, Constant):
@@ -92,6 +97,17 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
             raise RuntimeFailure(op.message)
         return []
     raise NotImplementedError(f"the interpreter has no {type(op).__name__}")
+
+
+def _with_numbers(op: Generic | Scatter, env: Env) -> Generic | Scatter:
+    """The op with the sizes of this run."""
+    def numbers(shape) -> tuple[int, ...]:
+        return tuple(int(env[n.value]) * n.factor if type(n) is Size else n for n in shape)
+
+    op = copy.copy(op)
+    op.domain = numbers(op.domain)
+    op.results = [Value(numbers(op.out.shape), op.out.dtype)]
+    return op
 
 
 def _generic(op: Generic, env: Env) -> Array:
@@ -241,7 +257,7 @@ def _scatter(op: Scatter, env: Env) -> Array:
         scalar.REDUCE[op.mode].at(out, index, values)
     if op.base.dtype is bf16:
         out = round_bf16(out)
-    return out.reshape(op.base.shape)
+    return out.reshape(op.out.shape)
 
 
 def _loop(op: Loop, env: Env) -> list[Array]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lowering.interpreter import run_region
+from lowering.sizes import Unsupported, is_dynamic
 from lowering.tensor_ir import Check, Constant, Region, TensorOp, Value
+
+__all__ = ["Unsupported", "known", "known_or_none"]
 
 # Nothing larger is computed while the program is still being built.
 MOST_OPS = 200
 MOST_ELEMENTS = 1 << 22
-
-
-class Unsupported(ValueError):
-    """Right in PyTorch, but not something that we compile. The message says what would be."""
 
 
 def known(value: Value, what: str) -> np.ndarray:
@@ -46,6 +45,8 @@ def _history(value: Value) -> list[TensorOp] | None:
             return None
         if op in order:
             continue
+        if any(is_dynamic(r.shape) for r in op.results):
+            return None
         if entered:
             order[op] = None
             elements += sum(r.numel for r in op.results)

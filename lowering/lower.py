@@ -7,22 +7,27 @@ dims lie in the order that layout.py chooses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from typing import Callable
 
 import numpy as np
 
 from lowering import expr as E
+from lowering.host_plan import (
+    Allocate, Assert, Branch, Deliver, Node, Repeat, Step, host, memories, plan,
+)
 from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.passes.rewriting import users
 from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.codegen import affine_in
+from lowering.schedule.dynamic import schedule_dynamic
 from lowering.schedule.fill import (
     covered_box, insertions, is_constant_fill, loads_of, uncovered,
 )
 from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
-from lowering.schedule.memory import Constants, Lifetimes, StateSlots, plan_arena
+from lowering.schedule.memory import Constants, StateSlots
 from lowering.schedule.nest import Nest, nest_of
 from lowering.schedule.reuse import Shapes, instantiate
 from lowering.schedule.scan import schedule_scan
@@ -30,47 +35,16 @@ from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest
+from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
-from llvm_backend.kernel import Kernel
-from llvm_backend.program import (
-    Call, HostCheck, HostIf, HostLoop, HostStmt, Method, Program, Slot, ValueInfo,
-)
+from llvm_backend.program import Method, Program, ValueInfo
 from llvm_backend.target import Target
+from runtime.description import RUN_TIME_SIZE
 from runtime.dtypes import bool_, to_storage
 
-
-@dataclass
-class _Step:
-    """A kernel call before the memory plan: slots are still memories."""
-
-    kernel: Kernel
-    memories: list[MemoryBuffer]
-
-
-@dataclass
-class _Branch:
-    condition: MemoryBuffer
-    then: list
-    otherwise: list
-
-
-@dataclass
-class _Repeat:
-    trip: int | MemoryBuffer
-    condition: MemoryBuffer | None
-    counter: MemoryBuffer
-    body: list
-
-
-@dataclass
-class _Assert:
-    condition: MemoryBuffer
-    message: str
-
-
-_Node = _Step | _Branch | _Repeat | _Assert
+_ENDLESS = 1 << 40  # elements that a buffer of a run-time size is taken to have
 
 
 def lower_program(program: TensorProgram, target: Target, name: str, optimize: bool = True,
@@ -85,27 +59,30 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
                    progress: Callable[[int, int], None] | None = None) -> Program:
     """The Program of several methods, which share constants, state and arena."""
     methods, constants, kept = [], Constants(), StateSlots()
-    arena = 0
+    arena = blocks = 0
     for program in programs:
         lowering = _Lowering(target, optimize, progress, len(program.body.ops), kept)
         nodes = lowering.program(program)
-        arena = max(arena, lowering.plan(nodes))
-        constants.place(_memories(nodes))
+        arena = max(arena, plan(nodes))
+        blocks = max(blocks, lowering.blocks)
+        constants.place(memories(nodes))
         methods.append(Method(
             program.name,
             [_info(v, n) for v, n in zip(program.body.params, program.input_names)],
             [_info(v, f"out{k}") for k, v in enumerate(program.outputs)],
-            lowering.host(nodes), program.input_structure, program.output_structure,
+            host(nodes), program.input_structure, program.output_structure,
         ))
     filled = kept.fill(constants)
-    return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes)
+    return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
+                   blocks)
 
 
 def _info(v: Value, name: str) -> ValueInfo:
     kind = "tensor"
     if v.wrapped:
         kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"
-    return ValueInfo(name, v.dtype, v.shape, kind)
+    return ValueInfo(name, v.dtype, tuple(
+        RUN_TIME_SIZE if isinstance(n, Size) else n for n in v.shape), kind)
 
 
 class _Lowering:
@@ -121,11 +98,12 @@ class _Lowering:
         self.kernels = 0
         self.shapes = Shapes()
         self.plans: dict[Nest, list[Scheduled]] = {}
+        self.blocks = 0  # of the heap
         self.progress, self.total, self.done = progress, total, 0
 
     # Regions
 
-    def program(self, program: TensorProgram) -> list[_Node]:
+    def program(self, program: TensorProgram) -> list[Node]:
         body = program.body
         inputs = len(body.params) - len(program.state)
         for k, v in enumerate(body.params[:inputs]):
@@ -133,21 +111,28 @@ class _Lowering:
         slots = [self.kept.slot(s) for s in program.state]
         for v, slot in zip(body.params[inputs:], slots):
             self._place(v, slot)
-        outputs = [MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
+        outputs = [None if is_dynamic(v.shape)
+                   else MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
-        state = _RegionState(body, dict(zip(program.outputs, outputs)))
-        return self._region(body, [*outputs, *slots], state)
+        placed = {v: m for v, m in zip(program.outputs, outputs) if m is not None}
+        state = _RegionState(body, placed)
+        nodes = self._region(body, [*outputs, *slots], state)
+        for k, v in enumerate(program.outputs):
+            if is_dynamic(v.shape):
+                nodes += self._deliver(k, v)
+        return nodes
 
-    def _region(self, region: Region, results: list[MemoryBuffer],
-                state: _RegionState) -> list[_Node]:
-        """Code of a region whose results end in the given buffers, row-major."""
-        nodes: list[_Node] = []
+    def _region(self, region: Region, results: list[MemoryBuffer | None],
+                state: _RegionState) -> list[Node]:
+        """Code of a region whose results end in the given buffers (None: stay where they are),
+        row-major."""
+        nodes: list[Node] = []
         for position, op in enumerate(region.ops):
             state.position = position
             nodes += self._op(op, state)
         moves = [(v, Storage(memory, contiguous_strides(v.shape)))
-                 for v, memory in zip(region.results, results) if v.numel]
+                 for v, memory in zip(region.results, results) if memory is not None and v.numel]
         moves = [(v, where) for v, where in moves if self.storages[v] != where]
         overwritten = {where.buffer for _, where in moves}
         for k, (v, where) in enumerate(moves):  # a loop may swap what it carries
@@ -176,9 +161,63 @@ class _Lowering:
         memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
         self._place(v, memory, ordered_strides(v.shape, order) if order else None)
 
+    # Sizes of run time
+
+    def _new_dynamic(self, v: Value) -> list[Node]:
+        """Places v in a block of the heap of its own, and makes that large enough."""
+        memory = MemoryBuffer(v.dtype, _ENDLESS, "heap", self.blocks)
+        self.blocks += 1
+        self._place(v, memory)
+        nodes, count = self._scalar(v.shape[0].value)
+        row = math.prod(v.shape[1:]) * v.shape[0].factor
+        return [*nodes, Allocate(memory, count, row * v.dtype.bytes)]
+
+    def _deliver(self, output: int, v: Value) -> list[Node]:
+        """Hands v's block to the caller; a view of something else is copied first."""
+        nodes: list[Node] = []
+        where = self.storages[v]
+        if where.buffer.space != "heap" or where != Storage(
+                where.buffer, contiguous_strides(v.shape)):
+            dense = Value(v.shape, v.dtype)
+            nodes += self._new_dynamic(dense)
+            where = self.storages[dense]
+            nodes += self._copy(v, where)
+        before, count = self._scalar(v.shape[0].value)
+        return [*nodes, *before, Deliver(output, where.buffer, count, v.shape[0].factor)]
+
+    def _dynamic(self, op: Generic, state: _RegionState) -> list[Node]:
+        """A Generic over or onto a size of run time."""
+        if op.write is None and self._as_view(op, state):
+            return []
+        nodes: list[Node] = []
+        if op.base is not None:
+            if op.base not in self.storages:  # a fill that waited for its first insertion
+                self._new(op.base)
+                nodes += self._nest(nest_of(op.base.op, self.storages))
+            nodes += self._on_base(op, op.base, state)
+        elif is_dynamic(op.out.shape):
+            nodes += self._new_dynamic(op.out)
+        elif op.out not in self.storages:
+            self._new(op.out, None, state)
+        scheduled = schedule_dynamic(nest_of(op, self.storages), self.storages, self.target,
+                                     self._name())
+        return nodes + self._steps([scheduled])
+
+    def _on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> list[Node]:
+        """_place_on_base, and the copy of the base where the result needs one."""
+        if not is_dynamic(op.out.shape):
+            copied = self._place_on_base(op, base, state)
+            return self._copy(base, self.storages[op.out]) if copied else []
+        if self._reuse_base(op, base, state):
+            return []
+        nodes = self._new_dynamic(op.out)
+        if isinstance(op, Generic):
+            nodes += self._copy(base, self.storages[op.out])
+        return nodes
+
     # Ops
 
-    def _op(self, op: TensorOp, state: _RegionState) -> list[_Node]:
+    def _op(self, op: TensorOp, state: _RegionState) -> list[Node]:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, max(self.total, self.done))
@@ -198,11 +237,16 @@ class _Lowering:
                 self._new(v, None, state)
             return self._steps(schedule_scan(op, self.storages, self.target, self._name()))
         if isinstance(op, Scatter):
-            self._place_on_base(op, op.base, state)
-            return self._steps(schedule_scatter(op, self.storages, self.target, self._name()))
+            nodes = []
+            if is_dynamic(op.out.shape):
+                nodes = self._on_base(op, op.base, state)
+            else:
+                self._place_on_base(op, op.base, state)
+            scheduled = schedule_scatter(op, self.storages, self.target, self._name())
+            return nodes + self._steps(scheduled)
         if isinstance(op, Check):
             nodes, condition = self._scalar(op.condition)
-            return [*nodes, _Assert(condition, op.message)]
+            return [*nodes, Assert(condition, op.message)]
         if isinstance(op, If):
             return self._if(op, state)
         if isinstance(op, Loop):
@@ -213,10 +257,12 @@ class _Lowering:
         self.kernels += 1
         return f"k{self.kernels}"
 
-    def _steps(self, scheduled: list[Scheduled]) -> list[_Node]:
-        return [_Step(kernel, memories) for kernel, memories in scheduled if memories]
+    def _steps(self, scheduled: list[Scheduled]) -> list[Node]:
+        return [Step(kernel, memories) for kernel, memories in scheduled if memories]
 
-    def _generic(self, op: Generic, state: _RegionState) -> list[_Node]:
+    def _generic(self, op: Generic, state: _RegionState) -> list[Node]:
+        if is_dynamic((*op.domain, *op.out.shape)):
+            return self._dynamic(op, state)
         if op.out.numel == 0:
             self._new(op.out)
             return []
@@ -224,7 +270,7 @@ class _Lowering:
             self._new(op.out, None, state)  # a copy has no order of its own to prefer
         elif op.write is None and self._as_view(op, state):
             return []
-        nodes: list[_Node] = []
+        nodes: list[Node] = []
         if op.base is not None:
             if is_constant_fill(op.base.op) and op.base not in self.storages:
                 nodes += self._fill(op.base, op, state)
@@ -237,12 +283,13 @@ class _Lowering:
                 and isinstance(state.only_reader[op.out], Generic)):
             return []  # written when the first insertion is met, around what is inserted
         elif op.out not in self.storages:
-            self._new(op.out, result_order(op, self.storages), state)
+            self._new(op.out, result_order(op, self.storages,
+                                            state.only_reader.get(op.out)), state)
         if 0 in op.domain[: op.parallel]:
             return nodes
         return nodes + self._nest(nest_of(op, self.storages))
 
-    def _nest(self, nest: Nest) -> list[_Node]:
+    def _nest(self, nest: Nest) -> list[Node]:
         """The kernels of a nest. Nests that differ only in their memories share their kernels."""
         shape, memories = self.shapes.shape_of(nest)
         plan = self.plans.get(shape)
@@ -258,14 +305,17 @@ class _Lowering:
             scheduled = [moved or schedule_loops([nest], self.target, name)]
         return scheduled
 
-    def _copy(self, v: Value, where: Storage) -> list[_Node]:
+    def _copy(self, v: Value, where: Storage) -> list[Node]:
         """v's elements to another place of the same shape."""
         i = E.identity(v.ndim)
         source = self.storages[v]
         algebra = IndexAlgebra(v.shape)
-        return self._nest(Nest(
+        nest = Nest(
             v.shape, v.ndim, E.load(source.buffer, [algebra.simplify(source.address(i))]), None,
-            None, where.buffer, algebra.simplify(where.address(i))))
+            None, where.buffer, algebra.simplify(where.address(i)))
+        if is_dynamic(v.shape):
+            return self._steps([schedule_dynamic(nest, self.storages, self.target, self._name())])
+        return self._nest(nest)
 
     def _as_view(self, op: Generic, state: _RegionState) -> bool:
         """A pure copy with an affine address needs no code: its Value is placed on the operand's
@@ -289,8 +339,15 @@ class _Lowering:
         the base has to be copied (Scatter's schedule does that itself)."""
         if op.out in self.storages:
             return True
+        if self._reuse_base(op, base, state):
+            return False
+        self._new(op.out)
+        return True
+
+    def _reuse_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> bool:
+        """Places op's result on its base's memory, if that is possible."""
         source = self.storages[base]
-        free = source.buffer.space == "arena" and all(
+        free = source.buffer.space in ("arena", "heap") and all(
             state.last_use.get(v, -1) <= state.position
             and v not in state.outer and v not in state.carried
             for v in self.residents[source.buffer])
@@ -300,14 +357,13 @@ class _Lowering:
             free = False  # it would read what it has overwritten
         if free and all(self.storages[v].buffer is not source.buffer for v in reads):
             self._place(op.out, source.buffer, source.strides, source.offset)
-            return False
+            return True
         if state.in_place.get(base) is op.out:
             self._place(op.out, source.buffer, source.strides, source.offset)
-            return False
-        self._new(op.out)
-        return True
+            return True
+        return False
 
-    def _fill(self, base: Value, first: Generic, state: _RegionState) -> list[_Node]:
+    def _fill(self, base: Value, first: Generic, state: _RegionState) -> list[Node]:
         """Places a constant base in the layout that the first insertion likes, and writes what no
         insertion of the chain covers."""
         fill = base.op
@@ -323,7 +379,7 @@ class _Lowering:
 
     # Control flow
 
-    def _scalar(self, v: Value) -> tuple[list[_Node], MemoryBuffer]:
+    def _scalar(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
         """A memory that holds the 0-d v alone, and what puts it there."""
         where = self.storages[v]
         if where.offset == 0 and where.buffer.size == 1:
@@ -331,16 +387,16 @@ class _Lowering:
         memory = MemoryBuffer(v.dtype, 1, "arena")
         return self._copy(v, Storage(memory, ())), memory
 
-    def _if(self, op: If, state: _RegionState) -> list[_Node]:
+    def _if(self, op: If, state: _RegionState) -> list[Node]:
         for v in op.results:
             self._new(v, None, state)
         results = [self.storages[v].buffer for v in op.results]
         nodes, condition = self._scalar(op.condition)
         branches = [self._region(r, results, _RegionState(r)) for r in (op.then, op.otherwise)]
-        return [*nodes, _Branch(condition, *branches)]
+        return [*nodes, Branch(condition, *branches)]
 
-    def _loop(self, op: Loop, state: _RegionState) -> list[_Node]:
-        nodes: list[_Node] = []
+    def _loop(self, op: Loop, state: _RegionState) -> list[Node]:
+        nodes: list[Node] = []
         for v, init in zip(op.results, op.inits):
             self._new(v, None, state)
             if v.numel:
@@ -361,54 +417,7 @@ class _Lowering:
             before, trip = self._scalar(trip)
             nodes += before
         body = self._region(op.body, results, _RegionState(op.body, carried=True))
-        return [*nodes, _Repeat(trip, condition, self.storages[counter].buffer, body)]
-
-    # Memory
-
-    def plan(self, nodes: list[_Node]) -> int:
-        lifetimes = Lifetimes()
-
-        def walk(items: list[_Node]) -> None:
-            for n in items:
-                lifetimes.step()
-                if isinstance(n, _Step):
-                    for m in n.memories:
-                        lifetimes.use(m)
-                elif isinstance(n, _Assert):
-                    lifetimes.use(n.condition)
-                elif isinstance(n, _Branch):
-                    lifetimes.use(n.condition)
-                    walk(n.then)
-                    walk(n.otherwise)
-                else:
-                    began = lifetimes.now
-                    for m in (n.trip, n.condition, n.counter):
-                        if isinstance(m, MemoryBuffer):
-                            lifetimes.use(m)
-                    walk(n.body)
-                    lifetimes.step()
-                    for m in (n.condition, n.counter):
-                        if m is not None:
-                            lifetimes.use(m)
-                    lifetimes.loop_ends(began)
-
-        walk(nodes)
-        return plan_arena(lifetimes)
-
-    def host(self, nodes: list[_Node]) -> list[HostStmt]:
-        out: list[HostStmt] = []
-        for n in nodes:
-            if isinstance(n, _Step):
-                out.append(Call(n.kernel, [_slot(m) for m in n.memories]))
-            elif isinstance(n, _Assert):
-                out.append(HostCheck(_slot(n.condition), n.message))
-            elif isinstance(n, _Branch):
-                out.append(HostIf(_slot(n.condition), self.host(n.then), self.host(n.otherwise)))
-            else:
-                trip = n.trip if isinstance(n.trip, int) else _slot(n.trip)
-                condition = _slot(n.condition) if n.condition is not None else None
-                out.append(HostLoop(trip, condition, _slot(n.counter), self.host(n.body)))
-        return out
+        return [*nodes, Repeat(trip, condition, self.storages[counter].buffer, body)]
 
 
 class _RegionState:
@@ -438,24 +447,3 @@ class _RegionState:
                     readers[v] == [None]) and not (
                     isinstance(op, Generic) and loads_of(op, p)):
                 self.in_place[p] = v
-
-
-def _memories(nodes: list[_Node]):
-    for n in nodes:
-        if isinstance(n, _Step):
-            yield from n.memories
-        elif isinstance(n, _Branch):
-            yield n.condition
-            yield from _memories(n.then)
-            yield from _memories(n.otherwise)
-        elif isinstance(n, _Repeat):
-            yield from (m for m in (n.trip, n.condition, n.counter)
-                        if isinstance(m, MemoryBuffer))
-            yield from _memories(n.body)
-        else:
-            yield n.condition
-
-
-def _slot(memory: MemoryBuffer) -> Slot:
-    return Slot(memory.space, memory.dtype, memory.size, memory.offset, memory.index)
-

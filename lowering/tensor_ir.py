@@ -4,7 +4,8 @@ Almost everything is a `Generic`: one perfect loop nest whose body is a scalar e
 loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
 Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
 
-A dim is an int. (Named dims will be i64 expressions; code that needs a number says so.)
+A dim is an int; a Value's first dim may be a Size (lowering/sizes.py), known only at run time. An op
+over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lowering.expr import Expr, walk
+from lowering.sizes import Size, Unsupported, is_dynamic, size_values
 from runtime.dtypes import DType, i64
 
-Dim = int
+Dim = int | Size
 Shape = tuple[Dim, ...]
 
 
@@ -32,6 +34,9 @@ class Value:
         Value._count += 1
         self.name = name or f"v{Value._count}"
         self.shape: Shape = tuple(shape)
+        if is_dynamic(self.shape[1:]):
+            raise Unsupported("a tensor is needed whose size is known only at run time in a dim "
+                              f"that is not its first: {list(self.shape)}")
         self.dtype = dtype
         self.op = op
         self.wrapped = wrapped
@@ -131,7 +136,13 @@ class Generic(TensorOp):
                     found[x.attr] = None
         if self.base is not None:
             found[self.base] = None
+        found.update(dict.fromkeys(size_values((*self.domain, *self.out.shape))))
         return list(found)
+
+
+def _refuse_dynamic(what: str, x: Value) -> None:
+    if is_dynamic(x.shape):
+        raise Unsupported(f"{what} a tensor whose size is known only at run time")
 
 
 class Sort(TensorOp):
@@ -140,6 +151,7 @@ class Sort(TensorOp):
     __slots__ = ("x", "dim", "descending")
 
     def __init__(self, x: Value, dim: int, descending: bool):
+        _refuse_dynamic("sorting", x)
         self.x, self.dim, self.descending = x, dim, descending
         self.results = [Value(x.shape, x.dtype, self), Value(x.shape, i64, self)]
 
@@ -154,6 +166,7 @@ class Scan(TensorOp):
     __slots__ = ("x", "dim", "combiner", "indices")
 
     def __init__(self, x: Value, dim: int, combiner: str, indices: bool = False):
+        _refuse_dynamic("a running sum or extreme of", x)
         self.x, self.dim, self.combiner, self.indices = x, dim, combiner, indices
         self.results = [Value(x.shape, x.dtype, self)]
         if indices:
@@ -182,6 +195,7 @@ class Scatter(TensorOp):
             for x in walk(e):
                 if x.op == "load":
                     found[x.attr] = None
+        found.update(dict.fromkeys(size_values((*self.domain, *self.base.shape))))
         return list(found)
 
 
@@ -191,6 +205,8 @@ class If(TensorOp):
     __slots__ = ("condition", "then", "otherwise")
 
     def __init__(self, condition: Value, then: Region, otherwise: Region):
+        for v in then.results:
+            _refuse_dynamic("a branch on run-time data that gives", v)
         self.condition, self.then, self.otherwise = condition, then, otherwise
         self.results = [Value(v.shape, v.dtype, self) for v in then.results]
 
@@ -212,6 +228,8 @@ class Loop(TensorOp):
 
     def __init__(self, trip: int | Value, condition: Value | None, inits: list[Value],
                  body: Region):
+        for v in inits:
+            _refuse_dynamic("a loop that carries", v)
         self.trip, self.condition, self.inits, self.body = trip, condition, inits, body
         self.results = [Value(v.shape, v.dtype, self) for v in inits]
 
@@ -236,6 +254,11 @@ class Check(TensorOp):
         return [self.condition]
 
 
+def with_sizes(values: list[Value]) -> list[Value]:
+    """The Values and those that their sizes are in: what must be known to hand them on."""
+    return [u for v in values for u in (v, *size_values(v.shape))]
+
+
 @dataclass(eq=False)
 class Region:
     """Ops in order, with parameters and results. A region may read Values of regions around it."""
@@ -254,7 +277,7 @@ class Region:
                 if v not in defined:
                     found[v] = None
             defined.update(op.results)
-        for v in self.results:
+        for v in with_sizes(self.results):
             if v not in defined:
                 found[v] = None
         return list(found)

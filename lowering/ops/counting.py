@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import compute_dtype, constant, full, pointwise, reduce, scatter
+from lowering.build import check, compute_dtype, constant, full, pointwise, reduce, scatter
 from lowering.index_algebra import delinearize
-from lowering.known import Unsupported, known
+from lowering.known import Unsupported, known, known_or_none
 from lowering.ops.table import aten
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
-from runtime.dtypes import f64, i64
+from runtime.dtypes import f32, f64, i64
 
 
 @aten("histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor")
@@ -50,17 +51,31 @@ def histc(x, bins=100, min=0, max=0):
 @aten("bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor")
 def bincount(x, weights=None, minlength=0):
     """How often each number occurs; the numbers decide the length."""
-    data = known(x, "bincount's argument")
-    if x.ndim != 1 or (data < 0).any():
+    data = known_or_none(x)
+    if x.ndim != 1 or data is not None and (data < 0).any():
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
+    if data is None:
+        return _bincount(x, weights, minlength)
     length = max(int(data.max()) + 1 if data.size else 0, minlength)
     if weights is None:
         return constant(np.bincount(data.astype(np.int64), minlength=minlength), i64)
     dtype = weights.dtype if weights.dtype.name == "f32" else f64
     return scatter(full((length,), 0, dtype), (x.numel,), lambda n: [E.cast(E.load(x, [n]), i64)],
                    lambda n: E.cast(E.load(weights, [n]), dtype), "add")
+
+
+def _bincount(x: Value, weights: Value | None, minlength: int) -> Value:
+    """bincount of numbers known only at run time."""
+    check(reduce("and", x, None, False, lambda a: a >= 0),
+          "bincount only supports 1-d non-negative integral inputs.")
+    size = Size(reduce("max", x, None, False, lambda a: E.maximum(E.cast(a, i64) + 1, minlength),
+                       lambda n: E.maximum(n, 0), out=i64))
+    dtype = i64 if weights is None else weights.dtype if weights.dtype is f32 else f64
+    return scatter(full((size,), 0, dtype), x.shape, lambda n: [E.cast(E.load(x, [n]), i64)],
+                   lambda n: E.const(1, i64) if weights is None
+                   else E.cast(E.load(weights, [n]), dtype), "add")
 
 
 _DISTINCT = "bool return_inverse=False, bool return_counts=False"

@@ -1,4 +1,4 @@
-"""Tensors changed where a mask is true, and what a mask known at compile time selects."""
+"""Tensors changed where a mask is true, and what a mask selects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 
 from lowering import expr as E
 from lowering.build import broadcast_shape, cast, compute, constant, full, read, reindex, scatter
-from lowering.known import Unsupported, known
+from lowering.index_algebra import delinearize
+from lowering.known import Unsupported, known_or_none
+from lowering.ops.comparison import truth
 from lowering.ops.indexing import index
+from lowering.ops.positions import mask_positions, true_positions
 from lowering.ops.scan import cumsum
 from lowering.ops.table import aten
 from lowering.ops.view import expand, ravel
@@ -61,10 +64,14 @@ def masked_scatter(x, mask, source):
 
 @aten("masked_select(Tensor self, Tensor mask) -> Tensor")
 def masked_select(x, mask):
-    """A vector of what a known mask selects."""
+    """A vector of what a mask selects."""
     _needs_bool("masked_select", mask)
-    data = known(mask, "masked_select's mask")
+    data = known_or_none(mask)
     shape = broadcast_shape(x.shape, mask.shape)
+    if data is None:
+        at = true_positions(expand(mask, shape))
+        flat = ravel(expand(x, shape))
+        return reindex(flat, at.shape, lambda i: [E.load(at, [i])])
     if not shape:
         return full((0,), 0, x.dtype) if not data else reindex(x, (1,), lambda i: [])
     positions = np.nonzero(np.broadcast_to(data, shape))
@@ -73,13 +80,28 @@ def masked_select(x, mask):
 
 @aten("nonzero(Tensor self) -> Tensor", "argwhere(Tensor self) -> Tensor")
 def nonzero(x):
-    """Positions of what is not zero, one a row; the numbers must be known."""
-    return constant(np.argwhere(known(x, "nonzero's argument")).astype(np.int64), i64)
+    """Positions of what is not zero, one a row."""
+    data = known_or_none(x)
+    if data is not None:
+        return constant(np.argwhere(data).astype(np.int64), i64)
+    at = true_positions(truth(x))
+    if x.ndim == 1:
+        return reindex(at, (*at.shape, 1), lambda i, d: [i])
+
+    def coordinate(i, d):
+        value = E.const(0)
+        for k, p in reversed(list(enumerate(delinearize(E.load(at, [i]), x.shape)))):
+            value = E.select(E.eq(d, k), p, value)
+        return value
+
+    return compute((*at.shape, x.ndim), coordinate)
 
 
 @aten("nonzero_numpy(Tensor self) -> Tensor[]", "where(Tensor condition) -> Tensor[]")
 def nonzero_numpy(x):
-    data = known(x, "nonzero's argument")
+    data = known_or_none(x)
+    if data is None:
+        return mask_positions(truth(x))
     return [constant(p.astype(np.int64), i64) for p in np.nonzero(np.atleast_1d(data))]
 
 

@@ -1,4 +1,5 @@
-"""Positions given by tensors: wrapped, checked against the size they index, held within it.
+"""Positions given by tensors: wrapped, checked against the size they index, held within it; and the
+positions where a mask is true.
 
 What an index tensor says is checked at compile time where its numbers are known. Else the program
 checks it once before it is used, and every use is held within bounds, so that no order of the
@@ -12,9 +13,11 @@ from typing import Callable
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import check, constant, reduce
+from lowering.build import cast, check, compute, constant, full, reduce, scan, scatter
 from lowering.expr import Expr
+from lowering.index_algebra import delinearize
 from lowering.known import Unsupported, known_or_none
+from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_, i32, i64, u8
 
@@ -26,12 +29,32 @@ def is_mask(index: Value) -> bool:
 
 
 def mask_positions(mask: Value) -> list[Value]:
-    """The positions of a known mask's true elements, one vector a dim."""
+    """The positions of a mask's true elements, one vector a dim."""
     data = known_or_none(mask)
     if data is None:
-        raise Unsupported("indexing with a mask known only at run time gives a tensor of unknown "
-                          "size; torch.where(mask, x, y) keeps the size")
+        flat = true_positions(mask)
+        parts = len(delinearize(E.index(0), mask.shape or (1,)))
+        return [compute(flat.shape, lambda i, k=k: delinearize(
+            E.load(flat, [i]), mask.shape or (1,))[k]) for k in range(parts)]
     return [constant(p.astype(np.int64)) for p in np.nonzero(data)]
+
+
+def true_positions(mask: Value) -> Value:
+    """Where in row-major order a mask is true: i64 of a size that is known only at run time.
+
+    A running count tells where each position goes, so this is a scan and a scatter."""
+    if is_dynamic(mask.shape) or not mask.numel:
+        raise Unsupported("counting what is true in a tensor without elements, or of a size that "
+                          "is itself known only at run time")
+    shape = mask.shape
+    flat = compute((mask.numel,), lambda n: E.cast(
+        E.load(mask, delinearize(n, shape)), bool_))
+    wide = cast(flat, i64)
+    running = scan(wide, 0, "add")[0]
+    size = Size(reduce("add", wide, None, False))
+    return scatter(full((size,), 0, i64), (mask.numel,),
+                   lambda n: [E.select(E.load(flat, [n]), E.load(running, [n]) - 1, E.const(-1))],
+                   lambda n: n)
 
 
 def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = True) -> Position:

@@ -9,6 +9,7 @@ to store.
 from __future__ import annotations
 
 from lowering.interpreter import run_region
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Constant, Generic, Region, Scan, Scatter, Sort, TensorOp, Value
 
 _GROWTH = 4
@@ -44,6 +45,8 @@ def _fold(region: Region, known: dict[Value, TensorOp]) -> None:
 
 def _foldable(op: TensorOp, known: dict[Value, TensorOp]) -> bool:
     operands = op.operands()
+    if any(is_dynamic(v.shape) for v in (*op.results, *operands)):
+        return False
     if any(v not in known for v in operands):
         return False
     stored = [v for v in operands if isinstance(known[v], Constant)]

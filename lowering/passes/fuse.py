@@ -16,6 +16,7 @@ from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra, contiguous_strides, delinearize, linearize
 from lowering.passes.rewriting import remove_dead, users
 from lowering.schedule.product import factors
+from lowering.sizes import nominal
 from lowering.tensor_ir import Generic, Region, TensorOp, Value
 
 _MAX_NODES = 160  # a fused body stays this small
@@ -149,11 +150,8 @@ def _times_read(op: Generic, v: Value) -> float:
     for e, dims in ((op.body, op.domain), (op.post, op.domain[: op.parallel])):
         if e is None:
             continue
-        points = 1
-        for n in dims:
-            points *= n
         count = sum(1 for x in E.walk(e) if x.op == "load" and x.attr is v)
-        total += count * points / max(v.numel, 1)
+        total += count * nominal(dims) / max(nominal(v.shape), 1)
     return total
 
 

@@ -7,8 +7,9 @@ from typing import Callable, Iterator
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.tensor_ir import (
-    Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, Value,
+    Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, Value, with_sizes,
 )
+from lowering.sizes import Size
 
 
 def all_regions(region: Region) -> Iterator[Region]:
@@ -29,7 +30,7 @@ def users(region: Region) -> dict[Value, list[TensorOp | None]]:
             reads.update(dict.fromkeys(r.reads()))
         for v in reads:
             found.setdefault(v, []).append(op)
-    for v in region.results:
+    for v in with_sizes(region.results):
         found.setdefault(v, []).append(None)
     return found
 
@@ -50,6 +51,10 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
         return E.rewrite(e, leaf, memo)
 
     for op in region.ops:
+        if isinstance(op, (Generic, Scatter)):
+            for n in (*op.domain, *op.out.shape):
+                if type(n) is Size:
+                    n.value = change(n.value)
         if isinstance(op, Generic):
             op.body, op.post = in_expr(op.body), in_expr(op.post)
             op.base = change(op.base) if op.base is not None else None
@@ -68,6 +73,10 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
         for r in op.regions():
             replace_values(r, change)
     region.results = [change(v) for v in region.results]
+    for v in region.results:
+        for n in v.shape:
+            if type(n) is Size:
+                n.value = change(n.value)
 
 
 def remove_dead(region: Region) -> None:
@@ -75,7 +84,7 @@ def remove_dead(region: Region) -> None:
     for op in region.ops:
         for r in op.regions():
             remove_dead(r)
-    live: set[Value] = set(region.results)
+    live: set[Value] = set(with_sizes(region.results))
     kept: list[TensorOp] = []
     for op in reversed(region.ops):
         if isinstance(op, Check) or _has_check(op) or any(v in live for v in op.results):

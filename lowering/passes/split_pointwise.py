@@ -13,6 +13,7 @@ from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.passes.rewriting import users
 from lowering.schedule.fill import covered_box, is_constant_fill, loads_of, uncovered
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Generic, Region, TensorOp, Value
 
 _MAX_NODES = 40  # of the function: it is written once a part
@@ -74,6 +75,8 @@ def _parts(v: Value, readers: dict[Value, list]) -> list[Generic] | None:
             return None
         parts.append(part)
         at = part.base
+    if is_dynamic(v.shape):
+        return None
     boxes = [covered_box(part) for part in parts]
     if not is_constant_fill(at.op) or None in boxes or uncovered(v.shape, boxes):
         return None

@@ -5,7 +5,8 @@
 in tiles of m x m results, m = 4 or 2 (Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", 2016, sections 4.1 and 4.3). The weights' transform is computed now; the others are sums
 of products with small constant matrices, one dim after the other; between them stands a matrix
-product for each of the (m + 2)^2 positions. What followed the convolution follows the last transform.
+product for each of the (m + 2)^2 positions. What followed the convolution follows the last
+transform.
 
 float32 only: with m = 4 the error grows about tenfold, to 1e-5 of the largest result.
 """
@@ -21,6 +22,7 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.schedule.product import factors
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Constant, Generic, Region, TensorOp
 from llvm_backend.target import Target
 from runtime.dtypes import f32
@@ -80,6 +82,8 @@ def winograd(region: Region, target: Target) -> None:
 
 def _match(op: TensorOp) -> _Convolution | None:
     if not isinstance(op, Generic) or op.combiner != "add" or op.body.dtype is not f32:
+        return None
+    if is_dynamic(op.domain):
         return None
     pair = factors(op.body)
     if pair is None or len(op.domain) - op.parallel != 3 or op.body.args != pair:

@@ -61,7 +61,8 @@ class Coder:
         p = self._parameters.get(memory)
         if p is None:
             p = self.b.buffer(f"p{len(self.memory)}", memory.dtype, memory.size, writable,
-                              memory.dtype.bytes if memory.space in ("input", "output") else 64)
+                              64 if memory.space in ("arena", "constant", "state")
+                              else memory.dtype.bytes)
             self._parameters[memory] = p
             self.memory.append(memory)
         p.writable = p.writable or writable

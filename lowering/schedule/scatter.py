@@ -13,13 +13,15 @@ from llvm_backend.target import Target
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
+from lowering.schedule.dynamic import run_time_bound, schedule_dynamic
 from lowering.schedule.loops import schedule_loops
 from lowering.schedule.nest import Nest
 from lowering.schedule.scan import combine
 from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.schedule.transpose import transpose_nest
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Scatter, Value
-from runtime.dtypes import bf16, bool_, f16, f32
+from runtime.dtypes import bf16, bool_, f16, f32, i64
 
 
 def schedule_scatter(op: Scatter, storages: dict[Value, Storage], target: Target,
@@ -28,12 +30,12 @@ def schedule_scatter(op: Scatter, storages: dict[Value, Storage], target: Target
     and one that writes. Where they share a storage the body must not read the base.
 
     add and mul round in the dtype after every write (f16 and bf16 through f32)."""
-    if op.out.numel == 0:
+    if not is_dynamic(op.out.shape) and op.out.numel == 0:
         return []
     kernels = []
     base, out = storages[op.base], storages[op.out]
     if base != out:
-        kernels.append(_copy(op, base, out, target, name + "_base"))
+        kernels.append(_copy(op, storages, target, name + "_base"))
     if 0 not in op.domain:
         coder = Coder(name, op.domain)
         _Scatter(op, storages, target, coder).emit()
@@ -41,12 +43,14 @@ def schedule_scatter(op: Scatter, storages: dict[Value, Storage], target: Target
     return kernels
 
 
-def _copy(op: Scatter, base: Storage, out: Storage, target: Target,
+def _copy(op: Scatter, storages: dict[Value, Storage], target: Target,
           name: str) -> tuple[Kernel, list[MemoryBuffer]]:
-    shape = op.base.shape
+    shape, base, out = op.base.shape, storages[op.base], storages[op.out]
     i = E.identity(len(shape))
     nest = Nest(shape, len(shape), E.load(base.buffer, [base.address(i)]), None, None, out.buffer,
                 out.address(i))
+    if is_dynamic(shape):
+        return schedule_dynamic(nest, storages, target, name)
     return transpose_nest(nest, target, name) or schedule_loops([nest], target, name)
 
 
@@ -67,9 +71,11 @@ class _Scatter:
         where = storages[op.out]
         self.store = where.buffer
         self.address = self.algebra.simplify(where.address(self.write))
-        self.guards = [g for w, n in zip(self.write, op.base.shape)
+        self.bounds = [run_time_bound(n, storages, coder) for n in op.domain]
+        sizes = [E.rewrite(E.lift(n, i64), flat) for n in op.base.shape]
+        self.guards = [g for w, n in zip(self.write, sizes)
                        for g in (w >= 0, E.binary("lt", w, n)) if not self._holds(g)]
-        self.vector = self._vector_dim()
+        self.vector = None if is_dynamic(op.domain) else self._vector_dim()
         self.lanes = 1
         if self.vector is not None:
             widest = max([4, op.out.dtype.bytes, *(x.dtype.bytes for e in (self.body, *self.write)
@@ -120,7 +126,7 @@ class _Scatter:
 
     def _over(self, dims: list[int], p: Point) -> None:
         if dims:
-            with self.b.loop(0, self.op.domain[dims[0]]) as f:
+            with self.b.loop(0, self.bounds[dims[0]]) as f:
                 self._over(dims[1:], p.at(dims[0], f.counter))
         elif self.vector is None:
             self._guarded(p)

@@ -1,0 +1,145 @@
+"""What a method does before its memory is planned, and the host code it becomes.
+
+Nodes are as the statements of llvm_backend/program.py, but for slots that are still MemoryBuffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+from llvm_backend.kernel import Kernel
+from llvm_backend.program import (
+    Call, HostAllocate, HostCheck, HostDeliver, HostIf, HostLoop, HostStmt, Slot,
+)
+from lowering.schedule.memory import Lifetimes, plan_arena
+from lowering.schedule.storage import MemoryBuffer
+
+
+@dataclass
+class Step:
+    """A kernel call before the memory plan: slots are still memories."""
+
+    kernel: Kernel
+    memories: list[MemoryBuffer]
+
+
+@dataclass
+class Branch:
+    condition: MemoryBuffer
+    then: list
+    otherwise: list
+
+
+@dataclass
+class Repeat:
+    trip: int | MemoryBuffer
+    condition: MemoryBuffer | None
+    counter: MemoryBuffer
+    body: list
+
+
+@dataclass
+class Assert:
+    condition: MemoryBuffer
+    message: str
+
+
+@dataclass
+class Allocate:
+    """Room for `memory`, `count` rows of row_bytes."""
+
+    memory: MemoryBuffer
+    count: MemoryBuffer
+    row_bytes: int
+
+
+@dataclass
+class Deliver:
+    """An output of a run-time size: factor * count rows in `memory`."""
+
+    output: int
+    memory: MemoryBuffer
+    count: MemoryBuffer
+    factor: int
+
+
+Node = Step | Branch | Repeat | Assert | Allocate | Deliver
+
+
+def plan(nodes: list[Node]) -> int:
+    """Sets where the buffers of the arena lie; returns its size in bytes."""
+    lifetimes = Lifetimes()
+
+    def walk(items: list[Node]) -> None:
+        for n in items:
+            lifetimes.step()
+            if isinstance(n, Step):
+                for m in n.memories:
+                    lifetimes.use(m)
+            elif isinstance(n, Assert):
+                lifetimes.use(n.condition)
+            elif isinstance(n, (Allocate, Deliver)):
+                lifetimes.use(n.count)
+            elif isinstance(n, Branch):
+                lifetimes.use(n.condition)
+                walk(n.then)
+                walk(n.otherwise)
+            else:
+                began = lifetimes.now
+                for m in (n.trip, n.condition, n.counter):
+                    if isinstance(m, MemoryBuffer):
+                        lifetimes.use(m)
+                walk(n.body)
+                lifetimes.step()
+                for m in (n.condition, n.counter):
+                    if m is not None:
+                        lifetimes.use(m)
+                lifetimes.loop_ends(began)
+
+    walk(nodes)
+    return plan_arena(lifetimes)
+
+
+def host(nodes: list[Node]) -> list[HostStmt]:
+    """The statements of a method, after all memory has its place."""
+    out: list[HostStmt] = []
+    for n in nodes:
+        if isinstance(n, Step):
+            out.append(Call(n.kernel, [slot(m) for m in n.memories]))
+        elif isinstance(n, Assert):
+            out.append(HostCheck(slot(n.condition), n.message))
+        elif isinstance(n, Allocate):
+            out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes))
+        elif isinstance(n, Deliver):
+            out.append(HostDeliver(n.output, n.memory.index, slot(n.count), n.factor))
+        elif isinstance(n, Branch):
+            out.append(HostIf(slot(n.condition), host(n.then), host(n.otherwise)))
+        else:
+            trip = n.trip if isinstance(n.trip, int) else slot(n.trip)
+            condition = slot(n.condition) if n.condition is not None else None
+            out.append(HostLoop(trip, condition, slot(n.counter), host(n.body)))
+    return out
+
+
+def memories(nodes: list[Node]) -> Iterator[MemoryBuffer]:
+    """Every memory that the nodes touch."""
+    for n in nodes:
+        if isinstance(n, Step):
+            yield from n.memories
+        elif isinstance(n, Branch):
+            yield n.condition
+            yield from memories(n.then)
+            yield from memories(n.otherwise)
+        elif isinstance(n, Repeat):
+            yield from (m for m in (n.trip, n.condition, n.counter)
+                        if isinstance(m, MemoryBuffer))
+            yield from memories(n.body)
+        elif isinstance(n, (Allocate, Deliver)):
+            yield n.count
+        else:
+            yield n.condition
+
+
+def slot(memory: MemoryBuffer) -> Slot:
+    return Slot(memory.space, memory.dtype, memory.size, memory.offset, memory.index)
