@@ -63,7 +63,7 @@ def _call(function: Function, instance: ScriptObject | None, args: Sequence[obje
             result = _run(function, own, given, interpret)
     if recorder is not None and dispatch.is_recording():
         recorder.script_call(function, instance, given, result)
-    return torch_bridge.give_back(result, style)
+    return torch_bridge.give_back(result, style, _module_of)
 
 
 def _with_hooks(function: Function, instance: ScriptObject, given: list) -> object:
@@ -157,12 +157,16 @@ def _eagerly(function: Function, own: list, given: list) -> object:
     return importlib.import_module("aot.jit_eager").run_eagerly(function, [*own, *given], _wrap)
 
 
+def _module_of(instance: ScriptObject) -> Any:
+    """The module of an object: modules are made of what is here, and so are asked by name."""
+    return importlib.import_module("aot.jit_module").module_of(instance)
+
+
 def _wrap(instance: object, name: str, value: TensorData) -> Tensor:
     """The tensor that the attribute's module shows; gradients gather there."""
     assert isinstance(instance, ScriptObject)
-    module_of = importlib.import_module("aot.jit_module").module_of
     if instance.type.is_module:
-        module = module_of(instance).__dict__
+        module = _module_of(instance).__dict__
         for held in (module["_parameters"], module["_buffers"]):
             tensor = held.get(name)
             if tensor is not None and tensor._data is value:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,27 +134,25 @@ def take(x: Any) -> Any:
     return x
 
 
-def give_back(x: Any, style: str) -> Any:
-    """A result in the caller's style."""
+def give_back(x: Any, style: str, module_of: Callable[[ScriptObject], Any]) -> Any:
+    """A result in the caller's style; `module_of` is what a module object is shown as."""
     if isinstance(x, Tensor):
         if style == "torch":
             return to_torch(x)
         return x._data.numpy() if style == "numpy" else x
     if isinstance(x, NamedTupleValue):
-        return NamedTupleValue([give_back(v, style) for v in x], x.type)
+        return NamedTupleValue([give_back(v, style, module_of) for v in x], x.type)
     if isinstance(x, tuple):
-        return tuple(give_back(v, style) for v in x)
+        return tuple(give_back(v, style, module_of) for v in x)
     if isinstance(x, list):
         for i, value in enumerate(x):
-            x[i] = give_back(value, style)
+            x[i] = give_back(value, style, module_of)
         return x
     if isinstance(x, dict):
         for key, value in x.items():
-            x[key] = give_back(value, style)
+            x[key] = give_back(value, style, module_of)
         return x
     if isinstance(x, ScriptObject) and x.type.is_module:
-        from aot.jit_module import module_of
-
         return module_of(x)
     return x
 
