@@ -192,7 +192,8 @@ def _texts() -> dict[str, list[str]]:
 
 @functools.lru_cache(maxsize=None)
 def schemas_of(name: str) -> tuple[OperatorSchema, ...]:
-    """The overloads of `aten::add`, in the order they are tried; () if there is no such operator."""
+    """The overloads of `aten::add`, in the order they are tried; () if there is no such
+    operator."""
     return tuple(map(read_schema, _texts().get(name, ())))
 
 

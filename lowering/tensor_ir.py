@@ -1,11 +1,11 @@
 """TensorOps: what a model computes, as loop nests over immutable tensor Values.
 
-Almost everything is a `Generic`: one perfect loop nest whose body is a scalar expression. What is no
-loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
+Almost everything is a `Generic`: one perfect loop nest whose body is a scalar expression. What is
+no loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
 Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
 
-A dim is an int; a Value's first dim may be a Size (lowering/sizes.py), known only at run time. An op
-over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
+A dim is an int; a Value's first dim may be a Size (lowering/sizes.py), known only at run time. An
+op over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The program being compiled: which functions and classes are known, by the objects they came from."""
+"""The program being compiled: which functions and classes are known, by the objects they came
+from."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class EmitGraph(Graph):
         self._first_names: dict[Value, str] = {}  # the numbers of values that were named
 
     def unique_name(self, hint: str | None) -> str:
-        """The next number; with a hint, which only passes over finished graphs give, as in Graph."""
+        """The next number; with a hint, which only passes over finished graphs give, as in
+        Graph."""
         number = str(self._counter)
         self._counter += 1
         if hint and not hint.isdigit():

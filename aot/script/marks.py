@@ -1,4 +1,5 @@
-"""The decorators that tell the compiler how to treat a function: export, ignore, unused, overload."""
+"""The decorators that tell the compiler how to treat a function: export, ignore, unused,
+overload."""
 
 from __future__ import annotations
 

@@ -242,7 +242,8 @@ def _as_permutation(read: Expr, op: Generic) -> tuple[Expr, ...] | None:
 
 
 def _as_reshape(read: Expr, p: Generic, op: Generic) -> tuple[Expr, ...] | None:
-    """Where op reads p's result in row-major order under another shape: op's indices in p's dims."""
+    """Where op reads p's result in row-major order under another shape: op's indices in p's
+    dims."""
     if p.write is not None or 0 in op.domain:
         return None
     algebra = IndexAlgebra(op.domain)

@@ -1,7 +1,7 @@
 """Scalar expressions to Kernel instructions, at a point of a nest.
 
-A Point says what each dim's index is: a loop counter plus a constant, or a run of lanes. Values that
-do not depend on the lanes stay scalar and are broadcast where they meet a vector.
+A Point says what each dim's index is: a loop counter plus a constant, or a run of lanes. Values
+that do not depend on the lanes stay scalar and are broadcast where they meet a vector.
 """
 
 from __future__ import annotations

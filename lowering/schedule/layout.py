@@ -16,9 +16,9 @@ from lowering.tensor_ir import Constant, Generic, Value
 
 def result_order(op: Generic, storages: dict[Value, Storage],
                  reader: object = None) -> tuple[int, ...]:
-    """Dims of op's result from outermost to innermost. `reader`: the only op that reads it, if there
-    is but one: where that is a copy to another shape, the result is laid out as the copy will be,
-    which then costs nothing."""
+    """Dims of op's result from outermost to innermost. `reader`: the only op that reads it, if
+    there is but one: where that is a copy to another shape, the result is laid out as the copy will
+    be, which then costs nothing."""
     order = domain_order(op, storages)
     if op.write is None:
         wished = _copied_order(op.out, reader)

@@ -53,7 +53,8 @@ def _ordered(nest: Nest) -> Nest:
 
 
 def worth_threads(points: int, target: Target) -> bool:
-    """Whether a loop over so many points is divided among threads; below, waking them costs more."""
+    """Whether a loop over so many points is divided among threads; below, waking them costs
+    more."""
     return target.threads > 1 and points >= _PARALLEL_POINTS
 
 

@@ -18,7 +18,8 @@ from runtime.dtypes import DType
 
 @dataclass(frozen=True)
 class Operand:
-    """A factor: element offset + sum of strides[d] * index(d) of memory, cast to the sum's dtype."""
+    """A factor: element offset + sum of strides[d] * index(d) of memory, cast to the sum's
+    dtype."""
 
     memory: MemoryBuffer
     strides: dict[int, int]
