@@ -256,9 +256,7 @@ def _check(func: Callable, traced: Callable, function: Function, again: Callable
 
     state = random.get_rng_state()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TracerWarning)
-            second = again()
+        second = again()
         first_text, second_text = (_shown(f) for f in (function, second))
         if first_text != second_text:
             raise TracingCheckError(
