@@ -8,16 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Sequence
 
+import numpy as np
+
 from lowering import build as B
 from lowering.abstract import AbstractTensor, Raised, Storage
+from lowering.evaluate_forms import MOST_FORMS, Variant, assemble, warn_of_growth
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_results import arguments_text, flatten
 from lowering.evaluator import Evaluator
 from lowering.graph import Function
 from lowering.objects import ScriptObject
-from lowering.program_state import StateTable
+from lowering.program_state import Forms, StateTable
 from lowering.run_method import run_method
-from lowering.tensor_ir import Shape, TensorProgram, Value
+from lowering.tensor_ir import Region, Shape, State, TensorProgram, Value
 from runtime.dtypes import DType, bool_, f64, i64
 from runtime.errors import CompileError
 
@@ -59,25 +62,50 @@ def evaluate_methods(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
     """The tensor programs of several methods (or functions, without a module), which share the
     module's state."""
     table = StateTable(module)
-    while True:  # each round but the last finds state that the ones before took for constant
-        programs, entered = [], []
-        for function, inputs in methods:
-            ev = Evaluator()
-            program = _evaluate(ev, function, module, inputs, table)
-            if program is None:
-                break
-            programs.append(program)
-            entered.append(ev.state)
-        else:
-            table.finish(programs, entered)
-            return programs
+    found = None
+    while found is None:  # each round but the last finds state that those before took for constant
+        values: list[dict] = [{} for _ in methods]
+        found = _all_forms(methods, module, table, values)
+    table.refuse_shared([v.state for variants in found for v in variants if not v.raised])
+    form = State("form", i64, np.zeros((), np.int64))
+    programs = []
+    for (function, _), variants, given in zip(methods, found, values):
+        name = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
+        programs.append(assemble(name, variants, table.live, given, form))
+        programs[-1].changes = bool(table.cells)
+    return programs
 
 
-def _evaluate(ev: Evaluator, function: Function, module: ScriptObject | None,
-              inputs: Sequence[InputSpec], table: StateTable) -> TensorProgram | None:
-    """The program of a method; None if it changes what is not in the table yet (it is then)."""
+def _all_forms(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
+               module: ScriptObject | None, table: StateTable,
+               values: list[dict]) -> list[list[Variant]] | None:
+    """Each method for each form that the state can get; None if the table has grown."""
+    found: list[list[Variant]] = [[] for _ in methods]
+    forms = [table.forms()]
+    for begin in forms:  # which grows
+        for (function, inputs), variants, given in zip(methods, found, values):
+            variant = _evaluate(function, module, inputs, table, begin, given)
+            if variant is None:
+                return None
+            variants.append(variant)
+            if variant.raised:
+                continue
+            end = table.forms(variant.state)
+            if end not in forms and len(forms) < MOST_FORMS:
+                forms.append(end)
+            variant.following = forms.index(end) if end in forms else None
+            if variant.following is None:
+                warn_of_growth(function.name, table.differing(begin, end))
+    return found
+
+
+def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[InputSpec],
+              table: StateTable, forms: Forms, values: dict) -> Variant | None:
+    """A method for one form of the state; None if the table has grown. `values` has the parameters
+    that the variants share, by State, and inputs by name."""
+    ev = Evaluator()
     ev.memory.names = table.names
-    table.enter(ev)
+    table.enter(ev, forms, values)
     parameters = function.parameters[1:] if module is not None else function.parameters
     if len(inputs) > len(parameters):
         raise CompileError(f"{function.name} takes {len(parameters)} arguments, found "
@@ -91,7 +119,7 @@ def _evaluate(ev: Evaluator, function: Function, module: ScriptObject | None,
     with B.collect(ev.memory.root):
         for spec, parameter in zip(inputs, parameters):
             name = spec.name or parameter.name
-            value, text = _argument(ev, spec, name, names)
+            value, text = _argument(ev, spec, name, names, values)
             args.append(value)
             if text is not None:
                 texts[name] = text
@@ -103,30 +131,32 @@ def _evaluate(ev: Evaluator, function: Function, module: ScriptObject | None,
                 return None
             region = ev.memory.root
             output = flatten(ev, result, region.results)
-            table.leave(ev)
+            if table.leave(ev):
+                return None
         except (Raised, ValueError, CompileError) as e:
             if table.note(ev):  # it may come of state taken for constant
                 return None
             if ev.problems:  # what else went wrong may be their consequence
                 raise CompileError(ev.problems_text()) from None
             if isinstance(e, Raised):
-                raise CompileError(f"the program raises for these inputs: {e.message}\n"
-                                   f"{e.where}".rstrip()) from None
+                message = f"{e.message}\n{e.where}".rstrip()
+                return Variant(Region(ev.memory.root.params), state=ev.state, raised=message)
             if isinstance(e, CompileError):
                 raise
             raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told
-    method = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
-    return TensorProgram(method, region, names, arguments_text(texts), output)
+    return Variant(region, names, arguments_text(texts), output, ev.state)
 
 
-def _argument(ev: Evaluator, spec: InputSpec, name: str,
-              names: list[str]) -> tuple[object, str | None]:
-    """An argument's abstract value and the text of its structure (None: it is compiled in)."""
+def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
+              shared: dict) -> tuple[object, str | None]:
+    """An argument's abstract value and the text of its structure (None: it is compiled in). Its
+    parameters are those of `shared`, where they are in it."""
     if spec.kind == "constant":
         return abstract(ev, spec.value), None
     if spec.kind in ("list", "tuple", "dict"):
         keys = spec.keys if spec.kind == "dict" else range(len(spec.items))
-        parts = [_argument(ev, s, f"{name}.{k}", names) for s, k in zip(spec.items, keys)]
+        parts = [_argument(ev, s, f"{name}.{k}", names, shared)
+                 for s, k in zip(spec.items, keys)]
         values, texts = [v for v, _ in parts], [t or "N" for _, t in parts]
         if spec.kind == "list":
             return values, f"[{','.join(texts)}]"
@@ -139,6 +169,7 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str,
     dtype = spec.dtype if spec.kind == "tensor" else _DTYPES[spec.kind]
     assert dtype is not None, spec
     shape = spec.shape if spec.kind == "tensor" else ()
-    param = Value(shape, dtype, name=name, wrapped=spec.kind != "tensor")
+    param = shared.setdefault(len(names), Value(shape, dtype, name=name,
+                                                wrapped=spec.kind != "tensor"))
     ev.memory.root.params.append(param)
     return (AbstractTensor(Storage(param)) if spec.kind == "tensor" else param), "T"

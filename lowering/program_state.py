@@ -2,53 +2,60 @@
 
 They are values of run time in all methods, and kept from call to call. Which they are is found by
 evaluating the methods until no new one turns up: what no method changes is what the archive says.
+What is no tensor and no number in them is the state's form (lowering/state_forms.py); methods are
+evaluated for each form that the state can get (lowering/evaluate_forms.py).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
-from lowering.abstract import AbstractTensor, Storage, describe, is_number, number_type
+from lowering.abstract import AbstractTensor, Storage
 from lowering.evaluate_memory import related
 from lowering.evaluate_state import is_same
-from lowering.objects import NamedTupleValue, ScriptObject, TensorData
-from lowering.tensor_ir import Region, State, TensorProgram, Value
-from runtime.dtypes import bool_, f64, i64
+from lowering.objects import ScriptObject, TensorData
+from lowering.state_forms import (
+    Form, form_of_data, form_of_value, initial_arrays, leaves, value_of_form,
+)
+from lowering.tensor_ir import Region, State, Value
+from runtime.dtypes import DType
 from runtime.errors import CompileError
 
 if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
 
-_NUMBERS = {bool: bool_, int: i64, float: f64}
+Key = tuple  # of a cell: an object's id and an attribute's name, or a storage's id and a window
+Forms = dict[Key, Form]
 
 
 @dataclass(eq=False)
 class Cell:
     """An attribute that methods set, or (without owner) a buffer that they write in place.
-    `before` is the archive's value; `states` its tensors and numbers, in order."""
+    `before` is the archive's value and `form` its form."""
 
     name: str
     before: object
+    form: Form
     owner: ScriptObject | None = None
     attribute: str = ""
-    states: list[State] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Entered:
-    """A cell in one evaluation: its value at the start (of a buffer: its Storage), the parameters
-    in it, and what they are at the end, or why they are nothing that can be kept."""
+    """A cell in one evaluation: its value at the start (of a buffer: its Storage), the tensors and
+    numbers in it, and what they and its form are at the end."""
 
     cell: Cell
-    value: object
-    params: list[Value]
+    value: object = None
+    begins: dict[State, Value] = field(default_factory=dict)
     read: bool = False  # the program got the attribute as an earlier call left it
-    results: list[Value] = field(default_factory=list)
-    problem: str | None = None
+    form: Form | None = None
+    ends: dict[State, Value] = field(default_factory=dict)
+    problem: str = ""  # why the cell cannot be kept
     in_place: bool = False
     ends_in: set[Storage] = field(default_factory=set)
 
@@ -57,8 +64,10 @@ class StateTable:
     """The cells found so far in a module and the objects that it holds."""
 
     def __init__(self, module: ScriptObject | None):
-        self.cells: dict[tuple, Cell] = {}
+        self.cells: dict[Key, Cell] = {}
+        self.live: set[Key] = set()  # cells that some method looks at
         self.names: dict[int, str] = {}  # dotted names of the tensors, by identity
+        self._states: dict[tuple, State] = {}
         self._objects: dict[int, tuple[ScriptObject, str]] = {}
         self._holders: dict[int, int] = {}  # id of a StorageData -> tensors that lie in it
         if module is not None:
@@ -71,7 +80,7 @@ class StateTable:
         for name, value in instance.attributes.items():
             if isinstance(value, TensorData):
                 self.names.setdefault(id(value), prefix + name)
-            for x in _leaves(value):
+            for x in leaves(value):
                 if isinstance(x, ScriptObject):
                     self._visit(x, f"{prefix}{name}.")
                 elif isinstance(x, TensorData):
@@ -79,22 +88,44 @@ class StateTable:
 
     # One evaluation
 
-    def enter(self, ev: Evaluator) -> dict[tuple, Entered]:
-        """Gives an evaluation that begins the cells as values of run time."""
+    def enter(self, ev: Evaluator, forms: Forms, values: dict[State, Value]) -> None:
+        """Gives an evaluation that begins the cells as values of run time, in the given forms (where
+        none is given, the archive's). `values` has the parameters, and gets those it lacks."""
         for key, cell in self.cells.items():
-            params: list[Value] = []
+            e = ev.state[key] = Entered(cell)
+            param = self._parameters(key, e, values)
             if cell.owner is None:
                 data = cell.before
                 assert isinstance(data, TensorData)
-                params.append(_param(cell.name, data))
-                storage = Storage(params[0], None if data.is_contiguous else data.strides, data)
-                ev.memory.preload(data, storage)
-                ev.state[key] = Entered(cell, storage, params)
+                strides = None if data.is_contiguous else data.strides
+                e.value = Storage(param("", data.dtype, data.sizes, False), strides, data)
+                ev.memory.preload(data, e.value)
             else:
-                value = _start(cell.before, cell.name, params)
-                ev.memory.written_attributes(cell.owner)[cell.attribute] = value
-                ev.state[key] = Entered(cell, value, params)
-        return ev.state
+                e.value = value_of_form(ev, forms.get(key, cell.form), "", param)
+                ev.memory.written_attributes(cell.owner)[cell.attribute] = e.value
+
+    def _parameters(self, key: Key, e: Entered, values: dict[State, Value]) -> Callable:
+        def param(path: str, dtype: DType, shape: tuple[int, ...], wrapped: bool) -> Value:
+            state = self._state(key, path, dtype, shape)
+            if state not in values:
+                name = re.sub(r"\W", "_", e.cell.name)
+                name = f"_{name}" if name[:1].isdigit() else name
+                values[state] = Value(shape, dtype, name=name, wrapped=wrapped)
+            e.begins[state] = values[state]
+            return values[state]
+
+        return param
+
+    def _state(self, key: Key, path: str, dtype: DType, shape: tuple[int, ...]) -> State:
+        """The place of a tensor or number of a cell; forms that differ elsewhere share it."""
+        found = self._states.get((key, path, dtype, shape))
+        if found is None:
+            cell = self.cells[key]
+            array = dict(initial_arrays(cell.before)).get(path)
+            if array is None or (array.shape, array.dtype) != (shape, np.dtype(dtype.storage)):
+                array = np.zeros(shape, dtype.storage)
+            found = self._states[(key, path, dtype, shape)] = State(cell.name, dtype, array)
+        return found
 
     def note(self, ev: Evaluator) -> bool:
         """Adds cells for what the evaluation changed; whether there was anything new."""
@@ -110,7 +141,7 @@ class StateTable:
                 key = (id(data.storage), data.offset, data.sizes, data.strides)
                 if key not in self.cells:
                     name = self.names.get(id(data)) or data.storage.name or "buffer"
-                    self.cells[key] = Cell(name, data, states=_states(name, data))
+                    self.cells[key] = Cell(name, data, form_of_data(data))
         return len(self.cells) > count
 
     def _add_attribute(self, obj: ScriptObject, name: str) -> None:
@@ -118,177 +149,96 @@ class StateTable:
         if key in self.cells or id(obj) not in self._objects or name not in obj.attributes:
             return
         title, before = self._objects[id(obj)][1] + name, obj.attributes[name]
-        self.cells[key] = Cell(title, before, obj, name, _states(title, before))
+        self.cells[key] = Cell(title, before, form_of_data(before), obj, name)
 
-    def leave(self, ev: Evaluator) -> None:
-        """Notes what each cell holds at the end of an evaluation."""
-        for e in ev.state.values():
-            cell = e.cell
-            if cell.owner is None:
-                assert isinstance(e.value, Storage)
-                e.results, e.ends_in = [e.value.current], {e.value}
-                continue
-            value = ev.memory.written_attributes(cell.owner)[cell.attribute]
-            e.in_place = any(x.storage.current not in e.params for x in _tensors(e.value))
-            for x in _tensors(value):
-                e.ends_in |= related(x.storage)
-            try:
-                _end(ev, cell.before, value, e.results)
-            except ValueError as error:
-                e.problem = f"the attribute '{cell.name}' is kept between calls, but {error}"
+    def leave(self, ev: Evaluator) -> bool:
+        """Notes what each cell holds at the end of an evaluation; whether one is found live."""
+        count = len(self.live)
+        reads = read_values(ev.memory.root)
+        for key, e in ev.state.items():
+            if e.read or any(v in reads for v in e.begins.values()):
+                self.live.add(key)
+            self._end(ev, key, e)
+        return len(self.live) > count
+
+    def _end(self, ev: Evaluator, key: Key, e: Entered) -> None:
+        cell = e.cell
+        if cell.owner is None:
+            assert isinstance(e.value, Storage)
+            (state,) = e.begins
+            e.form, e.ends, e.ends_in = cell.form, {state: e.value.current}, {e.value}
+            return
+        value = ev.memory.written_attributes(cell.owner)[cell.attribute]
+        begins = set(e.begins.values())
+        e.in_place = any(x.storage.current not in begins for x in _tensors(e.value)
+                         if x.storage.source is None)
+        for x in _tensors(value):
+            e.ends_in |= related(x.storage)
+
+        def keep(path: str, v: Value) -> None:
+            e.ends[self._state(key, path, v.dtype, v.shape)] = v
+
+        try:
+            e.form = form_of_value(ev, value, "", keep)
+        except ValueError as error:
+            e.problem = f"the attribute '{cell.name}' is kept between calls, but {error}"
 
     # All evaluations
 
-    def finish(self, programs: list[TensorProgram],
-               entered: list[dict[tuple, Entered]]) -> None:
-        """Makes the cells that some method looks at parameters and results of the programs."""
-        reads = [_reads(p.body) for p in programs]
-        for program in programs:
-            program.changes = bool(self.cells)
-        for key in self.cells:
-            uses = [e[key] for e in entered]
-            if not any(e.read or any(p in r for p in e.params) for e, r in zip(uses, reads)):
-                continue  # set, and never looked at: no call can tell
-            for e in uses:
-                if e.problem is not None:
-                    raise CompileError(e.problem)
-            self._refuse_shared(key, entered)
-            for program, e, r in zip(programs, uses, reads):
-                for state, param, result in zip(e.cell.states, e.params, e.results):
-                    if result is not param or param in r:
-                        program.state.append(state)
-                        program.body.params.append(param)
-                        program.body.results.append(result)
+    def forms(self, entered: dict[Key, Entered] | None = None) -> Forms:
+        """The forms at the end of an evaluation, or those of the archive, of all live cells."""
+        if entered is None:
+            return {key: self.cells[key].form for key in self.live}
+        found = {}
+        for key in self.live:
+            e = entered[key]
+            if e.form is None:
+                raise CompileError(e.problem)
+            found[key] = e.form
+        return found
 
-    def _refuse_shared(self, key: tuple, entered: list[dict[tuple, Entered]]) -> None:
-        """Each cell has its own memory: where two are one tensor, writing one in place would not
-        change the other."""
-        cell = self.cells[key]
-        if cell.owner is None:
-            return
-        written = any(e[key].in_place for e in entered)
+    def differing(self, a: Forms, b: Forms) -> list[str]:
+        """The names of the cells whose forms differ."""
+        return [f"'{self.cells[key].name}'" for key in self.live if a[key] != b[key]]
+
+    def refuse_shared(self, entered: list[dict[Key, Entered]]) -> None:
+        """CompileError where two cells are one tensor and one of them is written in place: each has
+        its own memory, so the other would not change."""
+        for key in self.live:
+            others = [] if self.cells[key].owner is None else self._sharing(key, entered)
+            if others:
+                raise CompileError(
+                    f"the attribute '{self.cells[key].name}' is one tensor with {others[0]} from "
+                    "call to call, and one of them is written in place: compiled models cannot "
+                    "keep that; use a clone()")
+
+    def _sharing(self, key: Key, entered: list[dict[Key, Entered]]) -> list[str]:
+        written = {k for cells in entered for k, e in cells.items()
+                   if e.in_place or e.cell.owner is None}
         others: list[str] = []
         for cells in entered:
             mine = cells[key].ends_in
             for other, e in cells.items():
-                touched = written or e.cell.owner is None or any(c[other].in_place for c in entered)
-                if other != key and touched and mine & e.ends_in:
+                if other != key and other in self.live and written & {key, other} and (
+                        mine & e.ends_in):
                     others.append(f"'{e.cell.name}'")
-            if written and any(s.source is not None for s in mine):
+            if key in written and any(s.source is not None for s in mine):
                 others.append("a parameter or buffer")
-        if written and any(isinstance(x, TensorData) and self._holders[id(x.storage)] > 1
-                           for x in _leaves(cell.before)):
+        if key in written and any(isinstance(x, TensorData) and self._holders[id(x.storage)] > 1
+                                  for x in leaves(self.cells[key].before)):
             others.append("another attribute")
-        if others:
-            raise CompileError(
-                f"the attribute '{cell.name}' is one tensor with {others[0]} from call to call, "
-                f"and "
-                "one of them is written in place: compiled models cannot keep that; use a clone()")
-
-
-def _leaves(x: object) -> Iterator[object]:
-    """What stands in nested lists, tuples and dicts, in order."""
-    if isinstance(x, (list, tuple)):
-        for v in x:
-            yield from _leaves(v)
-    elif isinstance(x, dict):
-        for v in x.values():
-            yield from _leaves(v)
-    else:
-        yield x
+        return others
 
 
 def _tensors(x: object) -> list[AbstractTensor]:
-    return [v for v in _leaves(x) if isinstance(v, AbstractTensor)]
+    return [v for v in leaves(x) if isinstance(v, AbstractTensor)]
 
 
-def _is_kept(x: object) -> bool:
-    """Whether a leaf of the archive's value has a place in the state; all else must stay as is."""
-    if isinstance(x, TensorData):
-        return x.problem is None and not isinstance(x.storage.dtype, str)
-    return isinstance(x, (bool, int, float))
-
-
-def _states(name: str, before: object) -> list[State]:
-    found = []
-    for x in filter(_is_kept, _leaves(before)):
-        if isinstance(x, TensorData):
-            found.append(State(name, x.dtype, np.ascontiguousarray(x.numpy())))
-        else:
-            dtype = _NUMBERS[type(x)]
-            found.append(State(name, dtype, np.array(x, dtype.storage)))
-    return found
-
-
-def _param(name: str, x: object) -> Value:
-    name = re.sub(r"\W", "_", name)
-    name = f"_{name}" if name[:1].isdigit() else name
-    if isinstance(x, TensorData):
-        return Value(x.sizes, x.dtype, name=name)
-    return Value((), _NUMBERS[type(x)], name=name, wrapped=True)
-
-
-def _start(before: object, name: str, params: list[Value]) -> object:
-    """An attribute's value at the start of a call, of parameters that are appended to `params`."""
-    if _is_kept(before):
-        params.append(_param(name, before))
-        if not isinstance(before, TensorData):
-            return params[-1]
-        tensor = AbstractTensor(Storage(params[-1]))
-        tensor.requires_grad = before.requires_grad
-        return tensor
-    if isinstance(before, NamedTupleValue):
-        return NamedTupleValue([_start(v, name, params) for v in before], before.type)
-    if isinstance(before, tuple):
-        return tuple(_start(v, name, params) for v in before)
-    if isinstance(before, list):
-        return [_start(v, name, params) for v in before]
-    if isinstance(before, dict):
-        return {k: _start(v, name, params) for k, v in before.items()}
-    return before
-
-
-def _end(ev: Evaluator, before: object, now: object, results: list[Value]) -> None:
-    """Appends the tensors and numbers of `now`; ValueError unless it is of the form of `before`."""
-    if _is_kept(before):
-        if isinstance(before, TensorData):
-            if isinstance(now, AbstractTensor) and (
-                    (now.shape, now.dtype) == (before.sizes, before.dtype)):
-                results.append(ev.memory.read(now))
-                return
-        elif is_number(now) and number_type(now) is type(before):
-            results.append(ev.value_of(now))
-            return
-    elif isinstance(before, (list, tuple)):
-        if isinstance(now, (list, tuple)) and len(now) == len(before):
-            for a, b in zip(before, now):
-                _end(ev, a, b, results)
-            return
-        if isinstance(now, (list, tuple)):
-            raise ValueError(f"it has {len(before)} elements at the start and {len(now)} after a "
-                             "call; the length must stay the same")
-    elif isinstance(before, dict):
-        if isinstance(now, dict) and list(now) == list(before):
-            for k in before:
-                _end(ev, before[k], now[k], results)
-            return
-    elif before is now or type(before) is type(now) is str and before == now:
-        return
-    raise ValueError(f"it is {_text(before)} at the start and {describe(now)} after a call; type, "
-                     "dtype and shape must stay the same")
-
-
-def _text(before: object) -> str:
-    if isinstance(before, TensorData):
-        return f"Tensor {before.storage.dtype}{list(before.sizes)}"
-    return describe(before)
-
-
-def _reads(region: Region) -> set[Value]:
+def read_values(region: Region) -> set[Value]:
     """All Values that ops or results of the region, or of one inside, read."""
     found = set(region.results)
     for op in region.ops:
         found.update(op.operands())
         for inner in op.regions():
-            found |= _reads(inner)
+            found |= read_values(inner)
     return found
