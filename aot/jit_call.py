@@ -86,6 +86,8 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     instance = own[0] if own else None
     if interpret:
         return _interpret(function, own, given)
+    if trace_state.recorder() is not None:  # a result that is an argument must be known as that
+        return _eagerly(function, own, given)
     if is_grad_enabled() and (_any_wants_grad(given) or _object_wants_grad(instance, set())):
         return _eagerly(function, own, given)
     need = _need(function)

@@ -6,6 +6,7 @@ holds the truth, parameters and buffers are tensors on the object's memory.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import weakref
@@ -131,25 +132,49 @@ def module_of(instance: ScriptObject, archive: object = None) -> ScriptModule:
     return ScriptModule(instance, archive) if known is None else known
 
 
-class ScriptModule(Module):
+class _Compiling(type):
+    """Compiles an object of a ScriptModule subclass once its `__init__` is done."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__call__(*args, **kwargs)
+        if "object" not in module.__dict__:
+            compiler = importlib.import_module("aot.script.compiler")
+            module._adopt(compiler.PROGRAM.module(module), None)
+            for name in module.object.type.methods:
+                module.__dict__[name] = module.method(name)
+        return module
+
+
+class ScriptModule(Module, metaclass=_Compiling):
     """A module of an archive, or one traced or scripted here. Its attributes and methods are
-    Python attributes of this object."""
+    Python attributes of this object.
+
+    A subclass with methods marked `script_method` is compiled as soon as an object is made.
+    """
 
     _kind = "RecursiveScriptModule"
 
-    def __init__(self, instance: ScriptObject, archive: object = None) -> None:
+    def __init__(self, instance: ScriptObject | None = None, archive: object = None) -> None:
         super().__init__()
+        if instance is not None:
+            self._adopt(instance, archive)
+
+    def _adopt(self, instance: ScriptObject, archive: object) -> None:
+        """Become the module over this object."""
         own = self.__dict__
         own.pop("training", None)
         own["object"], own["archive"] = instance, archive
         own["_modules"] = OrderedDict()
+        kept, own["_parameters"], own["_buffers"] = own["_parameters"], {}, {}
         _modules[id(instance)] = self
         cls = instance.type
         for name, value in instance.attributes.items():
             if isinstance(value, ScriptObject) and value.type.is_module:
                 own["_modules"][name] = module_of(value, archive)
             elif isinstance(value, TensorData) and name in cls.parameters:
-                tensor = TensorParameter(as_tensor(value), value.requires_grad)
+                tensor = kept.get(name)
+                if tensor is None or tensor._data is not value:
+                    tensor = TensorParameter(as_tensor(value), value.requires_grad)
                 own["_parameters"][name] = tensor
             elif isinstance(value, TensorData) and name in cls.buffers:
                 own["_buffers"][name] = as_tensor(value)
@@ -212,7 +237,9 @@ class ScriptModule(Module):
         for kind in ("_parameters", "_buffers", "_modules"):
             if name in own.get(kind, ()):
                 return own[kind][name]
-        instance = own["object"]
+        instance = own.get("object")
+        if instance is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         if name in instance.attributes:
             value = instance.attributes[name]
             if isinstance(value, ScriptObject) and value.type.is_module:
@@ -244,6 +271,9 @@ class ScriptModule(Module):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+    def __bool__(self) -> bool:
+        return True
 
     def __getitem__(self, index: int | str) -> Any:
         """A module of a list by its position, of a dict by its key."""
