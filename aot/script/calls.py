@@ -329,7 +329,7 @@ class Calls(Subscripts):
 
     def _call_enumerate(self, node: ast.Call, hint) -> Iteration:
         self.at(node)
-        endless = self.constant(2**63 - 1)
+        endless = self.literal(2**63 - 1)
         over = self.meaning(node.args[0])
         start = self.constant(0) if len(node.args) < 2 else self.expression(node.args[1])
         step = self.constant(1)
@@ -339,8 +339,7 @@ class Calls(Subscripts):
     def _call_zip(self, node: ast.Call, hint) -> Iteration:
         if not node.args:
             raise self.error("zip expects at least one argument", node)
-        parts = [self.meaning(a) for a in node.args]
-        return Iteration("zip", [self.iterable(p, node) for p in parts])
+        return Iteration("zip", [self.iterable(self.meaning(a), node) for a in node.args])
 
     def _call_reversed(self, node: ast.Call, hint) -> object:
         raise self.error("reversed is not supported", node)

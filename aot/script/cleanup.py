@@ -142,6 +142,11 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
                 first, second = (b.outputs[i] for b in node.blocks)
                 if first is second:
                     builder.replace_uses(output, first)
+                elif _equal_constants(first, second):
+                    at = Builder(graph, block, node)
+                    copy = at.op("prim::Constant", (), first.type,
+                                 attributes=dict(first.node.attributes))
+                    builder.replace_uses(output, copy)
             continue
         found, value = _compute(node)
         if found:
@@ -151,6 +156,14 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
             if not isinstance(node.output.type, TupleType):
                 new.node.range = node.range
             builder.replace_uses(node.output, new)
+
+
+def _equal_constants(a: Value, b: Value) -> bool:
+    if not a.is_constant or not b.is_constant or a.type != b.type:
+        return False
+    x, y = a.constant, b.constant
+    return type(x) is type(y) and repr(x) == repr(y) and isinstance(
+        x, (bool, int, float, str, type(None)))
 
 
 def _never_runs(node: Node) -> bool:

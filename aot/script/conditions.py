@@ -162,7 +162,7 @@ class Conditions(Expressions):
             return self._short_circuit([head, parts[-1]], is_or, node)
         first = self.condition(parts[0])
         if first.known is is_or:
-            return first
+            return Condition(self.static(is_or), known=is_or)
         if first.known is not None:
             self.refine(first.fails if is_or else first.holds, node)
             return self.condition(parts[1])

@@ -240,6 +240,8 @@ def _fuse(graph: EmitGraph, first: Node, second: Node) -> bool:
     flags = [block.outputs[index] for block in first.blocks]
     if not all(flag.is_constant for flag in flags):
         return False
+    if flags[0].constant == flags[1].constant:
+        return False  # the branch is known: folding takes it
     builder = Builder(graph)
     results = []
     for block, flag in zip(first.blocks, flags):

@@ -106,14 +106,9 @@ class Loops(Calls):
         self.leave()
 
     def _unroll(self, over: object, count: int, node, bind, body) -> None:
-        if isinstance(over, Several) and all(isinstance(i, Value) for i in over.items):
-            for i in range(count):
-                self.at(node)
-                self.literal(i)
-                bind(over.items[i])
-                body()
-            return
         for i in range(count):
+            self.at(node)
+            self.literal(i)
             bind(self._static_element(over, i, node))
             body()
 

@@ -69,8 +69,6 @@ class Modules:
 
     def _compile_module(self, info: ModuleInfo, type_: ClassType) -> None:
         cls = type(info.module)
-        if self.container_kind(type_) is not None:
-            self._container_methods(info, type_)
         for name, member in inspect.getmembers(cls, lambda m: isinstance(m, property)):
             if not is_ignored(member.fget) and _is_users(member.fget) and name not in getattr(
                 cls, "__jit_unused_properties__", ()
@@ -84,6 +82,8 @@ class Modules:
         names += [n for n in dir(cls) if mark_of(getattr(cls, n, None)) == "export"]
         for name in names:
             self.method(type_, name)
+        if self.container_kind(type_) is not None:
+            self._container_methods(info, type_)
         self._hooks(info, type_)
         for name in list(type_.methods):
             method = type_.methods[name]
@@ -309,24 +309,28 @@ class Modules:
         return ModuleItems(value, names, [], kind)
 
     def module_members(self, env: FunctionCompiler, items: ModuleItems) -> list:
-        """What iterating over a container gives."""
-        node = _PLACE
+        """What iterating over a container gives. All members are read, as PyTorch does."""
+        keys, modules = [], []
+        for name in items.names:
+            keys.append(env.constant(name))
+            modules.append(env.resolver.object_attribute(env, items.receiver, name, _PLACE))
         if items.kind in ("dict", "keys"):
-            return [env.constant(n) for n in items.names]
-        modules = [self._submodule(env, items, n, node) for n in items.names]
+            return keys
         if items.kind == "items":
-            return [Several([env.constant(n), m]) for n, m in zip(items.names, modules)]
+            return [Several([k, m]) for k, m in zip(keys, modules)]
         return modules
 
-    def _submodule(self, env, items: ModuleItems, name: str, node: ast.AST) -> object:
-        return env.resolver.object_attribute(env, items.receiver, name, node)
+    def _modules_of(self, env: FunctionCompiler, items: ModuleItems) -> list:
+        return self.module_members(env, ModuleItems(items.receiver, items.names, [], "list"))
 
     def module_item(self, env, items: ModuleItems, node: ast.Subscript, hint) -> object:
         if isinstance(node.slice, ast.Slice):
             bounds = [None if p is None else env.constant_index(p)
                       for p in (node.slice.lower, node.slice.upper, node.slice.step)]
-            chosen = items.names[slice(*bounds)]
-            return Several([self._submodule(env, items, n, node) for n in chosen])
+            chosen = self._modules_of(env, items)[slice(*bounds)]
+            for _ in range(4):
+                env.graph.unique_name(None)  # PyTorch makes tuples of them in between
+            return Several(chosen)
         index = env.expression(node.slice)
         if not index.is_constant:
             if isinstance(hint, InterfaceType):
@@ -342,35 +346,30 @@ class Modules:
         if items.kind == "dict":
             if at not in items.names:
                 raise env.error(f"Key Error, {at}", node)
-            return self._submodule(env, items, at, node)
+            return self._modules_of(env, items)[items.names.index(at)]
         if not isinstance(at, int) or not -len(items.names) <= at < len(items.names):
             raise env.error(f"Index {at} out of range of length {len(items.names)}", node)
-        return self._submodule(env, items, items.names[at], node)
+        return self._modules_of(env, items)[at]
 
     def _container_methods(self, info: ModuleInfo, type_: ClassType) -> None:
         """`__len__`, and `__contains__` of a ModuleDict: their answers are known."""
         names = list(info.module._modules)
-        self._given_method(type_, "__len__", [], types.Int, lambda b, _: b.constant(len(names)))
+        self._written_method(type_, f"def __len__(self) -> int:\n    return {len(names)}\n")
         if self.container_kind(type_) == "dict":
-            def contains(builder: Builder, params: list[Value]) -> Value:
-                keys = [builder.constant(n) for n in names]
-                listed = builder.op("prim::ListConstruct", keys, types.ListType(types.Str))
-                return builder.op("aten::__contains__", [listed, params[1]], types.Bool)
-            self._given_method(type_, "__contains__", [("key", types.Str)], types.Bool, contains)
-        forward = type_.methods.pop("forward", None)
-        if forward is not None:
-            type_.methods = {"forward": forward, **type_.methods}
+            self._written_method(
+                type_, f"def __contains__(self, key: str) -> bool:\n    return key in {names}\n")
 
-    def _given_method(self, type_, name, more, returns, write) -> None:
-        from lowering.graph import Graph, Parameter
-        graph = Graph()
-        builder = Builder(graph)
-        parameters = [Parameter("self", type_), *(Parameter(n, t) for n, t in more)]
-        values = [builder.add_param(graph.block, p.type, p.name) for p in parameters]
-        builder.set_outputs(graph.block, [write(builder, values)])
-        function = Function(f"{type_.name}.{name}", parameters, returns)
-        function.graph = graph
-        type_.methods[name] = function
+    def _written_method(self, type_: ClassType, text: str) -> None:
+        from aot.script.function import FunctionCompiler, signature_of
+        from aot.script.resolution import Resolver
+        from aot.script.source import Source
+        source = Source(text, "<string>", 1)
+        definition = source.tree.body[0]
+        resolver = Resolver(self, {}, type_)
+        parameters, returns = signature_of(definition, source, resolver, type_)
+        function = Function(f"{type_.name}.{definition.name}", parameters, returns)
+        function.graph = FunctionCompiler(source, resolver).compile(definition, function, returns)
+        type_.methods[definition.name] = function
 
 
 _PLACE = ast.Constant(None, lineno=1, col_offset=0)

@@ -351,9 +351,9 @@ class _Constant:
         self.type = type_
 
     def meaning(self, env, node: ast.AST) -> object:
-        if isinstance(self.value, (list, tuple)) and self.type is not None:
-            return env.constant(list(self.value) if isinstance(self.value, list) else self.value,
-                                self.type)
+        if isinstance(self.value, list):
+            parts = [_Constant(v).meaning(env, node) for v in self.value]
+            return env.op("prim::ListConstruct", parts, self.type)
         found = env.python_constant(self.value, node)
         if found is None:
             return env.resolver.meaning(env, self.value, node)

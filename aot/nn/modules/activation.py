@@ -30,6 +30,7 @@ class Threshold(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.threshold(input, self.threshold, self.value, self.inplace)
 
     def extra_repr(self) -> str:
@@ -48,6 +49,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.relu(input, inplace=self.inplace)
 
     def extra_repr(self) -> str:
@@ -70,6 +72,7 @@ class RReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
     def extra_repr(self) -> str:
@@ -92,6 +95,7 @@ class Hardtanh(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
     def extra_repr(self) -> str:
@@ -103,6 +107,7 @@ class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return torch.sigmoid(input)
 
 
@@ -117,6 +122,7 @@ class Hardsigmoid(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.hardsigmoid(input, self.inplace)
 
 
@@ -124,6 +130,7 @@ class Tanh(Module):
     """tanh(x)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return torch.tanh(input)
 
 
@@ -138,6 +145,7 @@ class SiLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.silu(input, inplace=self.inplace)
 
     def extra_repr(self) -> str:
@@ -155,6 +163,7 @@ class Mish(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.mish(input, inplace=self.inplace)
 
     def extra_repr(self) -> str:
@@ -172,6 +181,7 @@ class Hardswish(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.hardswish(input, self.inplace)
 
 
@@ -188,6 +198,7 @@ class ELU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.elu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
@@ -207,6 +218,7 @@ class CELU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.celu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
@@ -224,6 +236,7 @@ class SELU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.selu(input, self.inplace)
 
     def extra_repr(self) -> str:
@@ -241,6 +254,7 @@ class GLU(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.glu(input, self.dim)
 
     def extra_repr(self) -> str:
@@ -258,6 +272,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.gelu(input, approximate=self.approximate)
 
     def extra_repr(self) -> str:
@@ -275,6 +290,7 @@ class Hardshrink(Module):
         self.lambd = lambd
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.hardshrink(input, self.lambd)
 
     def extra_repr(self) -> str:
@@ -294,6 +310,7 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
@@ -304,6 +321,7 @@ class LogSigmoid(Module):
     """log(sigmoid(x))."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.logsigmoid(input)
 
 
@@ -320,6 +338,7 @@ class Softplus(Module):
         self.threshold = threshold
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
@@ -337,6 +356,7 @@ class Softshrink(Module):
         self.lambd = lambd
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.softshrink(input, self.lambd)
 
     def extra_repr(self) -> str:
@@ -347,6 +367,7 @@ class Softsign(Module):
     """x / (1 + |x|)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.softsign(input)
 
 
@@ -354,6 +375,7 @@ class Tanhshrink(Module):
     """x - tanh(x)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.tanhshrink(input)
 
 
@@ -385,6 +407,7 @@ class PReLU(Module):
         init.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
@@ -402,6 +425,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.softmax(input, self.dim, _stacklevel=5)
 
     def extra_repr(self) -> str:
@@ -419,6 +443,7 @@ class Softmin(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.softmin(input, self.dim, _stacklevel=5)
 
     def extra_repr(self) -> str:
@@ -436,6 +461,7 @@ class LogSoftmax(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.log_softmax(input, self.dim, _stacklevel=5)
 
     def extra_repr(self) -> str:
@@ -446,6 +472,7 @@ class Softmax2d(Module):
     """Softmax over the channels of [N, C, H, W] or [C, H, W]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         if input.dim() not in (3, 4):
             raise ValueError("Softmax2d: expected input to be 3D or 4D, got "
                              f"{input.dim()}D instead")

@@ -81,6 +81,7 @@ class MultiheadAttention(Module):
                 key_padding_mask: Optional[Tensor] = None, need_weights: bool = True,
                 attn_mask: Optional[Tensor] = None, average_attn_weights: bool = True,
                 is_causal: bool = False) -> Tuple[Tensor, Optional[Tensor]]:
+        """Runs the forward pass."""
         is_batched = query.dim() == 3
         key_padding_mask = F._canonical_mask(
             mask=key_padding_mask, mask_name="key_padding_mask",

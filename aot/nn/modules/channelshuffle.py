@@ -18,6 +18,7 @@ class ChannelShuffle(Module):
         self.groups = groups
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:

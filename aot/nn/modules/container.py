@@ -80,6 +80,7 @@ class Sequential(Module):
         return module
 
     def forward(self, input):
+        """Runs the forward pass."""
         for module in self:
             input = module(input)
         return input

@@ -108,7 +108,7 @@ class Conv1d(_ConvNd):
         if self.padding_mode != "zeros":
             return F.conv1d(
                 F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode),
-                weight, bias, self.stride, (0,), self.dilation, self.groups)
+                weight, bias, self.stride, [0], self.dilation, self.groups)
         return F.conv1d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Conv2d(_ConvNd):
         if self.padding_mode != "zeros":
             return F.conv2d(
                 F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode),
-                weight, bias, self.stride, (0, 0), self.dilation, self.groups)
+                weight, bias, self.stride, [0, 0], self.dilation, self.groups)
         return F.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class Conv3d(_ConvNd):
         if self.padding_mode != "zeros":
             return F.conv3d(
                 F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode),
-                weight, bias, self.stride, (0, 0, 0), self.dilation, self.groups)
+                weight, bias, self.stride, [0, 0, 0], self.dilation, self.groups)
         return F.conv3d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -207,6 +207,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     _dims = 2
 
     def forward(self, input: Tensor, output_size: Optional[List[int]] = None) -> Tensor:
+        """Runs the forward pass."""
         output_padding = self._output_padding(
             input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
         return F.conv_transpose2d(input, self.weight, self.bias, self.stride, self.padding,

@@ -27,6 +27,7 @@ class Dropout(_DropoutNd):
     """Zeroes elements."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.dropout(input, self.p, self.training, self.inplace)
 
 
@@ -34,6 +35,7 @@ class Dropout1d(_DropoutNd):
     """Zeroes channels of [N, C, L]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
@@ -41,6 +43,7 @@ class Dropout2d(_DropoutNd):
     """Zeroes channels of [N, C, H, W]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
@@ -48,6 +51,7 @@ class Dropout3d(_DropoutNd):
     """Zeroes channels of [N, C, D, H, W]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
@@ -55,6 +59,7 @@ class AlphaDropout(_DropoutNd):
     """Dropout that keeps mean and variance of SELU networks."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.alpha_dropout(input, self.p, self.training)
 
 
@@ -62,4 +67,5 @@ class FeatureAlphaDropout(_DropoutNd):
     """AlphaDropout of channels."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.feature_alpha_dropout(input, self.p, self.training)

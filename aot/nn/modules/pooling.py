@@ -34,6 +34,7 @@ class MaxPool1d(_MaxPoolNd):
     """Maxima of windows of [N, C, L]."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.max_pool1d(input, self.kernel_size, self.stride, self.padding, self.dilation,
                             ceil_mode=self.ceil_mode, return_indices=self.return_indices)
 
@@ -42,6 +43,7 @@ class MaxPool2d(_MaxPoolNd):
     """Maxima of windows of [N, C, H, W]."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation,
                             ceil_mode=self.ceil_mode, return_indices=self.return_indices)
 
@@ -50,6 +52,7 @@ class MaxPool3d(_MaxPoolNd):
     """Maxima of windows of [N, C, D, H, W]."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.max_pool3d(input, self.kernel_size, self.stride, self.padding, self.dilation,
                             ceil_mode=self.ceil_mode, return_indices=self.return_indices)
 
@@ -65,6 +68,7 @@ class MaxUnpool2d(Module):
 
     def forward(self, input: Tensor, indices: Tensor,
                 output_size: Optional[List[int]] = None) -> Tensor:
+        """Runs the forward pass."""
         return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding,
                               output_size)
 
@@ -95,6 +99,7 @@ class AvgPool1d(_AvgPoolNd):
         self.count_include_pad = count_include_pad
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
                             self.count_include_pad)
 
@@ -118,6 +123,7 @@ class AvgPool2d(_AvgPoolNd):
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
                             self.count_include_pad, self.divisor_override)
 
@@ -126,6 +132,7 @@ class AvgPool3d(AvgPool2d):
     """Means of windows of [N, C, D, H, W]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.avg_pool3d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
                             self.count_include_pad, self.divisor_override)
 
@@ -145,6 +152,7 @@ class LPPool1d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride,
                            self.ceil_mode)
 
@@ -157,6 +165,7 @@ class LPPool2d(LPPool1d):
     """Norms of windows of [N, C, H, W]."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride,
                            self.ceil_mode)
 
@@ -188,6 +197,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """Means of windows that make output_size."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.adaptive_avg_pool1d(input, self.output_size)
 
 
@@ -195,6 +205,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """Means of windows that make output_size."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
@@ -202,6 +213,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """Means of windows that make output_size."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Runs the forward pass."""
         return F.adaptive_avg_pool3d(input, self.output_size)
 
 
@@ -209,6 +221,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """Maxima of windows that make output_size."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
@@ -216,6 +229,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """Maxima of windows that make output_size."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
@@ -223,4 +237,5 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """Maxima of windows that make output_size."""
 
     def forward(self, input: Tensor):
+        """Runs the forward pass."""
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)

@@ -193,6 +193,7 @@ class RNN(_OneState):
         self.nonlinearity = nonlinearity
 
     def forward(self, input: Tensor, hx: Optional[Tensor] = None):
+        """Runs the forward pass."""
         function = torch.rnn_tanh if self.mode == "RNN_TANH" else torch.rnn_relu
         return self._run(input, hx, function)
 
