@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Callable
 
 from lowering import types
-from lowering.graph import Function, Node
+from lowering.graph import Function, Node, Value
 from lowering.graph_print import format_complex, format_float, quote
 from lowering.objects import DeviceValue, EnumValue, TypedDict, TypedList
+from lowering.schema_table import schemas_of
 from lowering.types import ListType, OptionalType, TupleType, Type
 
 _STATEMENTS = frozenset(
@@ -40,7 +41,34 @@ def expression_text(node: Node, texts: list[str]) -> str:
     positional = len(node.positional)
     arguments = texts[:positional]
     arguments += [f"{k}={t}" for k, t in zip(node.kwarg_names, texts[positional:])]
+    arguments = arguments[: len(arguments) - _trailing_defaults(node)]
     return f"{function}({', '.join(arguments)})"
+
+
+def _trailing_defaults(node: Node) -> int:
+    """How many of the last arguments are what the overload's schema gives by default."""
+    if node.overload is None:
+        return 0
+    schema = next((s for s in schemas_of(node.kind) if s.overload == node.overload), None)
+    if schema is None or len(schema.formals) != len(node.inputs):
+        return 0
+    count = 0
+    for formal, value in zip(reversed(schema.formals), reversed(node.inputs)):
+        if formal.default is ... or not _is_default(value, formal.default):
+            break
+        count += 1
+    return count
+
+
+def _is_default(value: Value, default: object) -> bool:
+    if value.is_constant:
+        found = value.constant
+        if isinstance(found, bool) is not isinstance(default, bool):
+            return False
+        if isinstance(found, list) and isinstance(default, (list, tuple)):
+            return list(found) == list(default)
+        return found == default and (found is None) is (default is None)
+    return False  # a list that is constructed is printed, whatever is in it
 
 
 def _get_attr(node: Node, texts: list[str]) -> str:
