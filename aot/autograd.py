@@ -46,8 +46,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         found = [call("aten::zeros_like", (t,)) if g is None else g for g, t in zip(found, wanted)]
     elif not allow_unused and any(g is None for g in found):
-        raise RuntimeError("One of the differentiated Tensors appears to not have been used in the "
-                           "graph. Set allow_unused=True if this is the desired behavior.")
+        k = [g is None for g in found].index(True)
+        raise RuntimeError(f"The differentiated Tensor at index {k} appears to not have been used "
+                           "in the graph. Set allow_unused=True if this is the desired behavior.")
     return tuple(found)
 
 

@@ -102,7 +102,9 @@ class _Tape:
 
     def __init__(self, name: str, wanted: set[Value], ops: list) -> None:
         self.even = name.removesuffix("_backward") in _EVEN
-        self.ties = "inclusive" if name.removesuffix("_backward") in _INCLUSIVE else "strict"
+        plain = name.removesuffix("_backward")
+        self.ties = ("inclusive" if plain in _INCLUSIVE else "relu" if plain == "aten::relu"
+                     else "strict")
         self.ops = ops
         self.grads: dict[Value, Value] = {}
         self.needed = set(wanted)  # what depends on a wanted input

@@ -57,8 +57,8 @@ def minus(a: Expr | None, b: Expr | None) -> Expr | None:
 def derivative(e: Expr, by: Expr, ties: str = "strict") -> Expr | None:
     """d e / d by, for a load `by` (or the accumulator) inside e.
 
-    ties: what a minimum or maximum with a constant gives where both are equal: 'strict' 0, as relu,
-    'inclusive' 1, as clamp; of two variables each gets a half."""
+    ties: what a minimum or maximum with a constant gives where both are equal: 'strict' and
+    'relu' 0 (a NaN gets 0 and 1), 'inclusive' 1, as clamp; of two variables each gets a half."""
     found: dict[Expr, Expr | None] = {}
     for x in E.walk(e):
         if x == by:
@@ -108,6 +108,22 @@ def _sign(a: Expr) -> Expr:
     return E.select(a > zero, _lanes(a, 1.0), E.select(a < zero, _lanes(a, -1.0), zero))
 
 
+def _trigamma(a: Expr) -> Expr:
+    """Recurrence up to arguments of six and more, the asymptotic series there; negative ones by
+    reflection (Abramowitz and Stegun 6.4.6, 6.4.7, 6.4.12)."""
+    half = _lanes(a, 0.5)
+    x = E.select(a < half, 1.0 - a, a)
+    total = _lanes(a, 0.0)
+    for k in range(6):
+        total = total + 1.0 / ((x + float(k)) * (x + float(k)))
+    z = x + 6.0
+    r = 1.0 / (z * z)
+    series = r * (1 / 6 - r * (1 / 30 - r * (1 / 42 - r * (1 / 30 - r * (5 / 66)))))
+    total = total + 1.0 / z + r * 0.5 + series / z
+    s = E.unary("sin", a * math.pi)
+    return E.select(a < half, math.pi**2 / (s * s) - total, total)
+
+
 # op -> factor of the operand's derivative, of the operand a and the result y.
 _UNARY: dict[str, Callable[[Expr, Expr], Expr | None]] = {
     "neg": lambda a, y: _lanes(a, -1.0),
@@ -139,6 +155,7 @@ _UNARY: dict[str, Callable[[Expr, Expr], Expr | None]] = {
     "erfc": lambda a, y: _exp(-(a * a)) * -_TWO_OVER_ROOT_PI,
     "erfinv": lambda a, y: _exp(y * y) * (math.sqrt(math.pi) / 2),
     "lgamma": lambda a, y: E.unary("digamma", a),
+    "digamma": lambda a, y: _trigamma(a),
 }
 
 
@@ -174,25 +191,21 @@ def _pow(x: Expr, da: Expr | None, db: Expr | None, ties: str) -> Expr | None:
 
 def _extreme(x: Expr, da: Expr | None, db: Expr | None, ties: str) -> Expr | None:
     a, b = x.args
-    if x.op in ("max", "fmax"):
-        wins_a, wins_b = a > b, b > a
-    else:
-        wins_a, wins_b = a < b, b < a
-    if x.op in ("fmax", "fmin"):  # a NaN loses
-        wins_a, wins_b = wins_a | E.isnan(b), wins_b | E.isnan(a)
-    if da is None or db is None:
-        inclusive = ties == "inclusive"
-        if db is None:
-            keeps = ~wins_b if inclusive else wins_a
-            if x.op in ("max", "min") and not inclusive:
-                keeps = keeps | E.isnan(a)
-            return _select(keeps, da, None, x.dtype)
-        keeps = ~wins_a if inclusive else wins_b
-        if x.op in ("max", "min") and not inclusive:
-            keeps = keeps | E.isnan(b)
-        return _select(keeps, None, db, x.dtype)
-    half = (da + db) * 0.5
-    return E.select(wins_a, da, E.select(wins_b, db, half))
+    if x.op in ("fmax", "fmin"):  # a NaN loses; of equals the first wins
+        wins = (a >= b if x.op == "fmax" else a <= b) | E.isnan(b)
+        return _select(wins, da, db, x.dtype)
+    wins_a, wins_b = (a > b, b > a) if x.op == "max" else (a < b, b < a)
+    if ties == "inclusive":  # of a value and its limit: the limit wins only where it cuts off
+        value_first = not a.is_const
+        cut = wins_b if value_first else wins_a
+        kept = ~(cut | E.isnan(a) | E.isnan(b))
+        inner, outer = (da, db) if value_first else (db, da)
+        return plus(_select(kept, inner, None, x.dtype), _select(cut, outer, None, x.dtype))
+    if db is None or da is None:
+        wins, d, y = (wins_a, da, a) if db is None else (wins_b, db, b)
+        return _select(wins | E.isnan(y) if ties == "relu" else wins, d, None, x.dtype)
+    otherwise = E.select(wins_a, da, E.select(wins_b, db, da + db))
+    return E.select(E.eq(a, b), (da + db) * 0.5, otherwise)
 
 
 def _atan2(x: Expr, da: Expr | None, db: Expr | None, ties: str) -> Expr | None:

@@ -48,14 +48,14 @@ class Node:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"<{self._name} object at {id(self):#x}>"
+        return f"<{self._name.rpartition('::')[2]} object at {id(self):#x}>"
 
 
 class AccumulateGrad(Node):
     """Where a leaf's gradient arrives."""
 
     def __init__(self, variable: Tensor) -> None:
-        super().__init__("AccumulateGrad", [])
+        super().__init__("torch::autograd::AccumulateGrad", [])
         self.variable = variable
         self.number = 0
 
@@ -167,13 +167,14 @@ def record(plan: Plan, inputs: list[Tensor], outputs: list[Tensor]) -> None:
             out._node, out._nr = node, k
 
 
-def record_view(name: str, base: Tensor, out: Tensor, plan: Callable[[], Plan]) -> None:
+def record_view(name: str, overload: str, base: Tensor, out: Tensor,
+                plan: Callable[[], Plan]) -> None:
     """Writes down that `out` is a view of `base`."""
     out._base = base if base._base is None else base._base
     if is_grad_enabled() and base.row.is_float:
         edge = edge_of(base)
         if edge is not None:
-            out._node = ViewNode(node_name(name, "", None), edge, base, plan)
+            out._node = ViewNode(node_name(name, overload, None), edge, base, plan)
     out._generation = out._base._generation
 
 
@@ -264,7 +265,7 @@ def _copy_slices(base: Tensor, view: Tensor, inner: Node) -> Node:
         rest = _call("aten::index_put", flat, [where], zeros)
         return [_call("aten::reshape", rest, list(sizes)), *inner.backward([own], True)]
 
-    return FunctionNode("CopySlices", [edge_of(base), *inner.edges], back)
+    return FunctionNode("torch::autograd::CopySlices", [edge_of(base), *inner.edges], back)
 
 
 def renew_view(view: Tensor) -> None:

@@ -374,7 +374,8 @@ def _view(plan: Plan, base: Tensor, view: View) -> Tensor:
         return result
     offset, strides = geometry
     out = base._window(base._data.offset + offset, view.shape, strides)
-    autograd_graph.record_view(plan.name, base, out, lambda: view_plan(plan, base, view))
+    autograd_graph.record_view(plan.name, plan.overload, base, out,
+                               lambda: view_plan(plan, base, view))
     return out
 
 

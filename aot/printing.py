@@ -145,7 +145,7 @@ def text_of(t: Tensor) -> str:
         body = _body(array, indent, summarise, fmt)
     node = t.grad_fn
     if node is not None:
-        suffixes.append(f"grad_fn=<{node.name()}>")
+        suffixes.append(f"grad_fn=<{node.name().rpartition('::')[2]}>")
     elif t._wants_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, indent)

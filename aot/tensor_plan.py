@@ -15,6 +15,7 @@ from aot.return_types import return_type
 from lowering import build as B
 from lowering.evaluate_operators import Call, _default as default_of
 from lowering.interpreter import run_region
+from lowering.known import Unsupported as NeedsValues
 from lowering.passes.rewriting import remove_dead
 from lowering.tensor_ir import Constant, Region, Value
 from lowering.views import View
@@ -125,6 +126,8 @@ def build(call: Call, values: Sequence[object], leaves: Sequence[tuple], is_leaf
         if named is not None and isinstance(results, tuple):
             results = named(results)
     region.results = outs
+    if any(type(n) is not int for op in region.ops for v in op.results for n in v.shape):
+        raise NeedsValues("a size depends on what tensors hold")
     remove_dead(region)
     return Plan(call.entry.name, call.entry.schema.overload, region, results)
 
@@ -161,7 +164,21 @@ def view_geometry(view: View, strides: Sequence[int]) -> tuple[int, tuple[int, .
             if not at.is_const:
                 return None
             offset += at.attr * s  # type: ignore[operator]
-    return offset, from_base
+    return offset, _of_single(view, from_base, strides)
+
+
+def _of_single(view: View, found: Sequence[int], base: Sequence[int]) -> tuple[int, ...]:
+    """The strides with those of dims of size 1 as PyTorch has them: that of the base's dim where
+    there is one, else what the next dim spans."""
+    out = list(found)
+    whole = {e.attr: s for e, s in zip(view.index, base) if e.op == "index"}
+    for k in reversed(range(len(out))):
+        if view.shape[k] == 1:
+            if k in whole:
+                out[k] = whole[k]
+            else:
+                out[k] = view.shape[k + 1] * out[k + 1] if k + 1 < len(out) else 1
+    return tuple(out)
 
 
 def storage_array(x: np.ndarray, dtype: DType) -> np.ndarray:

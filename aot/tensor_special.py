@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from aot import autograd_graph
-from aot.dispatch import SPECIAL, call, compute_array, plan_of, run_plan, _gathering, _resolve
+from aot.dispatch import (
+    SPECIAL, _gathering, _resolve, call, compute_array, new_tensor, plan_of, run_plan,
+)  # fmt: skip
+from aot.grad_mode import no_grad
 from aot.tensor_core import Tensor
 from lowering.objects import DeviceValue, contiguous_strides
 from lowering.views import View
@@ -91,7 +94,7 @@ def _alias(t: Tensor) -> Tensor:
     shape = t._data.sizes
     out = t._window(t._data.offset, shape, t._data.strides)
     view = View(shape, shape, tuple(_index(k) for k in range(len(shape))))
-    autograd_graph.record_view("aten::alias", t, out,
+    autograd_graph.record_view("aten::alias", "", t, out,
                                lambda: _gathering("aten::alias", "", t.row, view))
     return out
 
@@ -129,6 +132,40 @@ def _itself(t: Tensor, *_: object) -> Tensor:
     return t
 
 
+def _narrow(x: Tensor, dim: int, start: object, length: int) -> object:
+    """A start given as a tensor is a number, so that the result is a view."""
+    if not isinstance(start, Tensor):
+        return NotImplemented
+    return call("aten::narrow", (x, dim, int(start), length))
+
+
+def _embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1,
+               scale_grad_by_freq: bool = False, sparse: bool = False) -> object:
+    """The gradient of the padding row is zero; rows may share theirs by how often they occur."""
+    if (padding_idx < 0 and not scale_grad_by_freq) or not weight.requires_grad:
+        return NotImplemented
+    with no_grad():
+        out = call("aten::embedding", (weight.detach(), indices))
+    assert isinstance(out, Tensor)
+    rows = indices._values().reshape(-1)
+    counts = np.bincount(rows, minlength=weight._data.sizes[0])
+
+    def back(grads: list) -> list:
+        flat = grads[0]._values().reshape(len(rows), -1)
+        total = np.zeros(weight._data.sizes, flat.dtype)
+        keep = rows != padding_idx
+        shares = flat / counts[rows][:, None] if scale_grad_by_freq else flat
+        np.add.at(total, rows[keep], shares[keep])
+        return [new_tensor(total, weight.row)]
+
+    return autograd_graph.attach(out, "EmbeddingBackward0", [weight], back)
+
+
+def _broadcast_tensors(tensors: list[Tensor]) -> list:
+    shape = list(np.broadcast_shapes(*(t._data.sizes for t in tensors)))
+    return [call("aten::expand", (t, shape)) for t in tensors]
+
+
 _ROWS = {"float": dtypes.f32, "double": dtypes.f64, "half": dtypes.f16, "bfloat16": dtypes.bf16,
          "long": dtypes.i64, "int": dtypes.i32, "short": dtypes.i16, "char": dtypes.i8,
          "byte": dtypes.u8, "bool": dtypes.bool_}
@@ -137,6 +174,8 @@ SPECIAL.update({
     "aten::to": _to, "aten::as_strided": _as_strided, "aten::alias": _alias,
     "aten::cpu": _itself, "aten::equal": _equal, "aten::allclose": _allclose,
     "aten::type_as": lambda t, other: convert(t, other.row), "aten::resize_": _resize,
+    "aten::narrow": _narrow, "aten::broadcast_tensors": _broadcast_tensors,
+    "aten::embedding": _embedding,
     "aten::is_nonzero": lambda t: bool(t), "aten::is_same_size": lambda a, b: a.shape == b.shape,
     "aten::resolve_conj": _itself, "aten::resolve_neg": _itself,
     "aten::lift_fresh": _itself, "aten::pin_memory": _itself,
