@@ -24,14 +24,16 @@ _NO_LIMIT = 2**63 - 1
 
 def print_code(
     function: Function, level: int = 0, store: Callable[[object], str] | None = None,
-    whole_names: bool = False,
+    whole_names: bool = False, numbers: dict[str, int] | None = None,
 ) -> str:
     """The text of one function or method, with a line's end, indented `level` times.
 
     In an archive `store` gives what a text cannot hold its name in the table of constants, and with
-    `whole_names` the first parameter of a method states its type.
+    `whole_names` the first parameter of a method states its type. Functions of one file share
+    `numbers`, which counts the names made up (`_0`, `_1` ...).
     """
     printer = _CodePrinter(store=store)
+    printer.numbers = {} if numbers is None else numbers
     printer.level = level + 1
     head = []
     for i, (parameter, value) in enumerate(zip(function.parameters, function.graph.inputs)):
@@ -54,6 +56,7 @@ class _CodePrinter:
     def __init__(self, outer: _CodePrinter | None = None,
                  store: Callable[[object], str] | None = None) -> None:
         self.store = store or (self.number if outer is None else outer.store)
+        self.numbers: dict[str, int] = {} if outer is None else outer.numbers
         self.lines: list[str] = []
         self.level = 1
         self.names: dict[Value, str] = {} if outer is None else dict(outer.names)
@@ -98,9 +101,10 @@ class _CodePrinter:
         if base[:1].isdigit():
             base = "_" + base
         name = base
+        counts = self.numbers if hint is None else self.next
         while name in self.used:
-            number = self.next.get(base, 0)
-            self.next[base] = number + 1
+            number = counts.get(base, 0)
+            counts[base] = number + 1
             name = f"{base}{number}"
         self.used.add(name)
         return name

@@ -147,15 +147,16 @@ class CodeWriter:
     def members(self) -> dict[str, str]:
         """Member name -> text, in the order in which things were found."""
         texts: dict[str, str] = {}
+        counted: dict[str, dict[str, int]] = {}
         for name, thing in self.definitions.items():
             path = name.rpartition(".")[0].replace(".", "/")
             member = f"code/{path}.py"
-            texts[member] = texts.get(member, "") + self._text(thing)
+            texts[member] = texts.get(member, "") + self._text(thing, counted.setdefault(member, {}))
         return texts
 
-    def _text(self, thing: Definition) -> str:
+    def _text(self, thing: Definition, numbers: dict[str, int]) -> str:
         if isinstance(thing, Function):
-            return print_code(thing, 0, self.constants.name, True)
+            return print_code(thing, 0, self.constants.name, True, numbers)
         assert thing.name is not None
         last = thing.name.rpartition(".")[2]
         if isinstance(thing, TupleType):
@@ -167,9 +168,9 @@ class CodeWriter:
         if isinstance(thing, InterfaceType):
             head = f"class {last}({'ModuleInterface' if thing.is_module else 'Interface'}):"
             return _lines(head, []) + "".join(map(_declaration, thing.methods.values()))
-        return self._class(thing, last)
+        return self._class(thing, last, numbers)
 
-    def _class(self, cls: ClassType, last: str) -> str:
+    def _class(self, cls: ClassType, last: str, numbers: dict[str, int]) -> str:
         rows = []
         if cls.is_module:
             rows.append(f"__parameters__ = {_names(cls.parameters)}")
@@ -189,7 +190,8 @@ class CodeWriter:
             type_ = cls.constant_types[name].annotation()
             rows.append(f"{name} : Final[{type_}] = {self._constant(value)}")
         head = f"class {last}(Module):" if cls.is_module else f"class {last}:"
-        methods = [print_code(m, 1, self.constants.name, True) for m in cls.methods.values()]
+        methods = [print_code(m, 1, self.constants.name, True, numbers)
+                   for m in cls.methods.values()]
         if not rows and not methods:
             rows.append("pass")
         return _lines(head, rows) + "".join(methods)
