@@ -119,7 +119,7 @@ def union_of(members: list[Type]) -> Type:
 
 
 def _union_order(type_: Type) -> str:
-    return type_.annotation()
+    return type_.annotation().lower()
 
 
 __all__ = ["type_of_annotation", "union_of", "ClassType", "EnumType", "InterfaceType"]

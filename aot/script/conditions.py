@@ -7,12 +7,16 @@ import ast
 from dataclasses import dataclass, field
 
 from aot.script.expressions import Expressions, _MAGIC
+from aot.script.source import ScriptError
 from lowering import types
 from lowering.graph import Block, Value
 from lowering.types import ClassType, EnumType, ListType, OptionalType, TupleType, Type, UnionType
 
 _COMPARE = {ast.Eq: "aten::eq", ast.NotEq: "aten::ne", ast.Lt: "aten::lt", ast.LtE: "aten::le",
             ast.Gt: "aten::gt", ast.GtE: "aten::ge"}
+
+
+_MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 
 @dataclass
@@ -109,6 +113,8 @@ class Conditions(Expressions):
             return found
         if isinstance(left.type, ClassType):
             return self.magic(left, _MAGIC[type(op)], [right], node)
+        if isinstance(right.type, types.TensorType) and left.type in (types.Int, types.Float):
+            left, right, op = right, left, _MIRRORED.get(type(op), type(op))()
         return self.operator(_COMPARE[type(op)], [left, right], node)
 
     def _in_text(self, part: Value, text: Value, node: ast.AST) -> Value:
@@ -161,11 +167,6 @@ class Conditions(Expressions):
                 ast.BoolOp(ast.Or() if is_or else ast.And(), parts[:-1]), node)
             return self._short_circuit([head, parts[-1]], is_or, node)
         first = self.condition(parts[0])
-        if first.known is is_or:
-            return Condition(self.static(is_or), known=is_or)
-        if first.known is not None:
-            self.refine(first.fails if is_or else first.holds, node)
-            return self.condition(parts[1])
         self.at(node)
         branch = self.builder.node("prim::If", [first.value])
         blocks = [self.builder.add_block(branch), self.builder.add_block(branch)]
@@ -178,14 +179,25 @@ class Conditions(Expressions):
                 value = self.constant(is_or)
             else:
                 self.refine(first.holds if i == 0 else first.fails, node)
-                second = self.condition(parts[1])
+                second = self._second(parts[1], first.known is is_or)
                 value = second.value
             self.builder.add_input(block, value)
             self.leave()
         out = self.builder.add_output(branch, types.Bool)
+        known = first.known if first.known is is_or else (
+            None if first.known is None else second.known)
         both_hold = {} if is_or else {**first.holds, **second.holds}
         both_fail = {**first.fails, **second.fails} if is_or else {}
-        return Condition(out, both_hold, both_fail)
+        return Condition(out, both_hold, both_fail, known)
+
+    def _second(self, node: ast.expr, decided: bool) -> Condition:
+        """The second part of `and` or `or`; where the first decides, it need not compile."""
+        try:
+            return self.condition(node)
+        except ScriptError:
+            if not decided:
+                raise
+            return Condition(self.constant(False))
 
     def refine(self, told: dict[str, Type], node: ast.AST) -> None:
         """Narrow variables to what a condition tells about them."""
@@ -252,13 +264,14 @@ class Conditions(Expressions):
         yes = [m for m in members if any(_is_instance(m, a) for a in asked)]
         unsure = value.type == types.Any or any(
             not _is_instance(m, a) and types.is_subtype(a, m) for m in members for a in asked)
+        variable = self.variable_of(node.args[0])
         if not unsure and len(yes) == len(members):
-            return Condition(self.static(True), known=True)
+            told = {} if variable is None else {variable: value.type}
+            return Condition(self.static(True), told, known=True)
         if not unsure and not yes:
             return Condition(self.static(False), known=False)
         plain = [a for a in asked if isinstance(a, Type)]
         result = self.op("prim::isinstance", [value], types.Bool, {"types": plain})
-        variable = self.variable_of(node.args[0])
         if variable is None:
             return Condition(result)
         if value.type == types.Any:

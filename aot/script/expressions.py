@@ -180,7 +180,31 @@ class Expressions(Environment):
         if isinstance(op, ast.Mod) and left.type == types.Str:
             self.at(node)
             return self.op("aten::percentFormat", [left, right], types.Str)
-        return self.operator(f"aten::{_BINARY[type(op)]}", [left, right], node)
+        if isinstance(right.type, TensorType) and left.type in (types.Int, types.Float):
+            found = self._number_first(type(op), left, right, node)
+            if found is not None:
+                return found
+        name = _BINARY[type(op)]
+        if name == "floordiv" and isinstance(left.type, TensorType):
+            name = "floor_divide"
+        return self.operator(f"aten::{name}", [left, right], node)
+
+    def _number_first(self, op: type, left: Value, right: Value, node: ast.AST) -> Value | None:
+        """A number and a tensor, as PyTorch's own functions for them compute it."""
+        if op in (ast.Add, ast.Mult):
+            return self.operator(f"aten::{_BINARY[op]}", [right, left], node)
+        if op is ast.Sub:
+            one = self.constant(1)
+            negative = self.operator("aten::neg", [right], node)
+            return self.operator("aten::add", [negative, left], node, {"alpha": one})
+        if op is ast.Div:
+            inverse = self.operator("aten::reciprocal", [right], node)
+            return self.operator("aten::mul", [inverse, left], node)
+        if op is ast.FloorDiv:
+            inverse = self.operator("aten::reciprocal", [right], node)
+            product = self.operator("aten::mul", [inverse, left], node)
+            return self.operator("aten::floor", [product], node)
+        return None
 
     def magic(self, base: Value, name: str, args: list[Value], node: ast.AST) -> Value:
         """A magic method of an object."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from typing import TYPE_CHECKING
 
+from aot.script.emit_graph import EmitGraph
 from aot.script.marks import is_ignored, mark_of, overloads_of
 from aot.script.module_info import ModuleInfo, ModuleReader
 from aot.script.source import ScriptError
@@ -272,17 +274,25 @@ class Modules:
         first = [target.receiver] if isinstance(target, MethodRef) else []
         args, kwargs = env.arguments(rest, function, len(first))
         inputs = env.match.arguments(function, first, args, kwargs, node)
-        from lowering.graph import Graph
-        graph = Graph()
+        graph = EmitGraph()
         inner = Builder(graph)
-        params = [inner.add_param(graph.block, v.type, v.name) for v in inputs]
+        params = [inner.add_param(graph.block, v.type) for v in inputs]
+        for param, value in zip(params, inputs):
+            name = re.sub(r"\.\d+$", "", value.name)
+            if not name.isdigit():
+                graph.set_name(param, name)
+                graph.set_name(param, f"{name}.1")
         if first:
             out = inner.op("prim::CallMethod", params, function.returns,
                            attributes={"name": target.name})
         else:
             value = inner.constant(function, types.FunctionType(function))
+            for _ in params:
+                graph.unique_name(None)  # PyTorch reads each parameter once more
             out = inner.op("prim::CallFunction", [value, *params], function.returns)
         inner.set_outputs(graph.block, [out])
+        for _ in range(3):
+            env.graph.unique_name(None)
         return env.op("prim::fork", inputs, types.FutureType(function.returns),
                       {"Subgraph": graph})
 

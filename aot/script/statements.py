@@ -259,8 +259,8 @@ class Statements(Loops):
             self.operator("aten::index_put_", [sliced, indices, value], node)
             return
         index = self.expression(target.slice)
-        left = self.operator("aten::__getitem__", [base, index], node)
         right = self.expression(node.value)
+        left = self.operator("aten::__getitem__", [base, index], node)
         value = self.binary(node.op, left, right, node)
         self.operator("aten::_set_item", [base, index, value], node)
 
@@ -292,10 +292,13 @@ class Statements(Loops):
 
     def _join(self, node: ast.AST, frames: list[Frame]) -> None:
         """Variables that both branches define are defined after them."""
+        names: list[str] = []
         if all(f.exits for f in frames):
+            for i, frame in enumerate(frames):
+                for name in sorted(frame.types):
+                    self._found(frames[1 - i], name)
             self.frame.exits = True
             return
-        names: list[str] = []
         for i, frame in enumerate(frames):
             other = frames[1 - i]
             for name in sorted(frame.types):
@@ -387,6 +390,8 @@ class Statements(Loops):
         test, block = self.builder.add_block(loop), self.builder.add_block(loop)
         self.enter(test)
         condition = self.condition(node.test)
+        if isinstance(node.test, (ast.BoolOp, ast.UnaryOp)):
+            self.constant(0)
         self.builder.add_input(test, condition.value)
         self.leave()
         self.enter(block)

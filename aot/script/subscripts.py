@@ -186,7 +186,8 @@ class Subscripts(Conditions):
         return base, [v if v is not None else self.constant(None) for v in filled]
 
     def _as_tensor(self, value: Value, node: ast.AST) -> Value:
-        return self.operator("aten::tensor", [value], node)
+        kwargs = {} if value.type == types.Bool else {"dtype": self.constant(4)}  # int64
+        return self.operator("aten::tensor", [value], node, kwargs)
 
 
 def _is_dots(node: ast.expr) -> bool:

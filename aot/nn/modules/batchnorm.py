@@ -88,10 +88,12 @@ class _BatchNorm(_NormBase):
                     exponential_average_factor = 1.0 / float(self.num_batches_tracked)
                 else:
                     exponential_average_factor = self.momentum
+        """The batch's own statistics count in training, and where there are no others."""
         if self.training:
             bn_training = True
         else:
             bn_training = (self.running_mean is None) and (self.running_var is None)
+        """Statistics are handed on where they are kept and read or updated."""
         return F.batch_norm(
             input,
             self.running_mean if not self.training or self.track_running_stats else None,
