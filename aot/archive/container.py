@@ -51,10 +51,10 @@ class Container:
     `name` is what messages call the archive. Member names are without the root: 'data.pkl'.
     """
 
-    def __init__(self, name: str, data: np.ndarray) -> None:
+    def __init__(self, name: str, data: np.ndarray, script: bool = True) -> None:
         self.name = name
         self.data = data
-        self.root, self.members = _read_directory(name, data)
+        self.root, self.members = _read_directory(name, data, script)
         self._budget = _INFLATED_BASE + _INFLATED_FACTOR * len(data)
 
     def __contains__(self, member: str) -> bool:
@@ -97,17 +97,20 @@ class Container:
         return memoryview(contents)
 
 
-def open_container(source: str | os.PathLike | bytes | io.IOBase) -> Container:
-    """Read an archive from a path, from bytes or from an open binary file."""
+def open_container(source: str | os.PathLike | bytes | io.IOBase,
+                   script: bool = True) -> Container:
+    """Read an archive from a path, from bytes or from an open binary file; of torch.jit.save, or
+    with `script` false of torch.save."""
     if isinstance(source, (str, os.PathLike)):
-        return Container(os.fspath(source), _read_file(source))
+        return Container(os.fspath(source), _read_file(source), script)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return Container("<bytes>", _aligned_copy(source))
+        return Container("<bytes>", _aligned_copy(source), script)
     if hasattr(source, "read"):
         contents = source.read()
         if not isinstance(contents, (bytes, bytearray)):
             raise ArchiveError("expected a file opened in binary mode ('rb'), found text")
-        return Container(str(getattr(source, "name", "<file>")), _aligned_copy(contents))
+        name = str(getattr(source, "name", "<file>"))
+        return Container(name, _aligned_copy(contents), script)
     raise ArchiveError(f"expected a path, bytes or an open file, found {type(source).__name__}")
 
 
@@ -144,7 +147,8 @@ def _read_file(path: str | os.PathLike) -> np.ndarray:
     return buffer
 
 
-def _read_directory(name: str, data: np.ndarray) -> tuple[str, dict[str, Member]]:
+def _read_directory(name: str, data: np.ndarray,
+                    script: bool = True) -> tuple[str, dict[str, Member]]:
     buffer = memoryview(data)
     count, start, end = _find_directory(name, buffer)
     members: dict[str, Member] = {}
@@ -159,7 +163,7 @@ def _read_directory(name: str, data: np.ndarray) -> tuple[str, dict[str, Member]
             raise ArchiveError(f"{name}: {member.name}: two members have this name")
         members[member.name] = member
     _refuse_overlaps(name, members)
-    return _strip_root(name, members)
+    return _strip_root(name, members, script)
 
 
 def _find_directory(name: str, buffer: memoryview) -> tuple[int, int, int]:
@@ -268,7 +272,8 @@ def _refuse_overlaps(name: str, members: dict[str, Member]) -> None:
             reached, before = member.offset + member.packed_size, member.name
 
 
-def _strip_root(name: str, members: dict[str, Member]) -> tuple[str, dict[str, Member]]:
+def _strip_root(name: str, members: dict[str, Member],
+                script: bool) -> tuple[str, dict[str, Member]]:
     """Find the folder that holds data.pkl, and name its members without it."""
     suffix = "/data.pkl"
     roots = [m[: -len("data.pkl")] for m in members if m.endswith(suffix)]
@@ -279,7 +284,7 @@ def _strip_root(name: str, members: dict[str, Member]) -> tuple[str, dict[str, M
         )
     root = min(roots, key=lambda r: (r.count("/"), len(r)))
     below = {m[len(root) :]: member for m, member in members.items() if m.startswith(root)}
-    for wanted in ("constants.pkl", "version"):
+    for wanted in ("constants.pkl", "version") if script else ():
         if wanted not in below and f".data/{wanted}" not in below:
             hint = ""
             if not any(m.startswith("code/") for m in below):
