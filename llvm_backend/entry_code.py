@@ -197,23 +197,14 @@ _EMPTY = "@.empty"
 
 
 def init_and_message(program: Program, d: ModelDescription, c: Constants) -> str:
-    """NAME_init and NAME_message. A refused CPU leaves the mark @.refused, which message knows."""
+    """NAME_init, NAME_message and, where there is state, NAME_reset. A refused CPU leaves the mark
+    @.refused, which message knows."""
     name = d.name
     c.lines.append(f'{_EMPTY} = private unnamed_addr constant [1 x i8] zeroinitializer')
     c.lines.append("@.refused = private constant i64 0")
     null = c.string("the instance is NULL or not aligned to 64 bytes")
     raw = c.string(f"the instance has not been initialised: call {name}_init first")
-    state = []
-    if program.state_bytes:
-        state.append("  %state = getelementptr i8, ptr %instance, i64 64")
-        state.append(f"  call void @llvm.memset.p0.i64(ptr align 64 %state, i8 0, "
-                     f"i64 {program.state_bytes}, i1 false)")
-        for k, (at, source, size) in enumerate(program.state):
-            state.append(f"  %to{k} = getelementptr i8, ptr %state, i64 {at}")
-            state.append(f"  %from{k} = getelementptr i8, ptr @{weights_symbol(program)}, "
-                         f"i64 {source}")
-            state.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr align 1 %to{k}, "
-                         f"ptr align 1 %from{k}, i64 {size}, i1 false)")
+    state = ["  call void @.state(ptr %instance)"] if program.state_bytes else []
     state += heap_begin(program)
     init = f"""
 define i32 @{name}_init(ptr %instance, ptr %options) #1 {{
@@ -280,7 +271,27 @@ tell:
   ret ptr %message
 }}
 """
-    return init + _CHECK + (_CHECK_MADE if d.allocates else "")
+    return init + _reset(program) + _CHECK + (_CHECK_MADE if d.allocates else "")
+
+
+def _reset(program: Program) -> str:
+    """@.state, which fills the state with what it begins as, and NAME_reset."""
+    if not program.state_bytes:
+        return ""
+    lines = ["define internal void @.state(ptr %instance) #1 {",
+             f"  %state = getelementptr i8, ptr %instance, i64 {HEAD_BYTES}",
+             "  call void @llvm.memset.p0.i64(ptr align 64 %state, i8 0, "
+             f"i64 {program.state_bytes}, i1 false)"]
+    for k, (at, source, size) in enumerate(program.state):
+        lines += [f"  %to{k} = getelementptr i8, ptr %state, i64 {at}",
+                  f"  %from{k} = getelementptr i8, ptr @{weights_symbol(program)}, i64 {source}",
+                  f"  call void @llvm.memcpy.p0.p0.i64(ptr align 1 %to{k}, "
+                  f"ptr align 1 %from{k}, i64 {size}, i1 false)"]
+    lines += ["  ret void", "}", "",
+              f"define i32 @{program.name}_reset(ptr %instance) #1 {{", "entry:",
+              *_usable(program.name), "  call void @.state(ptr %instance)",
+              f"  ret i32 {abi.OK}", "}", ""]
+    return "\n".join(lines)
 
 
 def _fails(lines: list[str], label: str, message: str) -> None:

@@ -107,7 +107,7 @@ aot_status {model.name}_init({model.name}_instance *instance, const aot_options 
 /* What went wrong in the instance's last call; "" if nothing did. A constant or in the instance:
  * valid until its next call, never freed. */
 const char *{model.name}_message(const {model.name}_instance *instance);
-{_release(model)}
+{_reset(model)}{_release(model)}
 {entries}
 
 #ifndef AOT_FREESTANDING
@@ -145,6 +145,17 @@ static inline void {model.name}_destroy({model.name}_instance *instance) {{
 def _exception(model: ModelDescription) -> str:
     return (" but outputs of run-time sizes, which are\n * the instance's until its next call, "
             "init, release or destroy" if model.allocates else "")
+
+
+def _reset(model: ModelDescription) -> str:
+    """The declaration of NAME_reset, where there is a state."""
+    if not model.stateful:
+        return ""
+    return f"""
+/* Puts what the instance keeps from call to call back to the start: as init does, and nothing
+ * else. AOT_INVALID_ARGUMENT. */
+aot_status {model.name}_reset({model.name}_instance *instance);
+"""
 
 
 def _release(model: ModelDescription) -> str:

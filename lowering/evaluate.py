@@ -62,12 +62,29 @@ def evaluate_methods(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
     """The tensor programs of several methods (or functions, without a module), which share the
     module's state."""
     table = StateTable(module)
+    try:
+        return _with_state(methods, table, module)
+    except CompileError as e:
+        if not table.cells:
+            raise
+        try:  # numbers that decide about shapes, such as a size that the last call had
+            return _with_state(methods, StateTable(module, known_numbers=True), module)
+        except CompileError:
+            raise e from None
+
+
+def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: StateTable,
+                module: ScriptObject | None) -> list[TensorProgram]:
+    """The programs; numbers in the state are as the table has it."""
     found = None
     while found is None:  # each round but the last finds state that those before took for constant
         values: list[dict] = [{} for _ in methods]
         found = _all_forms(methods, module, table, values)
     table.refuse_shared([v.state for variants in found for v in variants if not v.raised])
     form = State("form", i64, np.zeros((), np.int64))
+    growing = {name for variants in found for v in variants for name in v.growing}
+    if growing:
+        warn_of_growth(sorted(growing))
     programs = []
     for (function, _), variants, given in zip(methods, found, values):
         name = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
@@ -91,11 +108,13 @@ def _all_forms(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
             if variant.raised:
                 continue
             end = table.forms(variant.state)
+            if table.widen([*forms, end]):
+                return None
             if end not in forms and len(forms) < MOST_FORMS:
                 forms.append(end)
             variant.following = forms.index(end) if end in forms else None
             if variant.following is None:
-                warn_of_growth(function.name, table.differing(begin, end))
+                variant.growing = table.differing(begin, end)
     return found
 
 

@@ -37,6 +37,7 @@ class Variant:
     state: dict[Key, Entered] = field(default_factory=dict)
     raised: str = ""
     following: int | None = 0
+    growing: list[str] = field(default_factory=list)  # what then differs
 
     def changes(self, live: set[Key]) -> dict[State, tuple[Value | None, Value | None]]:
         """What the variant reads or changes of the state, with the values before and after."""
@@ -116,8 +117,8 @@ def _too_many(name: str) -> str:
             "compiled (something in it grows with the calls): reset it")
 
 
-def warn_of_growth(name: str, cells: list[str]) -> None:
+def warn_of_growth(cells: list[str]) -> None:
     """Tells whoever compiles that calls may fail some day."""
-    warnings.warn(f"{name}: {', '.join(cells)} may grow with every call; the compiled model knows "
-                  f"the first {MOST_FORMS} forms of its state, and a call that would go on from "
-                  "there fails", stacklevel=3)
+    warnings.warn(f"{', '.join(cells)} may grow with every call; the compiled model knows the "
+                  f"first {MOST_FORMS} forms of its state, and a call that would go on from there "
+                  "fails", stacklevel=5)

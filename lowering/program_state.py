@@ -21,6 +21,7 @@ from lowering.objects import ScriptObject, TensorData
 from lowering.state_forms import (
     Form, form_of_data, form_of_value, initial_arrays, leaves, value_of_form,
 )
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Region, State, Value
 from runtime.dtypes import DType
 from runtime.errors import CompileError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Key = tuple  # of a cell: an object's id and an attribute's name, or a storage's id and a window
 Forms = dict[Key, Form]
+MOST_VALUES = 4  # of a number that is part of the form
 
 
 @dataclass(eq=False)
@@ -63,7 +65,9 @@ class Entered:
 class StateTable:
     """The cells found so far in a module and the objects that it holds."""
 
-    def __init__(self, module: ScriptObject | None):
+    def __init__(self, module: ScriptObject | None, known_numbers: bool = False):
+        self.known_numbers = known_numbers  # those of a form are constants in it, but for counters
+        self.counters: set[Key] = set()  # cells whose numbers take many values
         self.cells: dict[Key, Cell] = {}
         self.live: set[Key] = set()  # cells that some method looks at
         self.names: dict[int, str] = {}  # dotted names of the tensors, by identity
@@ -89,8 +93,8 @@ class StateTable:
     # One evaluation
 
     def enter(self, ev: Evaluator, forms: Forms, values: dict[State, Value]) -> None:
-        """Gives an evaluation that begins the cells as values of run time, in the given forms (where
-        none is given, the archive's). `values` has the parameters, and gets those it lacks."""
+        """Gives an evaluation that begins the cells as values of run time, in the given forms, or
+        else the archive's. `values` has the parameters, and gets those it lacks."""
         for key, cell in self.cells.items():
             e = ev.state[key] = Entered(cell)
             param = self._parameters(key, e, values)
@@ -101,7 +105,7 @@ class StateTable:
                 e.value = Storage(param("", data.dtype, data.sizes, False), strides, data)
                 ev.memory.preload(data, e.value)
             else:
-                e.value = value_of_form(ev, forms.get(key, cell.form), "", param)
+                e.value = value_of_form(ev, forms.get(key, self._archived(key)), "", param)
                 ev.memory.written_attributes(cell.owner)[cell.attribute] = e.value
 
     def _parameters(self, key: Key, e: Entered, values: dict[State, Value]) -> Callable:
@@ -176,10 +180,12 @@ class StateTable:
             e.ends_in |= related(x.storage)
 
         def keep(path: str, v: Value) -> None:
+            if is_dynamic(v.shape):
+                raise ValueError("it is a tensor whose size is known only at run time")
             e.ends[self._state(key, path, v.dtype, v.shape)] = v
 
         try:
-            e.form = form_of_value(ev, value, "", keep)
+            e.form = form_of_value(ev, value, "", keep, self._is_known(key))
         except ValueError as error:
             e.problem = f"the attribute '{cell.name}' is kept between calls, but {error}"
 
@@ -188,7 +194,7 @@ class StateTable:
     def forms(self, entered: dict[Key, Entered] | None = None) -> Forms:
         """The forms at the end of an evaluation, or those of the archive, of all live cells."""
         if entered is None:
-            return {key: self.cells[key].form for key in self.live}
+            return {key: self._archived(key) for key in self.live}
         found = {}
         for key in self.live:
             e = entered[key]
@@ -196,6 +202,24 @@ class StateTable:
                 raise CompileError(e.problem)
             found[key] = e.form
         return found
+
+    def _is_known(self, key: Key) -> bool:
+        return self.known_numbers and key not in self.counters
+
+    def _archived(self, key: Key) -> Form:
+        cell = self.cells[key]
+        return form_of_data(cell.before, True) if self._is_known(key) else cell.form
+
+    def widen(self, forms: list[Forms]) -> bool:
+        """Makes counters of the cells whose numbers take more than a few values, or are sometimes
+        those of run time; whether there was one."""
+        count = len(self.counters)
+        for key in self.live:
+            kinds = {form[key] for form in forms}
+            if self._is_known(key) and (
+                    len(kinds) > MOST_VALUES or len({form[0] for form in kinds}) > 1):
+                self.counters.add(key)
+        return len(self.counters) > count
 
     def differing(self, a: Forms, b: Forms) -> list[str]:
         """The names of the cells whose forms differ."""

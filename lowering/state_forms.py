@@ -1,9 +1,10 @@
-"""Values that a program keeps from call to call, taken apart: their tensors and numbers, and the rest.
+"""Values that a program keeps from call to call, taken apart: tensors and numbers, and the rest.
 
-The rest is the form: None, a string, how long a list is, a tensor's shape and dtype. It is a nest of
+The rest is the form: None, a string, a list's length, a tensor's shape and dtype. It is a nest of
     ("tensor", dtype, shape)   ("number", dtype)   ("constant", value)
     ("list", None, forms)   ("tuple", type of a named tuple or None, forms)   ("dict", keys, forms)
-A tensor or number is known by its path, such as ".0.'key'".
+A tensor or number is known by its path, such as ".0.'key'". A number that takes few values may be
+a constant of the form instead.
 """
 
 from __future__ import annotations
@@ -60,19 +61,19 @@ def initial_arrays(x: object, path: str = "") -> Iterator[tuple[str, np.ndarray]
         yield path, np.array(x, _NUMBERS[type(x)].storage)  # type: ignore[index]
 
 
-def form_of_data(x: object) -> Form:
-    """The form of an archive's value."""
+def form_of_data(x: object, known: bool = False) -> Form:
+    """The form of an archive's value; `known`: its numbers are constants."""
     if isinstance(x, TensorData) and is_kept(x):
         return ("tensor", x.dtype, x.sizes)
-    if is_kept(x):
+    if is_kept(x) and not known:
         return ("number", _NUMBERS[type(x)])  # type: ignore[index]
     if isinstance(x, tuple):
         named = x.type if isinstance(x, NamedTupleValue) else None
-        return ("tuple", named, tuple(map(form_of_data, x)))
+        return ("tuple", named, tuple(form_of_data(v, known) for v in x))
     if isinstance(x, list):
-        return ("list", None, tuple(map(form_of_data, x)))
+        return ("list", None, tuple(form_of_data(v, known) for v in x))
     if isinstance(x, dict):
-        return ("dict", tuple(x), tuple(map(form_of_data, x.values())))
+        return ("dict", tuple(x), tuple(form_of_data(v, known) for v in x.values()))
     return ("constant", x)
 
 
@@ -95,24 +96,25 @@ def value_of_form(ev: Evaluator, form: Form, path: str,
     return tuple(items) if form[1] is None else NamedTupleValue(items, form[1])
 
 
-def form_of_value(ev: Evaluator, x: object, path: str, keep: Callable[[str, Value], None]) -> Form:
+def form_of_value(ev: Evaluator, x: object, path: str, keep: Callable[[str, Value], None],
+                  known: bool = False) -> Form:
     """The form of a value of partial evaluation; its Values are given to `keep(path, value)`.
-    ValueError if there is something in it that cannot be kept."""
+    `known`: known numbers are constants. ValueError if there is something that cannot be kept."""
     if isinstance(x, AbstractTensor):
         value = ev.memory.read(x)
         if not all(isinstance(n, int) for n in value.shape):
             raise ValueError("after a call it is a tensor whose size is known only at run time")
         keep(path, value)
         return ("tensor", value.dtype, value.shape)
-    if is_number(x):
+    if is_number(x) and not (known and not isinstance(x, Value)):
         keep(path, ev.value_of(x))
         return ("number", _NUMBERS[number_type(x)])
     if isinstance(x, (list, tuple)):
         named = x.type if isinstance(x, NamedTupleValue) else None
-        items = tuple(form_of_value(ev, v, f"{path}.{k}", keep) for k, v in enumerate(x))
+        items = tuple(form_of_value(ev, v, f"{path}.{k}", keep, known) for k, v in enumerate(x))
         return ("list" if isinstance(x, list) else "tuple", named, items)
     if isinstance(x, dict):
-        items = tuple(form_of_value(ev, v, f"{path}.{k!r}", keep) for k, v in x.items())
+        items = tuple(form_of_value(ev, v, f"{path}.{k!r}", keep, known) for k, v in x.items())
         return ("dict", tuple(x), items)
     if isinstance(x, Unknown) and x.problem:
         raise ValueError(x.problem)

@@ -31,7 +31,8 @@ RUN_TIME_SIZE = -(1 << 63)  # a size that the run decides; only the first of an 
 KINDS = ("tensor", "int", "float", "bool")  # the numbers of aot.h: AOT_KIND_TENSOR ...
 
 # Symbols NAME_x and macros of the generated header that are no methods.
-_TAKEN = ("model", "init", "message", "instance", "create", "destroy", "release", "INSTANCE_SIZE")
+_TAKEN = ("model", "init", "message", "reset", "instance", "create", "destroy", "release",
+          "INSTANCE_SIZE")
 
 
 @dataclass(frozen=True)
