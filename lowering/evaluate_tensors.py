@@ -9,6 +9,7 @@ import numpy as np
 from lowering import build as B
 from lowering.abstract import AbstractTensor, describe, known_array, number_type
 from lowering.evaluate_operators import apply, copy_into
+from lowering.evaluate_running import TABLE as RUNNING
 from lowering.index_algebra import contiguous_strides, linearize
 from lowering.known import Unsupported
 from lowering.objects import DeviceValue
@@ -278,6 +279,7 @@ def _check_range(ev: Evaluator, x: Value, low: int, high: int, message: str) -> 
 
 # Operators whose first argument is a tensor.
 TABLE: dict[str, Callable] = {
+    **RUNNING,
     "aten::size": _size,
     "aten::stride": _stride,
     "aten::select": _select,

@@ -164,14 +164,31 @@ def test_state_changes_its_form() -> None:
             assert compiled.total() == 0
 
 
-def test_trained_batch_norm_counts_its_calls() -> None:
-    module = nn.BatchNorm1d(3)
-    scripted = torch.jit.script(module.train())
+class Trained(nn.Module):
+    def __init__(self, momentum: Optional[float]) -> None:
+        super().__init__()
+        self.batch = nn.BatchNorm1d(3, momentum=momentum)
+        self.instance = nn.InstanceNorm1d(3, track_running_stats=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.batch(x) + self.instance(x)
+
+    @torch.jit.export
+    def statistics(self) -> Tuple[Tensor, Tensor, Optional[Tensor], Optional[Tensor]]:
+        return (self.batch.running_mean, self.batch.running_var, self.instance.running_mean,
+                self.instance.running_var)
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics_move(momentum: Optional[float]) -> None:
+    scripted = torch.jit.script(Trained(momentum).train())
     buffer = io.BytesIO()
     torch.jit.save(scripted, buffer)
-    compiled = aot.compile(aot.jit.load(io.BytesIO(buffer.getvalue())), inputs=["input:f32[5,3]"])
-    for i, x in enumerate(arrays(3, 5, 3)):
+    compiled = aot.compile(aot.jit.load(io.BytesIO(buffer.getvalue())),
+                           methods={"forward": ["x:f32[5,3,4]"], "statistics": []})
+    for i, x in enumerate(arrays(3, 5, 3, 4)):
         agree(compiled(x), scripted(torch.from_numpy(x)), f"call {i}")
+        agree(compiled.statistics(), scripted.statistics(), f"statistics {i}")
 
 
 class Raises(nn.Module):
