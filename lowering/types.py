@@ -240,6 +240,9 @@ class InterfaceType(Type):
     methods: dict[str, Function] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        return f"InterfaceType<{self.name.rpartition('.')[2]}>"
+
+    def annotation(self) -> str:
         return self.name
 
     def __repr__(self) -> str:

@@ -56,6 +56,8 @@ class Conditions(Expressions):
                 return self._chain(node)
             if isinstance(node.ops[0], (ast.Is, ast.IsNot)):
                 return self.comparison(node)
+            if isinstance(node.ops[0], ast.NotIn):
+                return self.comparison(node)
             return Condition(self.as_bool(self.comparison(node).value, node))
         if isinstance(node, ast.Call):
             found = self.static_call(node)
@@ -109,6 +111,7 @@ class Conditions(Expressions):
             else:
                 found = self.operator("aten::__contains__", [right, left], node)
             if isinstance(op, ast.NotIn):
+                self.constant(0)
                 found = self.operator("aten::__not__", [found], node)
             return found
         if isinstance(left.type, ClassType):
@@ -184,7 +187,7 @@ class Conditions(Expressions):
             self.builder.add_input(block, value)
             self.leave()
         out = self.builder.add_output(branch, types.Bool)
-        known = first.known if first.known is is_or else (
+        known = is_or if is_or in (first.known, second.known) else (
             None if first.known is None else second.known)
         both_hold = {} if is_or else {**first.holds, **second.holds}
         both_fail = {**first.fails, **second.fails} if is_or else {}
@@ -210,7 +213,10 @@ class Conditions(Expressions):
             self.graph.set_name(narrowed, name)
             if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
                 self.load(name)
+            owner = self.frame.owner(name)
+            before = owner.unrefined.get(name, owner.types[name])
             self.store(name, narrowed)
+            self.frame.unrefined[name] = before
 
     # --- choices ------------------------------------------------------------------------------
 

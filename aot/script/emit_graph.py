@@ -51,6 +51,8 @@ class EmitGraph(Graph):
     def copy_name(self, source: Value, copy: Value) -> None:
         """Give a copy of a named value a name of the same variable."""
         if source.has_name:
+            if not _NUMBERED.search(source.name):
+                self.skip_suffix(source.name)
             self._give(copy, self._numbered(_NUMBERED.sub("", source.name)))
 
     def skip_suffix(self, base: str) -> None:

@@ -25,6 +25,7 @@ class Frame:
         self.parent = parent
         self.types: dict[str, Type] = {}
         self.others: dict[str, object] = {}
+        self.unrefined: dict[str, Type] = {}  # what variables narrowed here may be assigned
         self.exits = False  # a return, raise, break or continue ended the block
         self.reason: str | None = None
 
@@ -154,7 +155,7 @@ class Environment:
                 raise self.error(f"Cannot re-assign '{name}' because it is not a value", node)
             if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
                 self.load(name)
-            declared = self.declared(name) or before
+            declared = self.declared(name) or owner.unrefined.get(name) or before
             if not types.is_subtype(value.type, declared):
                 raise self.error(
                     f"Variable '{name}' previously had type {before.annotation()} but is now being "

@@ -354,6 +354,8 @@ class _Constant:
         if isinstance(self.value, list):
             parts = [_Constant(v).meaning(env, node) for v in self.value]
             return env.op("prim::ListConstruct", parts, self.type)
+        if isinstance(self.value, bool):
+            return env.static(self.value)  # decides branches while compiling
         found = env.python_constant(self.value, node)
         if found is None:
             return env.resolver.meaning(env, self.value, node)

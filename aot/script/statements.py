@@ -363,6 +363,9 @@ class Statements(Loops):
                 return
         if owner is not None:
             self.load(name)
+            before = owner.unrefined.get(name, owner.types.get(name, type_))
+            if before != type_ and types.is_subtype(type_, before):
+                self.frame.unrefined[name] = before
         self.frame.types[name] = type_
 
     # --- loops --------------------------------------------------------------------------------
