@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +17,20 @@ from aot.specs import inputs_like
 from runtime.errors import InputError
 
 
-def compile(module: ScriptModule | str | os.PathLike, example_inputs: Sequence[Any] | None = None,
+def compile(module: Any, example_inputs: Sequence[Any] | None = None,
             inputs: Sequence[str] | None = None, *, method: str = "forward",
             methods: Mapping[str, Sequence[Any] | None] | None = None, threads: int = 1,
             cpu: str = "native", name: str | None = None, optimize: bool = True) -> Compiled:
     """Compiles a method of a module, or of the archive at a path, or several.
 
-    What the arguments are is told by `example_inputs` (numpy arrays and Python values; tensors are
-    inputs of that shape and dtype, all else is compiled in), by `inputs` (the command line's
+    The module is a ScriptModule or ScriptFunction, or a module of aot.nn or of PyTorch, which is
+    traced with `example_inputs` if they are given and scripted otherwise.
+
+    What the arguments are is told by `example_inputs` (arrays, tensors and Python values; tensors
+    are inputs of that shape and dtype, all else is compiled in), by `inputs` (the command line's
     --input words, such as "x:f32[1,3,224,224]"), or by the example that a traced archive carries.
-    The result is called with numpy arrays; `save` writes it as .o, .so or a program.
+    The result is called with numpy arrays or tensors and returns the like; `save` writes it as .o,
+    .so or a program.
 
     `methods` compiles several, which share weights and state: the name of each, with its --input
     words or its example inputs (all words: {"forward": ["x:f32[1,4]"], "reset": []}; None: as a
@@ -39,6 +44,10 @@ def compile(module: ScriptModule | str | os.PathLike, example_inputs: Sequence[A
         module = load(module)
     else:
         where, stem = "the module", "model"
+        if not isinstance(module, ScriptModule):
+            module = importlib.import_module("aot.accept").script_module(module, example_inputs)
+    if example_inputs is not None:
+        example_inputs = importlib.import_module("aot.accept").arrays(tuple(example_inputs))
     if methods is None:
         given = [(method, parse_inputs(inputs) if inputs is not None
                   else _like(module, method, example_inputs))]

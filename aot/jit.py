@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from aot import torch_bridge
 from aot.archive.reader import read_archive
 from aot.jit_module import (
     Method, ScriptFunction, ScriptModule, TopLevelTracedModule, TracedModule, module_of,
@@ -39,7 +40,7 @@ _LAZY = {name: module for module, names in _MODULES.items() for name in names.sp
 __all__ = [
     "Method", "RecursiveScriptModule", "ScriptFunction", "ScriptModule", "TopLevelTracedModule",
     "TracedModule", "freeze", "load", "module_of", "optimize_for_inference",
-    "run_frozen_optimizations", "save", *_LAZY,
+    "run_frozen_optimizations", "save", "script", *_LAZY,
 ]  # fmt: skip
 
 
@@ -51,6 +52,21 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'aot.jit' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def script(obj: Any, optimize: object = None, _frames_up: int = 0, _rcb: object = None,
+           example_inputs: Any = None) -> Any:
+    """Compile a function, class or module to TorchScript; a module of PyTorch, where the user has
+    imported it, is scripted by PyTorch and read from there.
+
+    ScriptError, with the place in the source, where the program is not TorchScript.
+    """
+    if isinstance(obj, ScriptModule):
+        return obj
+    if torch_bridge.is_torch_module(obj) or torch_bridge.is_torch_script(obj):
+        return load(torch_bridge.archive_of(obj))
+    compiler = importlib.import_module("aot.script.api")
+    return compiler.script(obj, optimize, _frames_up, _rcb, example_inputs)
 
 
 def load(

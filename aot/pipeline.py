@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aot.inputs import Input, input_of_value
 from aot.jit import Method, ScriptModule, load
@@ -162,9 +165,12 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         """Runs it: numpy in, numpy out, in the structure of the method's arguments and results.
+        Tensors, ours or PyTorch's, give such tensors.
 
         Releases the GIL while it runs; safe from several threads at once."""
-        return self._main(*args)
+        if all(isinstance(x, (np.ndarray, int, float, str, type(None))) for x in args):
+            return self._main(*args)
+        return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
 
     def __getattr__(self, name: str) -> CompiledMethod:
         methods = self.__dict__.get("methods", {})
