@@ -50,6 +50,16 @@ def type_of_annotation(annotation: object, class_of: Callable[[type], Type]) -> 
     def inner(part: object) -> Type:
         return type_of_annotation(part, class_of)
 
+    bare = {typing.List: "List", list: "List", typing.Dict: "Dict", dict: "Dict",
+            typing.Tuple: "Tuple", tuple: "Tuple", typing.Optional: "Optional"}
+    try:
+        name = bare.get(annotation)
+    except TypeError:
+        name = None
+    if name is not None:
+        example = f"{name}[int, int]" if name == "Dict" else f"{name}[int]"
+        raise UnknownAnnotation(f"Attempted to use {name} without a contained type. Please add a "
+                                f"contained type, e.g. {example}")
     if origin in (list, typing.List):
         return ListType(inner(arguments[0]))
     if origin in (dict, typing.Dict):
@@ -70,18 +80,6 @@ def type_of_annotation(annotation: object, class_of: Callable[[type], Type]) -> 
         return union_of([inner(a) for a in arguments])
     if origin is typing.Final or getattr(origin, "__name__", "") == "Final":
         return inner(arguments[0])
-    if annotation in (typing.List, list):
-        raise UnknownAnnotation("Attempted to use List without a contained type. Please add a "
-                                "contained type, e.g. List[int]")
-    if annotation in (typing.Dict, dict):
-        raise UnknownAnnotation("Attempted to use Dict without contained types. Please add "
-                                "contained type, e.g. Dict[int, int]")
-    if annotation in (typing.Tuple, tuple):
-        raise UnknownAnnotation("Attempted to use Tuple without a contained type. Please add a "
-                                "contained type, e.g. Tuple[int]")
-    if annotation is typing.Optional:
-        raise UnknownAnnotation("Attempted to use Optional without a contained type. Please add a "
-                                "contained type, e.g. Optional[int]")
     if _is_future(origin or annotation):
         return FutureType(inner(arguments[0]) if arguments else types.Tensor)
     if isinstance(annotation, Type):

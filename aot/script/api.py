@@ -15,6 +15,7 @@ from aot.script.marks import (
 )  # fmt: skip
 from aot.script.marks import isinstance_of as isinstance  # noqa: A001
 from aot.script.marks import unwrap_optional as _unwrap_optional
+from aot.script.source import ScriptError
 from aot.script.script_function import ScriptFunction
 from runtime.errors import InputError
 
@@ -22,7 +23,7 @@ from runtime.errors import InputError
 _overload = _overload_method = overload
 _fork, _wait = fork, wait
 __all__ = """Attribute Final Future annotate export fork ignore interface is_scripting isinstance
-    script script_if_tracing script_method unused wait""".split()
+    ScriptError script script_if_tracing script_method unused wait""".split()
 _is_instance = builtins.isinstance
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from aot.script.environment import IMPLICIT
 from aot.script.matching import Mismatch, unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
@@ -253,9 +254,8 @@ class Calls(Subscripts):
 
     def implicit(self, value: Value, type_: Type, node: ast.AST) -> Value:
         """A tensor where a number is stated is converted; an error for anything else."""
-        from aot.script.matching import _IMPLICIT
-        if isinstance(value.type, TensorType) and type_ in _IMPLICIT:
-            return self.op(_IMPLICIT[type_], [value], type_)
+        if isinstance(value.type, TensorType) and type_ in IMPLICIT:
+            return self.op(IMPLICIT[type_], [value], type_)
         raise self.error(f"expected an expression of type {type_.annotation()} but found "
                          f"{value.type.annotation()}", node)
 

@@ -17,6 +17,11 @@ from lowering.graph_builder import Builder
 from lowering.types import Type
 
 
+# A tensor where a number is stated.
+IMPLICIT = {types.Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
+            types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
+
+
 class Frame:
     """The variables of one block. `types` are those of the Graph, `others` all else."""
 
@@ -27,10 +32,18 @@ class Frame:
         self.others: dict[str, object] = {}
         self.unrefined: dict[str, Type] = {}  # what variables narrowed here may be assigned
         self.exits = False  # a return, raise, break or continue ended the block
-        self.reason: str | None = None
+        self.undefined: dict[str, str] = {}  # why variables of one branch are not there after it
 
     def has(self, name: str) -> bool:
         return name in self.types or name in self.others
+
+    def why_undefined(self, name: str) -> str | None:
+        frame: Frame | None = self
+        while frame is not None:
+            if name in frame.undefined:
+                return frame.undefined[name]
+            frame = frame.parent
+        return None
 
     def owner(self, name: str) -> Frame | None:
         frame: Frame | None = self
@@ -153,10 +166,14 @@ class Environment:
             before = owner.types.get(name)
             if before is None:
                 raise self.error(f"Cannot re-assign '{name}' because it is not a value", node)
-            if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
+            nested = self.frame.parent is not None and self.frame.parent.owner(name) is not None
+            if nested:
                 self.load(name)
             declared = self.declared(name) or owner.unrefined.get(name) or before
-            if not types.is_subtype(value.type, declared):
+            stands = self.declared(name) is not None or nested
+            if isinstance(value.type, types.TensorType) and nested and declared in IMPLICIT:
+                value = self.op(IMPLICIT[declared], [value], declared)
+            if stands and not types.is_subtype(value.type, declared):
                 raise self.error(
                     f"Variable '{name}' previously had type {before.annotation()} but is now being "
                     f"assigned to a value of type {value.type.annotation()}", node)

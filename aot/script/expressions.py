@@ -14,6 +14,7 @@ from aot.script.values import (
 from lowering import types
 from lowering.graph import Value
 from lowering.objects import DeviceValue, EnumValue
+from lowering.schema_table import schemas_of
 from lowering.types import (
     ClassType, DictType, EnumType, FunctionType, FutureType, InterfaceType, ListType, OptionalType,
     TensorType, TupleType, Type, UnionType,
@@ -112,7 +113,8 @@ class Expressions(Environment):
             return found
         found = self.resolver.global_name(self, node.id, node)
         if found is None:
-            raise self.error(f"undefined value {node.id}", node)
+            reason = self.frame.why_undefined(node.id)
+            raise self.error(reason or f"undefined value {node.id}", node)
         return found
 
     def _constant(self, node: ast.Constant, hint: Type | None) -> Value:
@@ -160,6 +162,9 @@ class Expressions(Environment):
             raise self.error(
                 f"'Optional[{type_.element.annotation()}]' object has no attribute or method "
                 f"'{name}'. Did you forget to check for None?", node)
+        if name not in ("tolist", "format") and not schemas_of(f"aten::{name}"):
+            raise self.error(
+                f"'{type_.annotation()}' object has no attribute or method '{name}'", node)
         return Operator(f"aten::{name}", base)
 
     # --- arithmetic ---------------------------------------------------------------------------

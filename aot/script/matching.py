@@ -6,16 +6,13 @@ import ast
 from dataclasses import dataclass
 from typing import Sequence
 
-from aot.script.environment import Environment, is_node_of
+from aot.script.environment import IMPLICIT, Environment, is_node_of
 from lowering import types
 from lowering.graph import Function, Parameter, Value
 from lowering.schema_table import Formal, OperatorSchema, TypeVariable, schemas_of
 from lowering.types import (
     DictType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
 )
-
-_IMPLICIT = {types.Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
-             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
 
 
 @dataclass(frozen=True)
@@ -177,6 +174,8 @@ class Matcher:
             return False
         if i + 1 < len(formals) and not formals[i + 1].keyword_only:
             return False
+        if len(formals) == 1 and all(isinstance(v.type, TensorType) for v in rest):
+            return formal.type.element == types.Tensor  # broadcast_tensors(x, y)
         if formal.type.element != types.Int:
             return False
         return len(rest) > 1 or formal.length is None and rest[0].type == types.Int
@@ -201,7 +200,7 @@ class Matcher:
         ):
             return Bound(value, "as is", concrete)
         target = bare
-        if convert and isinstance(actual, TensorType) and target in _IMPLICIT:
+        if convert and isinstance(actual, TensorType) and target in IMPLICIT:
             return Bound(value, "implicit", target)
         if convert and actual == types.Str and target == types.Device:
             return Bound(value, "device", target)
@@ -239,7 +238,7 @@ class Matcher:
             parts = unpack_tuple(env, bound.value)
             return env.op("prim::ListConstruct", parts, bound.type)
         if bound.how == "implicit":
-            return env.op(_IMPLICIT[bound.type], [bound.value], bound.type)
+            return env.op(IMPLICIT[bound.type], [bound.value], bound.type)
         if bound.how == "device":
             return env.op("aten::device", [bound.value], types.Device)
         if bound.how == "default":

@@ -53,9 +53,7 @@ class Classes:
     def _context_manager(self, cls: type) -> Type:
         from aot.script import context_managers
         own = getattr(context_managers, cls.__name__)
-        own.__module__ = "aot.autograd.grad_mode"
-        self.names.discard(f"__torch__.torch.autograd.grad_mode.{cls.__name__}")
-        type_ = self._class(own, None, None)
+        type_ = self._class(own, None, None, f"__torch__.torch.autograd.grad_mode.{cls.__name__}")
         self.classes[cls] = type_
         return type_
 
@@ -94,7 +92,7 @@ class Classes:
         self.classes[cls] = type_
         return type_
 
-    def _class(self, cls: type, node, env) -> Type:
+    def _class(self, cls: type, node, env, name: str | None = None) -> Type:
         if issubclass(cls, BaseException):
             text = "exceptions cannot be used as values"
             raise env.error(text, node) if env else ScriptError(text)
@@ -103,7 +101,7 @@ class Classes:
             raise ScriptError(
                 "TorchScript classes do not support inheritance: " + cls.__name__)
         source = source_of(cls)
-        type_ = ClassType(self.unique(qualified_name(cls)))
+        type_ = ClassType(self.unique(name or qualified_name(cls)))
         self.classes[cls] = type_
         self.python_classes[type_] = cls
         self._members(cls, type_, source)

@@ -6,6 +6,7 @@ import ast
 import builtins
 import enum
 import inspect
+import typing
 from typing import TYPE_CHECKING
 
 from aot.script import names
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from aot.script.function import FunctionCompiler
 
 _MISSING = object()
+# Names that annotations may use without an import, in type comments above all.
+_ALWAYS = {
+    "Tensor": types.Tensor,
+    **{n: getattr(typing, n) for n in ("List", "Dict", "Tuple", "Optional", "Union", "Any")},
+}
 
 
 class Resolver:
@@ -266,7 +272,8 @@ class Resolver:
     def annotation(self, node: ast.expr, env: FunctionCompiler) -> Type:
         """The type that an annotation in the program's text means."""
         try:
-            obj = eval(compile(ast.Expression(node), "<annotation>", "eval"), dict(self.scope))
+            scope = {**_ALWAYS, **self.scope}
+            obj = eval(compile(ast.Expression(node), "<annotation>", "eval"), scope)
         except Exception as error:
             raise env.error(f"Unknown type name '{ast.unparse(node)}' ({error})", node) from None
         return self.type_of(obj, node, env)

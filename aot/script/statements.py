@@ -197,6 +197,10 @@ class Statements(Loops):
 
     def _delete(self, node: ast.Delete) -> None:
         for target in node.targets:
+            if isinstance(target, ast.Name) and self.frame.has(target.id):
+                self.frame.types.pop(target.id, None)
+                self.frame.others.pop(target.id, None)
+                continue
             if not isinstance(target, ast.Subscript):
                 raise self.error("del of a variable is not supported", node)
             base = self.expression(target.value)
@@ -307,6 +311,9 @@ class Statements(Loops):
                     names.append(name)
                 elif not found and other.exits and name not in names:
                     names.append(name)
+                elif not found and name not in names:
+                    side = "true" if i else "false"
+                    self.frame.undefined[name] = f"{name} is not defined in the {side} branch"
         for name in sorted(names):
             self._join_one(name, frames, node)
         for i, frame in enumerate(frames):
@@ -349,7 +356,6 @@ class Statements(Loops):
             type_ = declared
         owner = self.frame.owner(name)
         if type_ is None:
-            members = [t for f in found for t in (f.elements if isinstance(f, UnionType) else (f,))]
             before = owner.types.get(name) if owner is not None else None
             if isinstance(before, UnionType) or before == types.Any:
                 type_ = before
@@ -358,8 +364,9 @@ class Statements(Loops):
                     f"Type mismatch: {name} is set to type {found[0].annotation()} in the true "
                     f"branch and type {found[1].annotation()} in the false branch", node)
             else:
-                self.frame.reason = name
-                del members
+                self.frame.undefined[name] = (
+                    f"Type mismatch: {name} is set to type {found[0].annotation()} in the true "
+                    f"branch and type {found[1].annotation()} in the false branch")
                 return
         if owner is not None:
             self.load(name)
@@ -526,7 +533,7 @@ class Statements(Loops):
         self.statements(node.body)
         for manager, leave in reversed(entered):
             self.at(node)
-            self.op("prim::Exit", [manager], leave.returns)
+            self.op("prim::Exit", [manager], types.Tensor)  # whatever it returns
 
     def _nested(self, node: ast.stmt) -> None:
         raise self.error("function definitions aren't supported", node)
