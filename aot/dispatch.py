@@ -112,11 +112,12 @@ def call(name: str, args: tuple = (), kwargs: dict | None = None) -> object:
     TypeError where no overload takes the arguments; the operators' own errors are PyTorch's."""
     args, kwargs = _normalised(args), _normalised_kwargs(kwargs)
     if not _recorders.stack:
-        return _perform(name, args, kwargs)[0]
-    with not_recording():
-        result, resolved = _perform(name, args, kwargs)
-    _recorders.stack[-1](Event(name, resolved, args, kwargs, result))
-    return result
+        result, _ = _perform(name, args, kwargs)
+    else:
+        with not_recording():
+            result, resolved = _perform(name, args, kwargs)
+        _recorders.stack[-1](Event(name, resolved, args, kwargs, result))
+    return tuple(result) if type(result) is list else result  # Python gets lists as tuples
 
 
 def _perform(name: str, args: tuple, kwargs: dict) -> tuple[object, Call | None]:
@@ -316,13 +317,25 @@ def _build(resolved: Call, values: list, shapes: list, tensors: list[Tensor]) ->
         pass
     except ValueError as e:
         if "known at compile time" not in str(e):
-            raise
+            raise RuntimeError(_mismatch(shapes) or str(e)) from None
     whole = {k: compute_array(t) for k, t in enumerate(tensors) if not t.row.is_float}
     try:
         return tensor_plan.build(resolved, values, shapes, _is_leaf, whole), False
     except NeedsValues:
         every = {k: compute_array(t) for k, t in enumerate(tensors)}
         return tensor_plan.build(resolved, values, shapes, _is_leaf, every), False
+
+
+def _mismatch(shapes: list) -> str | None:
+    """PyTorch's words for two tensors that do not broadcast."""
+    if len(shapes) < 2:
+        return None
+    a, b = shapes[0][0], shapes[1][0]
+    for k in range(1, min(len(a), len(b)) + 1):
+        if a[-k] != b[-k] and 1 not in (a[-k], b[-k]):
+            return (f"The size of tensor a ({a[-k]}) must match the size of tensor b ({b[-k]}) at "
+                    f"non-singleton dimension {max(len(a), len(b)) - k}")
+    return None
 
 
 def compute_array(t: Tensor) -> np.ndarray:
@@ -410,6 +423,7 @@ def _in_place(name: str, args: tuple, kwargs: dict) -> tuple[object, Call]:
         autograd_graph.check_in_place(target)
         view = _view(plan, target, plan.results)
         target._data, target._node, target._nr = view._data, view._node, view._nr
+        target._data.storage.version += 1
         return target, resolved
     if isinstance(plan.results, Same):
         return target, resolved

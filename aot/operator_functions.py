@@ -6,6 +6,7 @@ from typing import Callable
 
 from aot import random_operators, statistics_special, tensor_special  # noqa: F401
 from aot.dispatch import SPECIAL, call, exists
+from aot.tensor_methods import FUNCTIONS
 from lowering.ops import TABLE
 
 _made: dict[str, Callable] = {}
@@ -15,6 +16,8 @@ def function(name: str) -> Callable | None:
     """The function of an operator or its in-place form; None if there is no such operator.
 
     A function is made once: whoever compiles Python source knows it by its identity."""
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
     if name not in _made:
         if not exists(name):
             return None

@@ -194,7 +194,11 @@ class Tensor:
 
     @property
     def data(self) -> Tensor:
-        return Tensor._of_data(self._data)
+        here = self._data
+        if not here.storage.array.flags.writeable:
+            here.storage.array = here.storage.array.copy()
+        storage = StorageData(here.storage.dtype, here.storage.array, here.storage.name)
+        return Tensor._of_data(TensorData(storage, here.offset, here.sizes, here.strides))
 
     @data.setter
     def data(self, other: Tensor) -> None:
@@ -392,7 +396,10 @@ class Tensor:
         """A method from the operator table; it stays with the class."""
         if name.startswith("__") and name not in _DUNDER:
             raise AttributeError(f"'Tensor' object has no attribute '{name}'")
-        if not importlib.import_module("aot.operator_functions").exists(name):
+        operators = importlib.import_module("aot.operator_functions")
+        if name in Tensor.__dict__:  # the import has just brought it
+            return getattr(self, name)
+        if not operators.exists(name):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         method = _method(name)
         setattr(Tensor, name, method)

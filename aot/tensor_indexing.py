@@ -95,7 +95,7 @@ def _item(i: object) -> object:
         return of_data(i, None)
     if hasattr(i, "__index__"):
         return i.__index__()
-    raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte "
+    raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte "
                     f"Variables are valid indices (got {type(i).__name__})")
 
 

@@ -117,7 +117,9 @@ def _allclose(a: Tensor, b: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
     return bool(close._values().all())  # type: ignore[attr-defined]
 
 
-def _resize(t: Tensor, size: list[int], **_: object) -> Tensor:
+def _resize(t: Tensor, *sizes: object, **_: object) -> Tensor:
+    size = sizes[0] if isinstance(sizes[0], list) else list(sizes)
+    t._data.storage.version += 1
     count = int(np.prod(size)) if size else 1
     storage = t._data.storage
     if t._data.offset + count > len(storage):

@@ -98,7 +98,8 @@ LAYERS = {
     "RNNCell": (lambda nn: nn.RNNCell(3, 4, bias=False), [(2, 3)]),
     "MultiheadAttention": (lambda nn: nn.MultiheadAttention(4, 2), [(3, 2, 4)] * 3),
     "MultiheadAttentionWide": (lambda nn: nn.MultiheadAttention(
-        4, 2, kdim=3, vdim=5, batch_first=True, add_bias_kv=True), [(2, 3, 4), (2, 6, 3), (2, 6, 5)]),
+        4, 2, kdim=3, vdim=5, batch_first=True, add_bias_kv=True),
+        [(2, 3, 4), (2, 6, 3), (2, 6, 5)]),
     "TransformerEncoderLayer": (lambda nn: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0),
                                 [(3, 2, 4)]),
     "TransformerEncoder": (lambda nn: nn.TransformerEncoder(nn.TransformerEncoderLayer(

@@ -1,4 +1,4 @@
-"""Gradients of every differentiable operator of the table match PyTorch's, on its OpInfo samples."""
+"""Gradients of every differentiable operator match PyTorch's, on its OpInfo samples."""
 
 from __future__ import annotations
 

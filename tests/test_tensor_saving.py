@@ -26,7 +26,8 @@ def same(ours, theirs) -> None:
         assert str(ours.dtype) == str(theirs.dtype) and ours.stride() == theirs.stride()
         assert ours.requires_grad == theirs.requires_grad
         assert type(ours).__name__ == type(theirs).__name__
-        np.testing.assert_array_equal(ours.detach().float().numpy(), theirs.detach().float().numpy())
+        a, b = ours.detach().double(), theirs.detach().double()
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
     elif isinstance(theirs, dict):
         assert list(ours) == list(theirs)
         for key in theirs:
