@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
+from aot.trace_dead import remove_dead
 from aot.trace_graph import TracedBlock, TracedGraph, TracedNode, TracedValue
 from lowering import types
 from lowering.graph import Function, Graph, Parameter, Value
 from lowering.graph_builder import Builder
-from lowering.graph_passes.dead_code import eliminate_dead_code
 from lowering.objects import ScriptObject
 from lowering.types import ClassType, TupleType, Type
 
@@ -271,7 +271,7 @@ class _Writer:
         graph._names = set()
         for key, value in made.items():
             builder.set_name(value, texts[key])
-        eliminate_dead_code(graph)
+        remove_dead(graph)
         parameters = []
         for i, value in enumerate(inputs):
             label = value.variable or f"argument_{i}"

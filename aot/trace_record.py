@@ -252,17 +252,16 @@ class Recorder:
         """Declares the traced module, its attributes and the inputs. The arguments come back with
         a tensor of its own for each place."""
         if instance is not None:
+            assert module is not None
             own = self.graph.value(instance.type, self.graph.root, "self")
             self.graph.inputs.append(own)
+            self.declare(module, instance, ())
         seen: set[int] = set()
         given = []
         for name, x in zip(names, args):
             value = self.graph.value(input_type(x), self.graph.root, name)
             self.graph.inputs.append(value)
             given.append(self.part(x, value, seen))
-        if instance is not None:
-            assert module is not None
-            self.declare(module, instance, ())
         return tuple(given)
 
     def part(self, x: Any, value: TracedValue, seen: set[int] | None) -> Any:

@@ -63,8 +63,8 @@ def _trailing_defaults(node: Node) -> int:
 def _is_default(value: Value, default: object) -> bool:
     if value.is_constant:
         found = value.constant
-        if isinstance(found, bool) is not isinstance(default, bool):
-            return False
+        if isinstance(found, (bool, int, float)) and type(found) is not type(default):
+            return False  # 1 and 1.0 and True are equal, and mean different calls
         if isinstance(found, list) and isinstance(default, (list, tuple)):
             return list(found) == list(default)
         return found == default and (found is None) is (default is None)

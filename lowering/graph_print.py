@@ -52,10 +52,11 @@ class _Printer:
         indent = "  " * depth
         outputs = ", ".join(f"%{v.name} : {v.type}" for v in node.outputs)
         text = f"{indent}{outputs} = {self.kind(node)}({_inputs(node)})"
-        if self.ranges and node.range is not None and node.kind not in _WITHOUT_PLACE:
+        if self.ranges and node.range is not None:
             if node.range.scope:
                 text += f", scope: {node.range.scope}"
-            text += f" # {node.range}"
+            if node.kind not in _WITHOUT_PLACE:
+                text += f" # {node.range}"
         self.lines.append(text)
         for i, block in enumerate(node.blocks):
             params = ", ".join(f"%{v.name} : {v.type}" for v in block.params)
