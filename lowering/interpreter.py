@@ -27,7 +27,7 @@ BLOCK_ELEMENTS = 1 << 21
 
 
 def run_program(program: TensorProgram, inputs: list[Array]) -> list[Array]:
-    """The program's results for inputs in the order of its parameters.
+    """The program's results for inputs in the order of its parameters, state at the end of both.
 
     Inputs and results are arrays in the interpreter's form. InputError where an input does not fit
     its parameter, RuntimeFailure where a Check fails or an index is out of bounds.
@@ -36,7 +36,8 @@ def run_program(program: TensorProgram, inputs: list[Array]) -> list[Array]:
     if len(inputs) != len(params):
         raise InputError(f"{program.name} takes {len(params)} inputs, found {len(inputs)}")
     given = []
-    for name, p, x in zip(program.input_names, params, inputs):
+    names = [*program.input_names, *(s.name for s in program.state)]
+    for name, p, x in zip(names, params, inputs):
         x = np.asarray(x)
         if x.shape != p.shape or x.dtype != p.dtype.compute:
             raise InputError(

@@ -14,7 +14,7 @@ import aot
 from aot.archive.reader import read_archive
 from runtime import dtypes
 from tests.conformance.compare import TOLERANCE, relative_error
-from tests.conformance.corpus_table import plain, read_calls
+from tests.conformance.corpus_table import call_together, plain, read_calls
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests" / "archives"
@@ -50,11 +50,8 @@ def test_compiled(path: Path) -> None:
 
 def test_state_is_kept_between_calls() -> None:
     path = FOLDER / "stateful_script.pt"
-    calls = read_calls(path)[:2]
-    module = aot.jit.load(str(path))
-    function = aot.compile(module, example_inputs=tuple(calls[0][1]), threads=1)
-    for method, arguments, expected in calls:
-        assert relative_error(plain(function(*arguments)), expected, method) <= TOLERANCE
+    for name, found, expected in call_together(path, read_calls(path)):
+        assert relative_error(found, expected, name) <= TOLERANCE
 
 
 def test_trained_digits() -> None:

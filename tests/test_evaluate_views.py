@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lowering.evaluate import run_method
+from lowering.interpreter import run_program
 from runtime.errors import CompileError
 from tests.conftest import import_torch
 from tests.test_evaluate_language import agree, compare, load, program_of, run_compiled, to_ours
@@ -272,9 +274,12 @@ def test_state_lives_in_the_module():
         for _ in range(3):
             agree(run_method(function, [root, x.numpy()]), scripted(x))
     assert root.attributes["n"] == 3
-    with pytest.raises(CompileError, match=r"state.*\.n, .*\.total"):
-        program_of(function, root, (x,))
-
+    program, arrays = program_of(function, root, (x,))
+    assert sorted(s.name for s in program.state) == ["n", "total"]
+    found, *after = run_program(program, [*arrays, *(s.initial for s in program.state)])
+    assert torch.equal(torch.from_numpy(found), scripted(x).detach())
+    ends = dict(zip((s.name for s in program.state), after))
+    assert ends["n"] == 4 and np.array_equal(ends["total"], 4 * x.numpy())
 
 
 

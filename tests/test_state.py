@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import subprocess
 from pathlib import Path
@@ -343,3 +344,20 @@ def test_wrong_methods_are_refused() -> None:
         aot.compile(loaded, methods={})
     with pytest.raises(AotError, match="no method 'nothing'"):
         aot.compile(loaded, methods={"nothing": []})
+
+
+def test_silero_vad() -> None:
+    """A real archive: contexts that are empty at first, and sizes that decide about resets."""
+    spec = importlib.util.find_spec("silero_vad")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs the package silero-vad")
+    path = Path(spec.origin).parent / "data" / "silero_vad.jit"
+    module = torch.jit.load(str(path))
+    methods = {"forward": ["x:f32[1,512]", "sr:int=16000"], "reset_states": []}
+    compiled = aot.compile(path, methods=methods)
+    for i, x in enumerate(arrays(12, 1, 512)):
+        with torch.no_grad():
+            agree(compiled(x), module(torch.from_numpy(x), 16000), f"chunk {i}")
+        if i == 7:
+            module.reset_states()
+            compiled.reset_states()
