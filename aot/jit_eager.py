@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aot import dispatch
+import aot.random_operators  # noqa: F401  operators that draw random numbers
+from aot import dispatch, random
 from aot.tensor_core import Tensor
 from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
 from lowering.abstract import Future, Raised
@@ -95,6 +96,9 @@ class _EagerEvaluator(Evaluator):
         first = args[0] if args else next(iter(kwargs.values()), None)
         if isinstance(first, (list, tuple, dict, str)) and kind in evaluate_containers.TABLE:
             return evaluate_containers.compute(self, node, kind, args, kwargs)
+        if kind in _DRAWS:
+            wanted = {k: v for k, v in kwargs.items() if k in ("dtype", "size")}
+            return _DRAWS[kind](*args[:_POSITIONAL.get(kind, len(args))], **wanted)
         if kind in _ON_TENSORS and isinstance(first, Tensor):
             return _ON_TENSORS[kind](*args)
         if _makes_tensor(node) or _holds_tensor([*args, *kwargs.values()]):
@@ -244,3 +248,10 @@ _ON_TENSORS: dict[str, Callable] = {
     **{f"prim::is_{name}": lambda t: False for name in
        "cuda sparse quantized mkldnn meta nested mps xla vulkan".split()},
 }
+# Random numbers come from the session's generator.
+_DRAWS: dict[str, Callable] = {
+    f"aten::{name}": getattr(random, name)
+    for name in "rand randn randint randperm rand_like randn_like randint_like normal".split()
+}
+_POSITIONAL = {"aten::rand": 1, "aten::randn": 1, "aten::randperm": 1, "aten::rand_like": 1,
+               "aten::randn_like": 1}

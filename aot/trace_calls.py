@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aot.dispatch import Event
+from aot.dtypes import dtype
 from aot.tensor_core import Tensor
 from lowering.objects import DeviceValue, TensorData
 from lowering.schema_table import OperatorSchema, find_schema, schemas_of
@@ -107,6 +108,7 @@ def _matched(event: Event) -> tuple[OperatorSchema | None, dict[str, object]]:
             continue
         values = {f.name: v for f, v in zip(positional, event.args)}
         values.update(event.kwargs)
+        values = {k: v.code if isinstance(v, dtype) else v for k, v in values.items()}
         if all(f.name in values or f.default is not ... for f in formals):
             return schema, values
     return None, {}

@@ -1,0 +1,247 @@
+"""Calls of scripted and traced programs: compiled in process, from many threads, mixed."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import aot
+from aot import jit_call
+from runtime.errors import CompileError
+
+
+class Gate(aot.nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x
+        else:
+            return -x
+
+
+class Cell(aot.nn.Module):
+    def __init__(self, gate) -> None:
+        super().__init__()
+        self.gate = gate
+        self.linear = aot.nn.Linear(4, 4)
+
+    def forward(self, x, h):
+        new_h = aot.tanh(self.gate(self.linear(x)) + h)
+        return new_h, new_h
+
+
+class Loop(aot.nn.Module):
+    def __init__(self, cell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, xs):
+        h, y = aot.zeros(3, 4), aot.zeros(3, 4)
+        for i in range(xs.size(0)):
+            y, h = self.cell(xs[i], h)
+        return y, h
+
+
+class Wrap(aot.nn.Module):
+    def __init__(self, inner) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, xs):
+        return aot.relu(self.inner(xs)[0])
+
+
+def stack() -> tuple:
+    """Scripted in traced in scripted in traced in scripted; and the same in Python."""
+    aot.manual_seed(1)
+    cell = Cell(Gate())
+    python = Wrap(Wrap2(Loop(cell)))
+    x, h = aot.rand(3, 4), aot.rand(3, 4)
+    traced = aot.jit.trace(_with_gate(cell, aot.jit.script(Gate())), (x, h))
+    loop = aot.jit.script(Loop(traced))
+    outer = aot.jit.trace(Wrap2(loop), aot.rand(5, 3, 4))
+    return aot.jit.script(Wrap(outer)), python
+
+
+class Wrap2(Wrap):
+    def forward(self, xs):
+        y, h = self.inner(xs)
+        return y + h, h
+
+
+def _with_gate(cell: Cell, gate) -> Cell:
+    other = Cell(gate)
+    other.linear = cell.linear
+    return other
+
+
+def test_any_depth() -> None:
+    mixed, python = stack()
+    loaded = aot.jit.load(mixed.save_to_buffer())
+    for length in (1, 5, 7):
+        xs = aot.randn(length, 3, 4)
+        expected = python(xs).detach()
+        assert aot.allclose(mixed(xs).detach(), expected, atol=1e-6)
+        with aot.no_grad():
+            assert aot.allclose(mixed(xs), expected, atol=1e-6)
+            assert aot.allclose(loaded(xs), expected, atol=1e-6)
+
+
+def test_gradients_flow_through_programs() -> None:
+    mixed, python = stack()
+    xs = aot.randn(4, 3, 4)
+    mixed(xs).sum().backward()
+    found = [p.grad.clone() for p in mixed.parameters()]
+    python.zero_grad()
+    python(xs).sum().backward()
+    expected = [p.grad for p in python.parameters()]
+    assert len(found) == len(expected) == 2
+    for a, b in zip(found, expected):
+        assert aot.allclose(a, b, atol=1e-5)
+
+
+def test_calls_are_compiled_once() -> None:
+    @aot.jit.script
+    def poly(x, n: int = 2):
+        for _ in range(n):
+            x = x * x + 1
+        return x
+
+    x = aot.rand(3, 4)
+    for _ in range(3):
+        assert aot.allclose(poly(x), (x * x + 1) * (x * x + 1) + 1)
+    models = jit_call._compiled[poly.function]
+    assert len(models) == 1
+    assert poly(x, 3).shape == (3, 4) and poly(aot.rand(5)).shape == (5,)
+    assert len(models) == 3 and jit_call._INTERPRETED not in models.values()
+    assert np.allclose(poly(x.numpy()), poly(x).numpy())
+    assert len(models) == 3
+
+
+def test_eight_threads() -> None:
+    module = aot.jit.script(aot.nn.Sequential(aot.nn.Linear(64, 64), aot.nn.ReLU(),
+                                              aot.nn.Linear(64, 8)))
+    inputs = [aot.randn(32, 64) for _ in range(8)]
+    with aot.no_grad():
+        expected = [module.forward(x) for x in inputs]
+    found: list = [None] * 8
+
+    def work(k: int) -> None:
+        with aot.no_grad():
+            for _ in range(50):
+                found[k] = module(inputs[k])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(found, expected):
+        assert bool((a == b).all())
+
+
+def test_one_warning_names_what_is_not_compiled() -> None:
+    @aot.jit.script
+    def counted(x):
+        return aot.bincount(x)
+
+    x = aot.tensor([0, 1, 1, 4])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            result = counted(x)
+    assert result.tolist() == [1, 2, 0, 0, 1]
+    compiled = jit_call._INTERPRETED not in jit_call._compiled[counted.function].values()
+    if not compiled:
+        (message,) = [str(w.message) for w in seen]
+        assert "bincount" in message and "runs in the interpreter" in message
+        with pytest.raises(CompileError, match="bincount"), aot.jit.strict_fusion():
+            counted(aot.tensor([0, 1, 1, 4, 4]))
+
+
+def test_state_stays_in_the_module() -> None:
+    class Counter(aot.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", aot.zeros(1))
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.total.add_(x.sum())
+            return self.total * 1
+
+    module = aot.jit.script(Counter())
+    for k in range(1, 4):
+        assert module(aot.ones(2)).tolist() == [2 * k]
+    assert module.calls == 3 and module.total.tolist() == [6]
+    loaded = aot.jit.load(module.save_to_buffer())
+    assert loaded(aot.ones(2)).tolist() == [8]
+
+
+def test_changed_weights_are_seen() -> None:
+    module = aot.jit.script(aot.nn.Linear(3, 2))
+    x = aot.ones(1, 3)
+    with aot.no_grad():
+        module(x)
+        module.weight.zero_()
+        assert aot.allclose(module(x)[0], module.bias)
+        module.load_state_dict({"weight": aot.ones(2, 3), "bias": aot.zeros(2)})
+        assert module(x).tolist() == [[3, 3]]
+        module.eval()
+        assert module.training is False
+
+
+def test_random_numbers_are_the_sessions_own() -> None:
+    @aot.jit.script
+    def noise(x):
+        return x + aot.rand(3)
+
+    aot.manual_seed(5)
+    first = noise(aot.zeros(3))
+    aot.manual_seed(5)
+    assert bool((aot.rand(3) == first).all())
+
+
+def test_fusion_switches() -> None:
+    @aot.jit.script
+    def f(x):
+        return aot.relu(x * 2 + 1)
+
+    assert aot.jit.onednn_fusion_enabled()
+    aot.jit.enable_onednn_fusion(False)
+    try:
+        assert not aot.jit.onednn_fusion_enabled()
+        x = aot.rand(7)
+        assert aot.allclose(f(x), aot.relu(x * 2 + 1))
+    finally:
+        aot.jit.enable_onednn_fusion(True)
+    before = aot.jit.set_fusion_strategy([("STATIC", 1)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for n in range(1, 5):
+                assert f(aot.rand(n)).shape == (n,)
+        assert list(jit_call._compiled[f.function].values()).count(jit_call._INTERPRETED) == 4
+    finally:
+        assert aot.jit.set_fusion_strategy(before) == [("STATIC", 1)]
+    with pytest.raises(ValueError, match="expected"):
+        aot.jit.set_fusion_strategy([("SOMETIMES", 1)])
+
+
+def test_frozen_modules() -> None:
+    layers = aot.nn.Sequential(aot.nn.Conv2d(3, 4, 3), aot.nn.BatchNorm2d(4), aot.nn.ReLU())
+    module = aot.jit.script(layers.eval())
+    x = aot.rand(1, 3, 8, 8)
+    fast = aot.jit.optimize_for_inference(module)
+    frozen = aot.jit.freeze(module, optimize_numerics=False)
+    with aot.no_grad():
+        expected = module(x)
+        assert aot.allclose(fast(x), expected, atol=1e-5)
+        assert aot.allclose(frozen(x), expected, atol=1e-5)
+        assert aot.allclose(aot.jit.load(fast.save_to_buffer())(x), expected, atol=1e-5)
+    assert "batch_norm" not in str(fast.graph) and "batch_norm" in str(frozen.graph)
+    aot.jit.run_frozen_optimizations(frozen)
+    assert "batch_norm" not in str(frozen.graph)
