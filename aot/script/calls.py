@@ -12,7 +12,7 @@ from aot.script.values import (
     Several, Special,
 )
 from lowering import types
-from lowering.graph import Function, Value
+from lowering.graph import Function, Parameter, Value
 from lowering.types import (
     ClassType, DictType, EnumType, FutureType, InterfaceType, ListType, OptionalType, TensorType,
     TupleType, Type,
@@ -220,7 +220,6 @@ class Calls(Subscripts):
     def _named_tuple(self, type_: TupleType, node: ast.Call) -> Value:
         first = len(type_.fields) - len(type_.defaults)
         parameters = []
-        from lowering.graph import Parameter
         for i, (name, element) in enumerate(zip(type_.fields, type_.elements)):
             default = type_.defaults[i - first] if i >= first else ...
             parameters.append(Parameter(name, element, default))

@@ -4,7 +4,6 @@ from."""
 from __future__ import annotations
 
 import ast
-import inspect
 import itertools
 
 from aot.script.function import FunctionCompiler, signature_of
@@ -12,29 +11,15 @@ from aot.script.marks import is_ignored, mark_of, overloads_of
 from aot.script.program_classes import Classes
 from aot.script.program_modules import Modules
 from aot.script.qualified import qualified_name
+from aot.script.python_objects import definition_of, raising_graph, scope_of
 from aot.script.resolution import Resolver
-from aot.script.source import ScriptError, Source, source_of
+from aot.script.source import ScriptError, Source
 from aot.script.values import Dispatch, FunctionRef, Ignored, Overloads
 from lowering import types
 from lowering.graph import Function, Graph
-from lowering.graph_builder import Builder
 from lowering.types import Type
 
 _UNKNOWN = types.SimpleType("<not compiled yet>")
-
-
-def scope_of(function: object) -> dict[str, object]:
-    """The globals of a function with its closure's variables on top."""
-    function = inspect.unwrap(function) if callable(function) else function
-    function = getattr(function, "__func__", function)
-    scope = dict(getattr(function, "__globals__", {}))
-    code = getattr(function, "__code__", None)
-    for name, cell in zip(getattr(code, "co_freevars", ()), function.__closure__ or ()):
-        try:
-            scope[name] = cell.cell_contents
-        except ValueError:
-            pass
-    return scope
 
 
 class Program(Classes, Modules):
@@ -154,36 +139,9 @@ class Program(Classes, Modules):
         parameters, returns = signature_of(definition, source, resolver, owner, python)
         function = Function(self.unique(qualified_name(python)), parameters,
                             returns or types.Tensor, range=source.range(definition))
-        function.graph = _raising(function, source, definition)
+        function.graph = raising_graph(function, source, definition)
         self.functions[(python, mark)] = function
         return function
-
-
-def _raising(function: Function, source: Source, definition: ast.AST) -> Graph:
-    graph = Graph()
-    builder = Builder(graph)
-    builder.range = source.range(definition)
-    for parameter in function.parameters:
-        builder.add_param(graph.block, parameter.type, parameter.name)
-    text = builder.constant(f"Cannot execute {function.name}: it is ignored or unused")
-    builder.node("prim::RaiseException", [text, builder.constant(None)])
-    result = builder.op("prim::Uninitialized", [], function.returns)
-    builder.set_outputs(graph.block, [result])
-    return graph
-
-
-def definition_of(python: object) -> tuple[Source, ast.FunctionDef]:
-    """A Python function's source and its syntax tree."""
-    function = inspect.unwrap(python) if callable(python) else python
-    function = getattr(function, "__func__", function)
-    source = source_of(function)
-    for node in source.tree.body:
-        if isinstance(node, ast.FunctionDef):
-            return source, node
-    if any(isinstance(n, ast.Lambda) for n in ast.walk(source.tree)):
-        raise ScriptError("Lambdas aren't supported: write a function", source.range(
-            source.tree.body[0]))
-    raise ScriptError(f"Expected a single top-level function, found none in {source.file}")
 
 
 PROGRAM = Program()

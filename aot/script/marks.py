@@ -3,6 +3,8 @@ overload."""
 
 from __future__ import annotations
 
+import types
+import typing
 from typing import Callable
 
 _MARK = "_torchscript_modifier"
@@ -86,7 +88,6 @@ def annotate(the_type: object, the_value: object) -> object:
 
 def isinstance_of(obj: object, target_type: object) -> bool:
     """Whether an object, containers' elements included, is of a type."""
-    import typing
     origin, parts = typing.get_origin(target_type), typing.get_args(target_type)
     if isinstance(target_type, tuple):
         return any(isinstance_of(obj, t) for t in target_type)
@@ -127,7 +128,6 @@ class Future:
     """The result of a task that `fork` started."""
 
     def __class_getitem__(cls, item: object) -> object:
-        import types
         return types.GenericAlias(cls, (item,))
 
     def __init__(self, value: object = None) -> None:

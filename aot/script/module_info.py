@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import importlib
 import inspect
+import sys
 from dataclasses import dataclass, field
 from typing import Callable
 
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
+from aot.script.expressions import code_of
 from aot.script.marks import mark_of
 from lowering import types
 from lowering.objects import (
@@ -195,7 +197,6 @@ class ModuleReader:
 
     def convert(self, value: object, type_: Type) -> object:
         """A Python value as the program's objects hold it."""
-        from aot.script.expressions import code_of
         if isinstance(type_, OptionalType):
             return None if value is None else self.convert(value, type_.element)
         if is_tensor(value):
@@ -227,7 +228,6 @@ class ModuleReader:
 def annotations_of(cls: type) -> dict[str, object]:
     """The annotations that count for a module's class: its own, or those of the nearest base that
     has any; texts are evaluated where that is possible."""
-    import sys
     for base in cls.__mro__:
         own = base.__dict__.get("__annotations__")
         if own is None and "__annotate__" in base.__dict__ or "__annotate_func__" in base.__dict__:

@@ -8,9 +8,11 @@ import inspect
 import sys
 from typing import TYPE_CHECKING
 
+from aot.script import context_managers
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.marks import is_ignored
 from aot.script.qualified import qualified_name
+from aot.script.resolution import Resolver
 from aot.script.source import ScriptError, source_of
 from lowering import types
 from lowering.graph import Function
@@ -51,7 +53,6 @@ class Classes:
         return self._class(cls, node, env)
 
     def _context_manager(self, cls: type) -> Type:
-        from aot.script import context_managers
         own = getattr(context_managers, cls.__name__)
         type_ = self._class(own, None, None, f"__torch__.torch.autograd.grad_mode.{cls.__name__}")
         self.classes[cls] = type_
@@ -108,7 +109,6 @@ class Classes:
         return type_
 
     def _members(self, cls: type, type_: ClassType, source) -> None:
-        from aot.script.resolution import Resolver
         scope = class_scope(cls)
         resolver = Resolver(self, scope, type_)
         for name, hint in getattr(cls, "__annotations__", {}).items():
@@ -155,7 +155,6 @@ class Classes:
 
     def interface(self, cls: type) -> type:
         """The interface that a class declares with its methods' signatures."""
-        from aot.script.resolution import Resolver
         is_module = _is_module_class(cls)
         type_ = InterfaceType(self.unique(qualified_name(cls)), is_module)
         resolver = Resolver(self, class_scope(cls), type_)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from typing import TYPE_CHECKING
 
 from aot.script.emit_graph import EmitGraph
+from aot.script.function import FunctionCompiler, signature_of
 from aot.script.marks import is_ignored, mark_of, overloads_of
+from aot.script.matching import unpack_tuple
 from aot.script.module_info import ModuleInfo, ModuleReader
-from aot.script.source import ScriptError
+from aot.script.python_objects import definition_of, raising_graph, scope_of
+from aot.script.qualified import qualified_name
+from aot.script.resolution import Resolver, StatedConstant
+from aot.script.source import ScriptError, Source
 from aot.script.values import FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, Several
 from lowering import types
 from lowering.graph import Function, Value
 from lowering.graph_builder import Builder
 from lowering.objects import ScriptObject
 from lowering.types import ClassType, InterfaceType, Type
-
-if TYPE_CHECKING:
-    from aot.script.function import FunctionCompiler
 
 
 class Modules:
@@ -59,7 +60,6 @@ class Modules:
         return instance
 
     def _class_of(self, info: ModuleInfo) -> ClassType:
-        from aot.script.compiler import qualified_name
         type_ = ClassType(self.unique(qualified_name(type(info.module))), True)
         type_.attributes = dict(info.attributes)
         type_.constants = {n: v for n, (v, _) in info.constants.items()}
@@ -115,8 +115,6 @@ class Modules:
         return type_.methods[name]
 
     def resolver_of(self, type_: Type, python: object):
-        from aot.script.compiler import scope_of
-        from aot.script.resolution import Resolver
         return Resolver(self, scope_of(python), type_)
 
     def _hooks(self, info: ModuleInfo, type_: ClassType) -> None:
@@ -134,11 +132,10 @@ class Modules:
 
     def member(self, type_: ClassType, name: str, node: ast.AST, env: FunctionCompiler) -> object:
         """What an attribute of an object is: a type, a constant, a method, a function ..."""
-        from aot.script.resolution import _Constant
         if name in type_.attributes:
             return type_.attributes[name]
         if name in type_.constants:
-            return _Constant(type_.constants[name], type_.constant_types[name])
+            return StatedConstant(type_.constants[name], type_.constant_types[name])
         if (type_, name) in self.properties:
             return self.properties[type_, name]
         if name in type_.methods:
@@ -160,8 +157,6 @@ class Modules:
         return self.method(type_, name)
 
     def ignored_method(self, python, type_: ClassType, mark: str) -> Function:
-        from aot.script.compiler import _raising, definition_of
-        from aot.script.function import signature_of
         known = self.functions.get((python, type_))
         if known is None:
             source, definition = definition_of(python)
@@ -169,7 +164,7 @@ class Modules:
             parameters, returns = signature_of(definition, source, resolver, type_, python)
             known = Function(f"{type_.name}.{python.__name__}", parameters[1:],
                              returns or types.Tensor)
-            known.graph = _raising(known, source, definition)
+            known.graph = raising_graph(known, source, definition)
             self.functions[(python, type_)] = known
         return known
 
@@ -240,7 +235,6 @@ class Modules:
                 if not isinstance(result.type, types.TupleType):
                     result = env.as_value(Several([result]), node)
                 given = result
-        from aot.script.matching import unpack_tuple
         parts = unpack_tuple(env, given)
         output = env.call_method(MethodRef(value, "forward", forward), parts, {}, node)
         for name in type_.forward_hooks:
@@ -370,9 +364,6 @@ class Modules:
                 type_, f"def __contains__(self, key: str) -> bool:\n    return key in {names}\n")
 
     def _written_method(self, type_: ClassType, text: str) -> None:
-        from aot.script.function import FunctionCompiler, signature_of
-        from aot.script.resolution import Resolver
-        from aot.script.source import Source
         source = Source(text, "<string>", 1)
         definition = source.tree.body[0]
         resolver = Resolver(self, {}, type_)
@@ -386,8 +377,9 @@ _PLACE = ast.Constant(None, lineno=1, col_offset=0)
 
 
 def _is_users(function: object) -> bool:
+    """Whether a property is a user's: those of the library's modules are for Python."""
     module = getattr(function, "__module__", "") or ""
-    return module.partition(".")[0] not in ("aot", "torch") or ".nn.modules" in module
+    return module.partition(".")[0] not in ("aot", "torch")
 
 
 def _is_written(forward: object) -> bool:

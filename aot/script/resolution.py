@@ -201,6 +201,8 @@ class Resolver:
             if method is None:
                 raise env.error(f"the interface {type_.name} has no method '{name}'", node)
             return MethodRef(base, name, method)
+        if name == "_flat_weights" and "_flat_weights" not in type_.attributes:
+            return self._flat_weights(env, base, node)
         found = self.program.member(type_, name, node, env)
         if isinstance(found, Function):
             return MethodRef(base, name, found)
@@ -218,13 +220,19 @@ class Resolver:
                 if items is not None:
                     return items
             return value
-        if isinstance(found, _Constant):
+        if isinstance(found, StatedConstant):
             return found.meaning(env, node)
         if found is not None:
             return found
         raise env.error(
             f"'{type_.name}' object has no attribute or method '{name}'"
             + self.program.why_missing(type_, name), node)
+
+    def _flat_weights(self, env, base: Value, node: ast.AST) -> Value:
+        """The weights of a recurrent layer, in the order its operator takes them."""
+        names_ = base.type.parameters
+        parts = [self.object_attribute(env, base, n, node) for n in names_]
+        return env.op("prim::ListConstruct", parts, types.ListType(types.Tensor))
 
     def has_attribute(self, env, base: object, name: str) -> bool:
         if isinstance(base, Value):
@@ -350,7 +358,7 @@ class Resolver:
         return self.program.fork(env, node)
 
 
-class _Constant:
+class StatedConstant:
     """A `Final` attribute or one that `__constants__` names: its value stands in the program."""
 
     def __init__(self, value: object, type_: Type | None = None) -> None:
@@ -359,7 +367,7 @@ class _Constant:
 
     def meaning(self, env, node: ast.AST) -> object:
         if isinstance(self.value, list):
-            parts = [_Constant(v).meaning(env, node) for v in self.value]
+            parts = [StatedConstant(v).meaning(env, node) for v in self.value]
             return env.op("prim::ListConstruct", parts, self.type)
         if isinstance(self.value, bool):
             return env.static(self.value)  # decides branches while compiling
