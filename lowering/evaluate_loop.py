@@ -101,13 +101,14 @@ def _try_to_keep(ev: Evaluator, node: Node, env: Env, trip: int, state: list) ->
 def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
           running: bool | Value, state: list) -> list:
     """Appends a Loop that begins at turn `start`; gives the outputs."""
-    state = list(state)
+    state, count = list(state), len(state)
+    attributes: list[tuple[dict, str]] = []  # their values follow what the node carries
     varying: set[int] = set()
     written: dict[Storage, None] = {}
     aliases: set[tuple[int, Storage | int]] = set()
     stale: set[Storage] = set()
     for _ in range(MOST_ATTEMPTS):
-        attempt = _Body(ev, node, env, start, state, varying, written, aliases, stale)
+        attempt = _Body(ev, node, env, start, state, attributes, varying, written, aliases, stale)
         if isinstance(trip, int):
             attempt.turns = trip - start
         if attempt.run():
@@ -139,18 +140,21 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
         ev.memory.set_current(storage, next(results))
     for storage in stale:
         ev.memory.set_stale(storage, True)
-    return outputs
+    for (owner, name), value in zip(attributes, outputs[count:]):
+        ev.memory.mutate(owner)
+        owner[name] = value
+    return outputs[:count]
 
 
 class _Body:
     """One evaluation of the body with some of the state as parameters."""
 
     def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
-                 varying: set[int], written: dict[Storage, None],
+                 attributes: list[tuple[dict, str]], varying: set[int], written: dict[Storage, None],
                  aliases: set[tuple[int, Storage | int]], stale: set[Storage]):
         self.ev, self.node, self.env, self.start = ev, node, env, start
         self.state, self.varying, self.written = state, varying, written
-        self.aliases, self.stale = aliases, stale
+        self.attributes, self.aliases, self.stale = attributes, aliases, stale
         self.turns: int | None = None  # at most, where it is known
         self.region = Region()
         self.inits = {k: _leaves(ev, state[k]) for k in varying}
@@ -170,8 +174,23 @@ class _Body:
                 storages, containers = ev.memory.undo(frame)
             for container, content in containers.values():
                 if not _same(container, content):
-                    raise Unstable("a list, dict or attribute changes in its body")
+                    grown |= self._carry_attributes(container, content)
         return not grown
+
+    def _carry_attributes(self, container: object, content: object) -> bool:
+        """Adds the attributes of an object that the body has set to what the loop carries; whether
+        there was a new one."""
+        if not any(container is owned for _, owned in self.ev.memory.attributes.values()) or (
+                container.keys() != content.keys()):  # type: ignore[attr-defined]
+            raise Unstable("a list, dict or attribute changes in its body")
+        found = False
+        for name, value in container.items():  # type: ignore[attr-defined]
+            known = any(owner is container and name == n for owner, n in self.attributes)
+            if not known and not _same(value, content[name]):  # type: ignore[index]
+                self.attributes.append((container, name))  # type: ignore[arg-type]
+                self.state.append(value)
+                found = True
+        return found
 
     def _evaluate(self, frame) -> bool:
         ev, region = self.ev, self.region
@@ -196,7 +215,13 @@ class _Body:
             turn = ev.memory.build(
                 lambda: B.pointwise(lambda c: c + self.start, counter, dtype=i64))
             turn.wrapped = True  # type: ignore[attr-defined]
-        self.condition, *outputs = ev.run_block(self.node.blocks[0], [turn, *args], self.env)
+        count = len(args) - len(self.attributes)
+        for (owner, name), value in zip(self.attributes, args[count:]):
+            ev.memory.mutate(owner)
+            owner[name] = value
+        self.condition, *outputs = ev.run_block(self.node.blocks[0], [turn, *args[:count]],
+                                                self.env)
+        outputs += [owner[name] for owner, name in self.attributes]
         if isinstance(self.condition, AbstractTensor):
             self.condition = ev.to_number(ev.item(self.condition), bool)
         ev.use(self.condition)

@@ -361,3 +361,30 @@ def test_silero_vad() -> None:
         if i == 7:
             module.reset_states()
             compiled.reset_states()
+
+
+class Loops(nn.Module):
+    """State that a loop of run time changes, and that a branch on it changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+        self.sum = torch.zeros(3)
+        self.register_buffer("most", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, int]:
+        y = x
+        while float(y.abs().sum()) > 0.5:
+            y = y * 0.5
+            self.turns += 1
+            self.sum = self.sum + y
+            if float(y.sum()) > 0:
+                self.most += 1
+        return self.sum + self.most, self.turns
+
+
+def test_a_loop_of_run_time_changes_state() -> None:
+    module, loaded = archive(Loops())
+    compiled = aot.compile(loaded, inputs=["x:f32[3]"])
+    for i, x in enumerate(arrays(5, 3)):
+        agree(compiled(x), module(torch.from_numpy(x)), f"call {i}")
