@@ -29,8 +29,8 @@ def grow(block: str, count: str, row_bytes: int) -> str:
     return f"call i1 @.grow(ptr {block}, i64 {count}, i64 {row_bytes})"
 
 
-# A negative count is as one of 0; a block has room for one row at least, so that positions held
-# within bounds can be read where there is nothing. Sizes are multiples of 64.
+# A negative count is as one of 0. Where there are no rows there is one of zeros: positions held
+# within bounds may read it, and what they read may be a position.
 _GROW = """
 declare noalias ptr @malloc(i64) #1
 declare void @free(ptr) #1
@@ -65,6 +65,13 @@ make:
   store i64 %kept, ptr %hasp, align 8
   br i1 %failed, label %none, label %good
 good:
+  %empty = icmp sle i64 %count, 0
+  br i1 %empty, label %clear, label %done
+clear:
+  %data = load ptr, ptr %block, align 8
+  call void @llvm.memset.p0.i64(ptr align 16 %data, i8 0, i64 %row, i1 false)
+  br label %done
+done:
   ret i1 true
 none:
   ret i1 false

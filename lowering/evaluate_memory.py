@@ -19,7 +19,7 @@ from lowering import build as B
 from lowering.abstract import AbstractTensor, Storage
 from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
-from lowering.sizes import is_dynamic
+from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
 from lowering.views import View
 from runtime import dtypes
@@ -57,6 +57,7 @@ class Memory:
         self._used_names: set[str] = set()
         self._spliced: dict[Region, Region] = {}
         self._versions = itertools.count(1)
+        self.sizes: dict[Value, Size] = {}  # numbers of run time that are sizes of tensors
         self._constants: dict[tuple, Storage] = {}
         self._windows: dict[StorageData, set[tuple]] = {}
 
@@ -191,6 +192,26 @@ class Memory:
         value = self.build(lambda: B.constant(np.array(x, dtype.compute), dtype))
         value.wrapped = True
         return value
+
+    def size_number(self, n: int | Size) -> int | Value:
+        """A dim as a number of the program: a Size becomes one of run time."""
+        if not isinstance(n, Size):
+            return n
+        value = self.build(lambda: B.full((), n, dtypes.i64))
+        value.wrapped = True
+        self.sizes[value] = n
+        return value
+
+    def dim_of(self, x: object, new: bool) -> object:
+        """A number given as a dim: one of run time that came from a Size is that again. new: of a
+        tensor that is made, which may have any size."""
+        if not isinstance(x, Value):
+            return x
+        if x not in self.sizes and new:
+            message = "Trying to create tensor with negative dimension"
+            self.build(lambda: B.check(B.pointwise(lambda n: n >= 0, x), message))
+            self.sizes[x] = Size(x)
+        return self.sizes.get(x, x)
 
     def _is_open(self, region: Region) -> bool:
         while region in self._spliced:

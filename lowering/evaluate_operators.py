@@ -113,7 +113,7 @@ def _bind(entry: Entry, kinds: tuple[str, ...], named: dict[str, str]) -> tuple[
             return None
         cost += fit
         sources.append(source)
-        converters.append(_converter(a, kind))
+        converters.append(_converter(a, kind, entry.schema.arguments[0].name == "size"))
     if used != len(named):
         return None
     return cost, Call(entry, tuple(converters), tuple(sources))
@@ -155,8 +155,9 @@ def _element_kinds(kind: str) -> list[str]:
     return [inner] if inner.startswith("[") else list(inner)
 
 
-def _converter(a: Argument, kind: str) -> Callable | None:
-    """A function (evaluator, argument) -> what the entry takes; None where nothing is to do."""
+def _converter(a: Argument, kind: str, makes: bool) -> Callable | None:
+    """A function (evaluator, argument) -> what the entry takes; None where nothing is to do. makes:
+    the operator makes a tensor from its size alone."""
     type = a.type.rstrip("?")
     if kind == "N":
         return None
@@ -170,6 +171,8 @@ def _converter(a: Argument, kind: str) -> Callable | None:
             return lambda ev, x: [_plain(ev, v) for v in x]
         if element == "float":
             return lambda ev, x: [float(v) if isinstance(v, int) else v for v in x]
+        if "I" in kind:
+            return lambda ev, x: [ev.memory.dim_of(v, makes) for v in x]
         return lambda ev, x: list(x)
     if type == "Tensor":
         return _tensor

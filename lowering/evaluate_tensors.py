@@ -13,6 +13,7 @@ from lowering.evaluate_running import TABLE as RUNNING
 from lowering.index_algebra import contiguous_strides, linearize
 from lowering.known import Unsupported
 from lowering.objects import DeviceValue
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Generic, Value
 from runtime.dtypes import DType, bool_, dtype_of_code, f32, f64, i64
 
@@ -143,7 +144,9 @@ def _code(code: object) -> DType:
 
 
 def _size(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
-    return list(t.shape) if dim is None else t.shape[B.dim_of(dim, t.ndim)]
+    if dim is not None:
+        return ev.memory.size_number(t.shape[B.dim_of(dim, t.ndim)])
+    return [ev.memory.size_number(n) for n in t.shape]
 
 
 def _stride(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
@@ -156,7 +159,7 @@ def _stride(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
 def _len(ev: Evaluator, t: AbstractTensor) -> int:
     if t.ndim == 0:
         raise TypeError("len() of a 0-d tensor")
-    return t.shape[0]
+    return ev.memory.size_number(t.shape[0])
 
 
 def _alias(ev: Evaluator, t: AbstractTensor, *_: object, **__: object) -> AbstractTensor:
@@ -215,10 +218,12 @@ def _always(x: object) -> Callable:
 
 
 def _shape_as_tensor(ev: Evaluator, t: AbstractTensor) -> AbstractTensor:
-    return from_data(ev, list(t.shape), i64.torch_code)
+    return from_data(ev, [ev.memory.size_number(n) for n in t.shape], i64.torch_code)
 
 
 def _equal_shapes(ev: Evaluator, a: AbstractTensor, b: AbstractTensor) -> bool:
+    if a.shape != b.shape and a.ndim == b.ndim and is_dynamic((*a.shape, *b.shape)):
+        raise Unsupported("whether shapes are equal that are known only at run time")
     return a.shape == b.shape
 
 
@@ -244,8 +249,6 @@ def _slice(ev: Evaluator, t: AbstractTensor, dim: int = 0, start: object = None,
             _check_range(ev, start, 0, n - (d - c), f"a slice whose bounds are known only at run "
                          f"time leaves dimension {dim} of a tensor of size {list(t.shape)}")
             return apply(ev, "aten::narrow", [t, dim, start, d - c], {})
-    if isinstance(start, Value) or isinstance(end, Value):
-        raise Unsupported("the size of a slice must be known at compile time")
     return apply(ev, "aten::slice", [t, dim, start, end, step], {})
 
 
@@ -287,7 +290,7 @@ TABLE: dict[str, Callable] = {
     "aten::dim": lambda ev, t: t.ndim,
     "prim::ndim": lambda ev, t: t.ndim,
     "aten::ndimension": lambda ev, t: t.ndim,
-    "aten::numel": lambda ev, t: t.numel,
+    "aten::numel": lambda ev, t: ev.memory.size_number(t.numel),
     "aten::len": _len,
     "aten::element_size": lambda ev, t: t.dtype.bytes,
     "aten::is_floating_point": _data_type(lambda d: d.is_float),

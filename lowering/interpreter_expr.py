@@ -13,6 +13,7 @@ import numpy as np
 from lowering import interpreter_scalar as scalar
 from lowering.expr import Expr, walk
 from lowering.index_algebra import IndexAlgebra
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bf16
 from runtime.errors import RuntimeFailure
@@ -111,6 +112,8 @@ class Block:
         x = self.env[e.attr]
         if not e.args:
             return x.reshape((1,) * self.rank)
+        if x.size == 0 and is_dynamic(e.attr.shape):  # a position held within bounds, not used
+            return np.zeros((1,) * self.rank, x.dtype)
         if 0 in self.extents:
             depends = _indices(e)
             shape = [n if k in depends else 1 for k, n in enumerate(self.extents)]

@@ -21,7 +21,7 @@ from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.passes.rewriting import users
 from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.codegen import affine_in
-from lowering.schedule.dynamic import schedule_dynamic
+from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
 from lowering.schedule.fill import (
     covered_box, insertions, is_constant_fill, loads_of, uncovered,
 )
@@ -35,7 +35,7 @@ from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest
-from lowering.sizes import Size, is_dynamic
+from lowering.sizes import Size, dynamic_dim, is_dynamic
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
@@ -167,9 +167,14 @@ class _Lowering:
         """Places v in a block of the heap of its own, and makes that large enough."""
         memory = MemoryBuffer(v.dtype, _ENDLESS, "heap", self.blocks)
         self.blocks += 1
-        self._place(v, memory)
-        nodes, count = self._scalar(v.shape[0].value)
-        row = math.prod(v.shape[1:]) * v.shape[0].factor
+        outer = dynamic_dim(v.shape)
+        fixed = [n for d, n in enumerate(v.shape) if d != outer]
+        row = math.prod(fixed)
+        strides = list(contiguous_strides(fixed))
+        strides.insert(outer, row)
+        self._place(v, memory, tuple(strides))
+        nodes, count = self._scalar(v.shape[outer].value)
+        row *= v.shape[outer].factor
         return [*nodes, Allocate(memory, count, row * v.dtype.bytes)]
 
     def _deliver(self, output: int, v: Value) -> list[Node]:
@@ -232,6 +237,9 @@ class _Lowering:
             for v in op.results:
                 self._new(v, None, state)
             return self._steps(schedule_sort(op, self.storages, self.target, self._name()))
+        if isinstance(op, Scan) and is_dynamic(op.x.shape):
+            nodes = self._new_dynamic(op.out)
+            return nodes + self._steps([schedule_dynamic_scan(op, self.storages, self._name())])
         if isinstance(op, Scan):
             for v in op.results:
                 self._new(v, None, state)

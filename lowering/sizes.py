@@ -1,7 +1,9 @@
 """Sizes that are known only when the program runs.
 
-A Value's leading dim may be a `Size` instead of an int: how many rows a mask selects, how many
-numbers are not zero. All other dims are ints, so strides stay numbers and only extents vary.
+One dim of a Value may be a `Size` instead of an int: how many rows a mask selects, how many numbers
+are not zero. In memory it is the outermost dim, so strides stay numbers and only an extent varies.
+Where a run has no rows, memory holds one of zeros, so that a position held within bounds can be
+read; the value read must not matter.
 
 A Size answers what is true whatever it turns out to be, takes the general path where code asks
 whether there is anything at all, and refuses everything else (`Unsupported`): code that needs
@@ -126,6 +128,11 @@ class Size:
 def is_dynamic(shape) -> bool:
     """Whether a dim is known only at run time."""
     return any(type(n) is Size for n in shape)
+
+
+def dynamic_dim(shape) -> int:
+    """The dim that is known only at run time."""
+    return next(d for d, n in enumerate(shape) if type(n) is Size)
 
 
 def size_values(shape) -> list[Value]:

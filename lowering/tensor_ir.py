@@ -4,8 +4,8 @@ Almost everything is a `Generic`: one perfect loop nest whose body is a scalar e
 no loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
 Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
 
-A dim is an int; a Value's first dim may be a Size (lowering/sizes.py), known only at run time. An
-op over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
+A dim is an int; one dim of a Value may be a Size (lowering/sizes.py), known only at run time. An op
+over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Value:
         Value._count += 1
         self.name = name or f"v{Value._count}"
         self.shape: Shape = tuple(shape)
-        if is_dynamic(self.shape[1:]):
-            raise Unsupported("a tensor is needed whose size is known only at run time in a dim "
-                              f"that is not its first: {list(self.shape)}")
+        if is_dynamic(self.shape) and len(size_values(self.shape)) > 1:
+            raise Unsupported("a tensor is needed of which two sizes are known only at run time: "
+                              f"{list(self.shape)}")
         self.dtype = dtype
         self.op = op
         self.wrapped = wrapped
@@ -166,14 +166,15 @@ class Scan(TensorOp):
     __slots__ = ("x", "dim", "combiner", "indices")
 
     def __init__(self, x: Value, dim: int, combiner: str, indices: bool = False):
-        _refuse_dynamic("a running sum or extreme of", x)
+        if indices:
+            _refuse_dynamic("the positions of running extremes of", x)
         self.x, self.dim, self.combiner, self.indices = x, dim, combiner, indices
         self.results = [Value(x.shape, x.dtype, self)]
         if indices:
             self.results.append(Value(x.shape, i64, self))
 
     def operands(self) -> list[Value]:
-        return [self.x]
+        return [self.x, *size_values(self.x.shape)]
 
 
 class Scatter(TensorOp):

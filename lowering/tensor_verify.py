@@ -8,6 +8,7 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
+from lowering.sizes import Size
 from lowering.tensor_ir import (
     Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
@@ -138,7 +139,7 @@ def _expression(e: Expr, algebra: IndexAlgebra | None, dims: int, acc) -> None:
 
 
 def _within(i: Expr, n: int, algebra: IndexAlgebra | None, what: str) -> None:
-    if algebra is None:
+    if algebra is None or isinstance(n, Size):
         return
     form = algebra.affine(i)
     if any(a.op != "index" for a in form[0]):  # bounds of divisions, or of data, are not exact

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import check, compute_dtype, constant, full, pointwise, reduce, scatter
-from lowering.index_algebra import delinearize
+from lowering.build import (
+    cast, check, compute, compute_dtype, constant, full, pointwise, reduce, reindex, scan, scatter,
+    sort,
+)
+from lowering.index_algebra import contiguous_strides, delinearize, linearize
 from lowering.known import Unsupported, known, known_or_none
+from lowering.ops.positions import true_positions
 from lowering.ops.table import aten
+from lowering.ops.view import ravel
 from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import f32, f64, i64
@@ -85,10 +90,13 @@ _THREE = "-> (Tensor, Tensor, Tensor)"
 @aten(f"_unique2(Tensor self, bool sorted=True, {_DISTINCT}) {_THREE}",
       f"unique_dim(Tensor self, int dim, bool sorted=True, {_DISTINCT}) {_THREE}")
 def unique(x, *arguments):
-    """The distinct elements (or slices of a dim) in order, where x is known at compile time."""
-    data = known(x, "unique's argument")
+    """The distinct elements (or, where x is known at compile time, slices of a dim) in order."""
     dim = arguments[0] if arguments and not isinstance(arguments[0], bool) else None
     with_inverse, with_counts = arguments[-2:]
+    if dim is None and known_or_none(x) is None:
+        flat, order = sort(ravel(x), 0, False)
+        return _groups(x, flat, order, with_inverse, with_counts)
+    data = known(x, "unique's argument")
     values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=dim)
     empty = np.zeros((0,), np.int64)
     inverse = inverse.reshape(-1) if dim is not None else inverse.reshape(x.shape)
@@ -97,11 +105,37 @@ def unique(x, *arguments):
             constant(counts if with_counts or dim is not None else empty, i64))
 
 
+def _groups(x: Value, flat: Value, order: Value | None, with_inverse: bool,
+            with_counts: bool) -> tuple[Value, Value, Value]:
+    """The first of each run of equal elements of `flat`, the run that each element of x is in, and
+    the runs' lengths; order: where in x the elements of flat are, None for as they are there."""
+    n = flat.numel
+    new = compute((n,), lambda i: E.eq(i, 0) | E.ne(
+        E.load(flat, [i]), E.load(flat, [E.maximum(i - 1, 0)])))
+    first = true_positions(new)
+    values = reindex(flat, first.shape, lambda i: [E.load(first, [i])])
+    inverse = counts = full((0,), 0, i64)
+    if with_inverse:
+        rank = scan(cast(new, i64), 0, "add")[0]
+        inverse = scatter(full((n,), 0, i64), (n,),
+                          lambda i: [i if order is None else E.load(order, [i])],
+                          lambda i: E.load(rank, [i]) - 1)
+        inverse = reindex(inverse, x.shape, lambda *i: [linearize(i, contiguous_strides(x.shape))])
+    if with_counts:
+        size = E.lift(first.shape[0], i64)
+        counts = compute(first.shape, lambda i: E.select(
+            i + 1 < size, E.load(first, [E.minimum(i + 1, E.maximum(size - 1, 0))]), E.const(n))
+            - E.load(first, [i]))
+    return values, inverse, counts
+
+
 @aten(f"unique_consecutive(Tensor self, {_DISTINCT}, int? dim=None) {_THREE}")
 def unique_consecutive(x, return_inverse=False, return_counts=False, dim=None):
-    """Without repetitions of neighbours, where x is known at compile time."""
+    """Without repetitions of neighbours."""
     if dim is not None:
         raise Unsupported("unique_consecutive of a dim")
+    if known_or_none(x) is None:
+        return _groups(x, ravel(x), None, return_inverse, return_counts)
     data = known(x, "unique_consecutive's argument").reshape(-1)
     new = np.ones(data.size, bool)
     new[1:] = data[1:] != data[:-1]

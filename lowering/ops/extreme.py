@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 
 from lowering import expr as E
-from lowering.build import dim_of, dims_of, full, reduce
+from lowering.build import check, compute, dim_of, dims_of, full, reduce
 from lowering.ops.reduction import distinct_dims
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_, i64
 
 
 def _some(name: str, x: Value, dims) -> None:
     """RuntimeError or IndexError where there is no element to choose from."""
-    if x.ndim and math.prod(x.shape[k] for k in dims) == 0:
+    count = math.prod(x.shape[k] for k in dims) if x.ndim else 1
+    if isinstance(count, Size):
+        check(compute((), lambda: E.lift(count, i64) > 0),
+              f"{name}(): Expected reduction dim to have non-zero size.")
+    elif count == 0:
         if len(dims) == x.ndim:
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for "
                                f"input.numel() "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from lowering import expr as E
-from lowering.build import broadcast_shape, cast, dim_of, full, read, reindex, scatter
+from lowering.build import (
+    broadcast_shape, cast, check, compute, dim_of, full, read, reindex, scatter,
+)
 from lowering.expr import Expr
 from lowering.index_algebra import delinearize
 from lowering.known import Unsupported, known_or_none
@@ -15,6 +17,7 @@ from lowering.ops.positions import is_mask, mask_positions, needs_integers, posi
 from lowering.ops.scan import cumsum
 from lowering.ops.table import aten, each
 from lowering.ops.view import ravel
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_, i64, u8
 
@@ -86,7 +89,7 @@ def _mask_fits(x: Value, mask: Value, start: int) -> None:
       *each("index.Tensor_hacked_twin _unsafe_index.Tensor_hacked_twin",
             "(Tensor self, Tensor[] indices) -> Tensor"))
 def index(x, indices):
-    """x[indices], None for a dim taken whole. Masks must be known at compile time."""
+    """x[indices], None for a dim taken whole; a mask stands for the positions where it is true."""
     selection = _Selection(x, indices)
     if 0 in selection.shape:
         return full(selection.shape, 0, x.dtype)
@@ -157,11 +160,18 @@ def _spread(values: Value, mask: Value, shape, after: int) -> Value:
     count = cumsum(ravel(truth(mask)), 0)
     strides = [math.prod(mask.shape[k + 1:]) for k in range(mask.ndim)]
     n = values.shape[0]
+    if isinstance(n, Size):
+        check(compute((), lambda: E.eq(E.load(count, [math.prod(mask.shape) - 1]), E.lift(n, i64))
+                      | E.eq(E.lift(n, i64), 1)),
+              "shape mismatch: the values have another number of rows than the mask selects")
 
     def place(*i):
         flat = sum((e * s for e, s in zip(i, strides)), E.const(0))
         row = E.load(count, [flat]) - 1
-        row = E.minimum(E.maximum(row, 0), n - 1) if n > 1 else E.const(0)
+        if isinstance(n, Size):
+            row = E.maximum(E.minimum(row, E.lift(n, i64) - 1), 0)
+        else:
+            row = E.minimum(E.maximum(row, 0), n - 1) if n > 1 else E.const(0)
         rest = [E.const(0) if m == 1 else e for e, m in zip(i[mask.ndim:], values.shape[1:])]
         return [row, *rest]
 

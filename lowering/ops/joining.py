@@ -8,11 +8,17 @@ import math
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import constant, dim_of, full, reindex, result_type, update
-from lowering.known import known
+from lowering.build import (
+    cast, check, compute, constant, dim_of, full, reduce, reindex, result_type, scan, scatter,
+    update,
+)
+from lowering.known import known_or_none
+from lowering.ops.sorting import searchsorted
 from lowering.ops.table import aten, each
-from lowering.ops.view import atleast_2d, atleast_3d, ravel
+from lowering.ops.view import atleast_2d, atleast_3d, expand, ravel
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
+from runtime.dtypes import i64
 
 
 @aten(*each("cat concat concatenate", "(Tensor[] tensors, int dim=0) -> Tensor"))
@@ -36,8 +42,26 @@ def cat(tensors, dim=0):
                                    f"Expected size {m} but got size {n} for tensor number {k} in "
                                    "the list.")
     shape = list(first.shape)
+    if any(isinstance(x.shape[dim], Size) for x in parts):
+        return _cat_dynamic(parts, shape, dim, dtype)
     shape[dim] = sum(x.shape[dim] for x in parts)
     return _place(parts, shape, dim, dtype, [x.shape[dim] for x in parts])
+
+
+def _cat_dynamic(parts, shape, dim: int, dtype) -> Value:
+    """cat where sizes along dim are known only at run time."""
+    ends = [E.const(0)]
+    for x in parts:
+        before, n = ends[-1], E.lift(x.shape[dim], i64)
+        ends.append(E.load(compute((), lambda b=before, n=n: b + n)))
+    shape[dim] = Size(ends[-1].attr)
+    out = full(shape, 0, dtype)
+    for x, start in zip(parts, ends):
+        out = scatter(
+            out, x.shape,
+            lambda *i, s=start: [e + s if k == dim else e for k, e in enumerate(i)],
+            lambda *i, x=x: E.cast(E.load(x, i), dtype))
+    return out
 
 
 def _place(parts, shape, dim: int, dtype, widths) -> Value:
@@ -155,13 +179,23 @@ def repeat_interleave(x, repeats, dim=None, *, output_size=None):
       "int? output_size=None) -> Tensor")
 def repeat_interleave_each(x, repeats, dim=None, *, output_size=None):
     """Element k repeats[k] times; the counts decide the shape."""
-    counts = known(repeats, "repeat_interleave's repeats").reshape(-1)
+    counts = known_or_none(repeats)
     if dim is None:
         x, dim = ravel(x), 0
     dim = dim_of(dim, x.ndim)
     if x.ndim == 0:
         x = reindex(x, (1,), lambda i: [])
     n = x.shape[dim]
+    if counts is None:
+        if repeats.shape not in ((), (1,), (n,)):
+            raise RuntimeError("repeats must have the same size as input along dim, but got "
+                               f"repeats.size(0) = {list(repeats.shape)} and "
+                               f"input.size({dim}) = {n}")
+        at = _repeated(expand(ravel(repeats), (n,)))
+        shape = [at.shape[0] if k == dim else m for k, m in enumerate(x.shape)]
+        return reindex(x, shape, lambda *i: [E.load(at, [e]) if k == dim else e
+                                             for k, e in enumerate(i)])
+    counts = counts.reshape(-1)
     if len(counts) not in (1, n):
         raise RuntimeError("repeats must have the same size as input along dim, but got "
                            f"repeats.size(0) = {len(counts)} and input.size({dim}) = {n}")
@@ -170,9 +204,20 @@ def repeat_interleave_each(x, repeats, dim=None, *, output_size=None):
 
 @aten("repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None) -> Tensor")
 def repeat_interleave_positions(repeats, *, output_size=None):
-    counts = known(repeats, "repeat_interleave's repeats")
+    counts = known_or_none(repeats)
+    if counts is None:
+        return cast(_repeated(repeats), repeats.dtype)
     return constant(np.repeat(np.arange(len(counts)), counts).astype(repeats.dtype.compute),
                     repeats.dtype)
+
+
+def _repeated(repeats: Value) -> Value:
+    """0 repeats[0] times, 1 repeats[1] times ... for counts known only at run time."""
+    check(reduce("and", repeats, None, False, lambda a: a >= 0), "repeats can not be negative")
+    ends = scan(cast(repeats, i64), 0, "add")[0]
+    size = Size(reduce("add", repeats, None, False, lambda a: E.cast(a, i64)))
+    places = compute((size,), lambda i: i)
+    return searchsorted(ends, places, right=True)
 
 
 def _pick(x: Value, dim: int, positions: np.ndarray) -> Value:

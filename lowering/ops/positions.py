@@ -16,8 +16,8 @@ from lowering import expr as E
 from lowering.build import cast, check, compute, constant, full, reduce, scan, scatter
 from lowering.expr import Expr
 from lowering.index_algebra import delinearize
-from lowering.known import Unsupported, known_or_none
-from lowering.sizes import Size, is_dynamic
+from lowering.known import known_or_none
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_, i32, i64, u8
 
@@ -43,9 +43,6 @@ def true_positions(mask: Value) -> Value:
     """Where in row-major order a mask is true: i64 of a size that is known only at run time.
 
     A running count tells where each position goes, so this is a scan and a scatter."""
-    if is_dynamic(mask.shape) or not mask.numel:
-        raise Unsupported("counting what is true in a tensor without elements, or of a size that "
-                          "is itself known only at run time")
     shape = mask.shape
     flat = compute((mask.numel,), lambda n: E.cast(
         E.load(mask, delinearize(n, shape)), bool_))
@@ -63,6 +60,8 @@ def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = Tru
     wrap: negative positions count from the end. hold: keep run-time positions within bounds (not
     needed where the use ignores the others, as Scatter does). IndexError for known positions out
     of bounds; unknown ones become a check of the program."""
+    if isinstance(n, Size):
+        return _position_of_run_time(index, n, dim, wrap)
     low = -n if wrap else 0
     message = f"index out of bounds for dimension {dim} with size {n}"
     data = known_or_none(index)
@@ -81,6 +80,23 @@ def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = Tru
         if wrap:
             p = E.select(p < 0, p + n, p)
         return E.minimum(E.maximum(p, 0), max(n - 1, 0)) if hold else p
+
+    return at
+
+
+def _position_of_run_time(index: Value, n: Size, dim: int, wrap: bool) -> Position:
+    """`position` in a dim whose size is known only at run time."""
+    size = E.lift(n, i64)
+    low = E.const(0) - size if wrap else E.const(0)
+    check(reduce("and", index, None, False,
+                 lambda a: (E.cast(a, i64) >= low) & (E.cast(a, i64) < size)),
+          f"index out of bounds for dimension {dim}")
+
+    def at(*i: Expr) -> Expr:
+        p = E.cast(E.load(index, i), i64)
+        if wrap:
+            p = E.select(p < 0, p + size, p)
+        return E.maximum(E.minimum(p, size - 1), 0)
 
     return at
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import cast, dim_of
+from lowering.build import cast, check, compute, dim_of
 from lowering.known import known
 from lowering.ops.table import aten
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from lowering.views import View
 from runtime.dtypes import i64
@@ -24,9 +25,36 @@ def slice(x, dim=0, start=None, end=None, step=1):
     if step <= 0:
         raise RuntimeError("slice step must be positive")
     n = x.shape[dim]
+    if any(isinstance(v, (Size, Value)) for v in (n, start, end)):
+        return _slice_of_run_time(x, dim, start, end, step)
     first = _bound(0 if start is None else start, n)
     last = max(_bound(n if end is None else end, n), first)
     return views.narrow(x.shape, dim, first, (last - first + step - 1) // step, step)
+
+
+def _slice_of_run_time(x: Value, dim: int, start, end, step: int) -> View:
+    """A slice whose size the run decides: by its bounds, or as the dim has such a size."""
+    n = x.shape[dim]
+    if not isinstance(start, Value) and start in (None, 0) and step == 1 and (
+            end is None or not isinstance(end, Value) and end == _TO_THE_END):
+        return views.narrow(x.shape, dim, 0, n)
+    size = E.lift(n, i64)
+
+    def bound(i) -> Value:
+        at = E.load(i) if isinstance(i, Value) else E.const(i)
+        at = E.select(at < 0, at + size, at)
+        return compute((), lambda: E.minimum(E.maximum(at, 0), size))
+
+    first = bound(0 if start is None else start)
+    last = bound(_TO_THE_END if end is None else end)
+    count = compute((), lambda: (E.maximum(E.load(last) - E.load(first), 0) + step - 1) // step)
+    index = tuple(E.load(first) + E.index(k) * step if k == dim else E.index(k)
+                  for k in range(x.ndim))
+    shape = tuple(Size(count) if k == dim else m for k, m in enumerate(x.shape))
+    return View(tuple(x.shape), shape, index)
+
+
+_TO_THE_END = (1 << 63) - 1  # what TorchScript writes for x[a:]
 
 
 def _bound(i: int, n: int) -> int:
@@ -46,6 +74,14 @@ def select(x, dim, index):
         chosen = views.select(x.shape, dim, 0)
         where = tuple(at if k == dim else e for k, e in enumerate(chosen.index))
         return View(chosen.base_shape, chosen.shape, where)
+    if isinstance(n, Size):
+        need = index + 1 if index >= 0 else -index
+        check(compute((), lambda: E.lift(n, i64) >= need),
+              f"select(): index {index} out of range for dimension {dim}")
+        at = E.const(index) if index >= 0 else E.maximum(E.lift(n, i64) + index, 0)
+        chosen = views.select(x.shape, dim, 0)
+        return View(chosen.base_shape, chosen.shape,
+                    tuple(at if k == dim else e for k, e in enumerate(chosen.index)))
     if not -n <= index < n:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(x.shape)} "
                          f"at dimension {dim}")

@@ -11,6 +11,7 @@ from lowering.build import (
 )
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import i64
 
@@ -32,6 +33,9 @@ def _moments(name: str, x: Value, dim, correction, keepdim: bool) -> tuple[Value
     def over(s):
         if isinstance(correction, Value):
             return s / E.maximum(n - read(correction, (), dtype), 0)
+        if isinstance(n, Size):
+            less = 1 if correction is None else correction
+            return s / E.maximum(E.lift(n, dtype) - less, 0)
         return s / E.const(max(n - (1 if correction is None else correction), 0), dtype)
 
     variance = reduce("add", squares, dims, keepdim, None, over)

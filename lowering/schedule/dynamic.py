@@ -11,9 +11,10 @@ from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
 from lowering.schedule.loops import Scheduled, _Loops, neutral_element
 from lowering.schedule.nest import Nest
+from lowering.schedule.scan import accumulator, combine
 from lowering.schedule.storage import Storage
 from lowering.sizes import Size
-from lowering.tensor_ir import Value
+from lowering.tensor_ir import Scan, Value
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 from runtime.dtypes import f32, f64
@@ -35,6 +36,30 @@ def run_time_bound(n: int | Size, storages: dict[Value, Storage], coder: Coder) 
     where = storages[n.value]
     count = coder.load(where.buffer, E.const(where.offset), origin(len(coder.algebra.extents)))
     return coder.b.mul(count, n.factor)
+
+
+def schedule_dynamic_scan(op: Scan, storages: dict[Value, Storage], name: str) -> Scheduled:
+    """The kernel of a Scan of a tensor of a run-time size: one element after the other."""
+    coder = Coder(name, op.x.shape)
+    b, x, out = coder.b, storages[op.x], storages[op.out]
+    i = E.identity(op.x.ndim)
+    bounds = [run_time_bound(n, storages, coder) for n in op.x.shape]
+    working = accumulator(op.x.dtype, op.combiner)
+
+    def over(dims: list[int], p: Point) -> None:
+        if dims:
+            with b.loop(0, bounds[dims[0]]) as f:
+                over(dims[1:], p.at(dims[0], f.counter))
+            return
+        start = b.const(neutral_element(op.combiner, working), working)
+        with b.loop(0, bounds[op.dim], carried=[start]) as f:
+            q = p.at(op.dim, f.counter)
+            v = b.cast(coder.load(x.buffer, x.address(i), q), working)
+            f.yields = [combine(b, op.combiner, f.carried[0], v)]
+            coder.store(out.buffer, out.address(i), b.cast(f.yields[0], op.out.dtype), q)
+
+    over([d for d in range(op.x.ndim) if d != op.dim], origin(op.x.ndim))
+    return coder.kernel, coder.memory
 
 
 class _DynamicLoops(_Loops):

@@ -11,6 +11,7 @@ from lowering import expr as E
 from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.schedule.product import factors
 from lowering.schedule.storage import Storage
+from lowering.sizes import nominal
 from lowering.tensor_ir import Constant, Generic, Value
 
 
@@ -47,7 +48,7 @@ def domain_order(op: Generic, storages: dict[Value, Storage]) -> tuple[int, ...]
              if x.op == "load" and x.attr in storages and not isinstance(x.attr.op, Constant)]
     if not loads:
         return dims
-    main = max(loads, key=lambda x: x.attr.numel)
+    main = max(loads, key=lambda x: nominal(x.attr.shape))
     steps = _steps(main, op, storages)
     if any(d not in steps for d in dims if op.domain[d] != 1):
         return dims

@@ -1,0 +1,170 @@
+"""Sizes that the data decide: the interpreter, plain and optimised code against PyTorch.
+
+Every function runs with masks of some, none and all true; where PyTorch raises, so must the others.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+import aot
+from aot.archive.reader import read_archive
+from lowering.evaluate import InputSpec, evaluate
+from lowering.interpreter import run_program
+from lowering.tensor_verify import verify_program
+from runtime.dtypes import dtype_of_numpy, to_compute
+from runtime.errors import CompileError, RuntimeFailure
+from tests.compiled_engines import optimised, unoptimised
+from tests.conftest import import_torch
+
+torch = import_torch()
+
+# What follows `return`, of x: f32[7,5], m: bool[7], i: i64[6] below 5, w: f32[5,6].
+RETURNS = """
+x.nonzero()
+torch.argwhere(m)
+torch.where(x > 0)
+x[x > 0.5]
+torch.masked_select(x, x > 0.5) * 2 + 1
+x[m]
+torch.relu(x[m] @ w)
+torch.nn.functional.linear(x[m], w.t(), w[0])
+x[m].sum(), x[m].sum(0), x[m].sum(1), x[m].mean(), x[m].mean(0), x[m].prod(0)
+x[m].size(0), x[m].shape[0] + 1, x[m].numel(), len(x[m])
+x[m].max(), x[m].argmin()
+x[m].argmax(1), x[m].min(1), x[m].amax(1)
+torch.cat([x[m], x, x[~m]]), torch.cat([x[m], x[m]], 1), torch.stack([x[m], x[m]], 1)
+torch.bincount(i), torch.bincount(i, minlength=9), torch.bincount(i, i.float())
+torch.bincount(i - 2)
+torch.unique(i), torch.unique(x)
+torch.unique(i, return_inverse=True, return_counts=True)
+torch.unique_consecutive(i, return_inverse=True, return_counts=True)
+torch.unique(m)
+torch.repeat_interleave(i), torch.repeat_interleave(w, i[:5], 0), torch.repeat_interleave(i, i)
+x[m].softmax(1), x[m].softmax(-1).argmax(-1), torch.layer_norm(x[m], [5])
+x[m].reshape(-1), x[m].view(-1, 1, 5).transpose(1, 2), x[m].unsqueeze(1), x[m][:, 1:3]
+x[m.nonzero().squeeze(1)], x.index_select(0, m.nonzero().flatten())
+torch.zeros([x[m].size(0), 3]), x[m] / x[m].size(0), torch.full([int(i[0]), 2], 3.5)
+torch.arange(int(i.max())), torch.ones_like(x[m]) + x[m]
+x[m].std(0), x[m].var(1), x[m].norm()
+x[m] + x[m], x[m] * x[m].sum(1, True), torch.where(x[m] > 0, x[m], -x[m])
+x[m].t() @ x[m], x[m].t().sum(0), x[m].t().mean(1), x[m].t().softmax(1).t()
+(x[m] @ x.t()).softmax(1) @ x
+x[m][0], x[m][-1]
+x[m][1:], x[m][-3:], x[m][::2], x[m][:-1], x[m][:2]
+x[:int(i[0])], x[int(i[1]):] * 2, x[1:int(i[0])] + 1, x[:, :int(i[0])].sum(1)
+x[m].cumsum(0), x[m].cumsum(1), x[m].cumprod(0), x[m].nonzero()
+x[m][x[m][:, 0] > 0]
+x[x[:, 0] > -9][i], torch.gather(x[x[:, 0] > -9], 0, i.unsqueeze(1))
+(x[m] > 1).any(), (x[m] > 0).all(), x[m].abs().sum().item()
+torch.embedding(w, i[i < 5]), torch.zeros(7).scatter(0, m.nonzero().flatten(), 1.0)
+torch.zeros(7, 5).index_add(0, m.nonzero().flatten(), x[m])
+""".strip().splitlines()
+
+BODIES = [
+    "y = torch.zeros(7, 5)\ny[m] = x[m] * 2\nreturn y",
+    "y = x[m].clone()\ny[:, 0] = 1\ny += x[0]\nreturn y",
+    "y = torch.zeros(7, 5)\ny[0] = 1.0\ny[1:int(i[0])] = 2.0\n"
+    "y[:, int(i[1]):] += x[:, int(i[1]):]\nreturn y",
+    "if x[m].size(0) > 2:\n  y = x[m].sum()\nelse:\n  y = x.mean()\nreturn y",
+    "y = x[m]\nfor k in range(4):\n  y = torch.cat([y, x[x[:, k] > 0]])\nreturn y",
+    "s = torch.zeros(5)\nfor k in range(int(i[0])):\n  s = s + x[x[:, k] > 0].sum(0)\nreturn s",
+]
+
+REFUSED = {
+    "x[m].sort(0)[0]": "sorting a tensor whose size is known only at run time",
+    "x[m] if bool(m[0]) else x": "depends on a condition that is known only at run time",
+    "x[m].t()": "in a dim that is not its first",
+    "x[m] @ x[~m].t()": "two sizes are known only at run time",
+}
+
+
+def scripted(body: str):
+    """The scripted module, its archive's function and its root."""
+    module = torch.jit.script(type("Sized", (torch.nn.Module,), {})())
+    lines = "\n".join("    " + line for line in body.splitlines())
+    module.define(f"def forward(self, x: Tensor, m: Tensor, i: Tensor, w: Tensor):\n{lines}\n")
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer)
+    archive = read_archive(buffer.getvalue())
+    return module, archive.root.type.methods["forward"], archive.root
+
+
+def arguments(seed: int) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((7, 5)).astype(np.float32)
+    w = rng.standard_normal((5, 6)).astype(np.float32)
+    some = np.array([1, 0, 0, 1, 1, 0, 1], bool)
+    masks = [some, np.zeros(7, bool), np.ones(7, bool)]
+    return [[x, m, rng.integers(0, 5, 6), w] for m in masks]
+
+
+def flat(x) -> list[np.ndarray]:
+    if isinstance(x, (tuple, list)):
+        return [y for part in x for y in flat(part)]
+    return [np.asarray(x)]
+
+
+def program_of(function, root, arrays):
+    specs = [InputSpec("", "tensor", dtype_of_numpy(a.dtype), a.shape) for a in arrays]
+    program = evaluate(function, root, specs)
+    verify_program(program)
+    return program
+
+
+def interpreted(program, arrays):
+    return run_program(program, [to_compute(a, dtype_of_numpy(a.dtype)) for a in arrays])
+
+
+@pytest.mark.parametrize("body", [*(f"return {r}" for r in RETURNS), *BODIES])
+def test_against_pytorch(body: str) -> None:
+    module, function, root = scripted(body)
+    engines = {"interpreter": interpreted, "plain": unoptimised, "optimised": optimised}
+    for arrays in arguments(1):
+        try:
+            expected = flat(module(*(torch.from_numpy(a.copy()) for a in arrays)))
+        except Exception:  # noqa: BLE001 -- whatever PyTorch raises
+            expected = None
+        for name, run in engines.items():
+            program = program_of(function, root, arrays)
+            if expected is None:
+                with pytest.raises(RuntimeFailure):
+                    run(program, arrays)
+                continue
+            found = flat(run(program, arrays))
+            assert len(found) == len(expected)
+            for a, b in zip(found, expected):
+                assert a.shape == b.shape, name
+                np.testing.assert_allclose(a, b, 1e-5, 1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("result", REFUSED)
+def test_refused_with_a_reason(result: str) -> None:
+    _, function, root = scripted(f"return {result}")
+    with pytest.raises(CompileError, match=REFUSED[result]):
+        program_of(function, root, arguments(1)[0])
+
+
+def test_results_are_copies_of_many_sizes(tmp_path) -> None:
+    """The instance's memory is used again; what Python has been given is not touched."""
+    module, _, _ = scripted("return x[m], m.nonzero(), x.sum()")
+    module.save(str(tmp_path / "m.pt"))
+    model = aot.compile(tmp_path / "m.pt", inputs=["x:f32[7,5]", "m:bool[7]", "i:i64[6]",
+                                                   "w:f32[5,6]"])
+    model.save(tmp_path / "m.so")
+    library = aot.load_library(tmp_path / "m.so")
+    assert library.description.allocates and not library.description.stateful
+    assert "f32[?,5], i64[?,1], f32[]" in str(library)
+    rng = np.random.default_rng(3)
+    kept = []
+    for turn in range(200):
+        x, m, i, w = arguments(turn)[0]
+        m = rng.random(7) < turn % 8 / 7
+        y, at, _ = (library if turn % 2 else model)(x, m, i, w)
+        kept.append((y, at, x, m))
+    for y, at, x, m in kept:
+        np.testing.assert_array_equal(y, x[m])
+        np.testing.assert_array_equal(at, np.argwhere(m))
