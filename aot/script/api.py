@@ -6,7 +6,6 @@ import builtins
 import functools
 import importlib
 import inspect
-
 from typing import Final
 
 from aot.script.compiler import PROGRAM
@@ -15,10 +14,13 @@ from aot.script.marks import (
 )  # fmt: skip
 from aot.script.marks import isinstance_of as isinstance  # noqa: A001
 from aot.script.marks import unwrap_optional as _unwrap_optional
-from aot.script.source import ScriptError
+from aot.script.module_info import ModuleReader
 from aot.script.script_function import ScriptFunction
+from aot.script.source import ScriptError
+from lowering import types
+from lowering.objects import TypedDict, TypedList
+from lowering.types import DictType, ListType, Type
 from runtime.errors import InputError
-
 
 _overload = _overload_method = overload
 _fork, _wait = fork, wait
@@ -28,9 +30,12 @@ _is_instance = builtins.isinstance
 
 
 def script(obj: object, optimize=None, _frames_up: int = 0, _rcb=None, example_inputs=None):
-    """Compile a function to a ScriptFunction; a class for use in compiled code.
+    """Compile a function to a ScriptFunction, a module to a ScriptModule, a class for use in
+    compiled code; a list or dict becomes one that knows its types.
 
-    ScriptError, with the place in the source, where the program is not TorchScript.
+    `example_inputs`, a list of tuples of arguments, gives the types of a function's parameters
+    that are not annotated. ScriptError, with the place in the source, where the program is not
+    TorchScript.
     """
     if _is_instance(obj, ScriptFunction):
         return obj
@@ -38,12 +43,44 @@ def script(obj: object, optimize=None, _frames_up: int = 0, _rcb=None, example_i
         PROGRAM.class_type(obj, None, None)
         return obj
     if inspect.isfunction(obj) or inspect.ismethod(obj):
-        function = PROGRAM.function(obj)
+        function = PROGRAM.function(obj, _hints(example_inputs))
         function.graph  # noqa: B018  compiles it now
         return importlib.import_module("aot.jit_module").ScriptFunction(function, obj)
     if hasattr(obj, "_modules") and hasattr(obj, "_parameters"):
         return importlib.import_module("aot.jit_module").ScriptModule(PROGRAM.module(obj))
+    if _is_instance(obj, (list, dict)):
+        return _typed(obj)
     raise InputError(f"script() takes a function, class or module, found {type(obj).__name__}")
+
+
+def _reader() -> ModuleReader:
+    return ModuleReader(PROGRAM.module, lambda cls: PROGRAM.class_type(cls, None, None))
+
+
+def _hints(examples: object) -> list[Type] | None:
+    """The types of the arguments that examples give; those that differ meet."""
+    if not examples or not _is_instance(examples, (list, tuple)):
+        return None
+    found: list[Type] | None = None
+    for arguments in examples:
+        row = arguments if _is_instance(arguments, tuple) else (arguments,)
+        inferred = [_reader().infer(a) for a in row]
+        if found is None:
+            found = inferred
+        else:
+            found = [types.unify(a, b) or types.Any for a, b in zip(found, inferred)]
+    return found
+
+
+def _typed(obj: list | dict) -> TypedList | TypedDict:
+    try:
+        type_ = _reader().infer(obj)
+    except TypeError as error:
+        raise InputError(f"script(): {error}") from None
+    if _is_instance(type_, ListType):
+        return TypedList(obj, type_.element)
+    assert _is_instance(type_, DictType)
+    return TypedDict(obj, type_.key, type_.value)
 
 
 def interface(cls: type) -> type:

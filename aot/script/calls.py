@@ -8,9 +8,9 @@ from aot.script.environment import IMPLICIT
 from aot.script.matching import Mismatch, unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
-    Cast, ClassRef, Dispatch, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator, Overloads,
-    Several, Special,
-)
+    Cast, ClassRef, Dispatch, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator,
+    Overloads, Several, Special,
+)  # fmt: skip
 from lowering import types
 from lowering.graph import Function, Parameter, Value
 from lowering.types import (
