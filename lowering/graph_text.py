@@ -25,6 +25,9 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.S)
 _NUMBER = re.compile(r"-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?)")
 # No text can name a value so; the value gets its own name as soon as it exists.
 _UNNAMED = "<new>"
+# `<Tensor>`, `{1.5}`, ` 1  2 [ CPUFloatType{2} ]`: format_tensor of graph_print.py
+_TENSOR_TEXT = re.compile(
+    r"<Tensor>|\{(?P<one>[^{}:]+)\}|\s(?P<many>[^\[\]]+)\[ CPU\w+Type\{(?P<sizes>[\d,]*)\} \]")
 _SUBGRAPH = re.compile(r"^with (?P<name>\w+::\w+) = graph\(", re.M)
 
 
@@ -37,8 +40,9 @@ def parse_graph(
     """The Graph a text spells; GraphTextError, with the line, if it spells none.
 
     What the text only names comes from the arguments: `classes` by qualified name, `functions` by
-    the name a constant shows, `tensors` (the values of `<Tensor>` constants) by the name of the
-    constant's output. `print_graph(parse_graph(text)) == text` for a printed graph.
+    the name a constant shows, `tensors` (the values of tensor constants) by the name of the
+    constant's output; a small tensor that is not given has the rounded values that the text shows.
+    `print_graph(parse_graph(text)) == text` for a printed graph.
     """
     pieces = _SUBGRAPH.split(text)
     subgraphs: dict[str, Graph] = {}
@@ -217,14 +221,17 @@ class _GraphReader:
         return found, position + 1
 
     def _constant(self, text: str, position: int, name: str, type_: Type) -> tuple[object, int]:
-        if text.startswith("<Tensor>", position):
+        tensor = _TENSOR_TEXT.match(text, position)
+        if tensor is not None and isinstance(type_, TensorType):
             value = self.tensors.get(name)
+            if value is None:
+                value = _shown_values(tensor)
             if value is None:
                 raise GraphTextError(f"the values of the tensor %{name} are not given")
             if not isinstance(value, TensorData):
-                dtype = type_.dtype if isinstance(type_, TensorType) else None
-                value = TensorData.from_numpy(value, None if isinstance(dtype, str) else dtype)
-            return value, position + len("<Tensor>")
+                dtype = None if isinstance(type_.dtype, str) else type_.dtype
+                value = TensorData.from_numpy(value, dtype)
+            return value, tensor.end()
         if isinstance(type_, EnumType):
             match = re.compile(r"[\w.]+").match(text, position)
             member = match.group().rpartition(".")[2]
@@ -232,6 +239,16 @@ class _GraphReader:
             return EnumValue(type_, member), match.end()
         value, position = _literal(text, position)
         return _typed(value, type_), position
+
+
+def _shown_values(text: re.Match) -> np.ndarray | None:
+    """The numbers that a tensor constant shows, None for one that shows none."""
+    if text["one"] is not None:
+        return np.array(float(text["one"]))
+    if text["many"] is None:
+        return None
+    sizes = [int(n) for n in text["sizes"].split(",") if n]
+    return np.array([float(n) for n in text["many"].split()]).reshape(sizes)
 
 
 def _typed(value: object, type_: Type) -> object:

@@ -113,7 +113,7 @@ graph(%self : __torch__.M,
       %n : int):
   %7 : int = prim::Constant[value=1]() # m.py:3:4
   %c : bool = prim::Constant[value=1]()
-  %w : Float(2, strides=[1], requires_grad=0, device=cpu) = prim::Constant[value=<Tensor>]()
+  %w : Float(2, strides=[1], requires_grad=0, device=cpu) = prim::Constant[value= 1  1 [ CPUFloatType{2} ]]()
   %f : Function = prim::Constant[name="relu"]()
   %3 : int = prim::GetAttr[name="a b"](%self)
    = prim::SetAttr[name="n"](%self, %7)
