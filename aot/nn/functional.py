@@ -17,10 +17,11 @@ def _adopt() -> None:
     """The functions of the other files belong to this module: archives name them after it."""
     for source in (functional_activations, functional_layers, functional_pooling, functional_losses,
                    functional_resize, functional_attention):
-        for name, value in vars(source).items():
-            if callable(value) and getattr(value, "__module__", "") == source.__name__:
-                value.__module__ = __name__
-                globals()[name] = value
+        own = {name: value for name, value in vars(source).items()
+               if callable(value) and getattr(value, "__module__", "") == source.__name__}
+        for value in own.values():
+            value.__module__ = __name__
+        globals().update(own)
 
 
 _adopt()

@@ -68,12 +68,15 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
     return result
 
 
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def _threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     if inplace:
         result = torch.threshold_(input, threshold, value)
     else:
         result = torch.threshold(input, threshold, value)
     return result
+
+
+threshold = _threshold
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

@@ -83,7 +83,7 @@ def _in_projection_packed(q: Tensor, k: Tensor, v: Tensor, w: Tensor,
         if q is k:
             proj = torch.linear(q, w, b)
             proj = proj.unflatten(-1, (3, E)).unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
-            return proj[0], proj[1], proj[2]
+            return [proj[0], proj[1], proj[2]]
         else:
             w_q, w_kv = w.split([E, E * 2])
             if b is None:
@@ -94,14 +94,14 @@ def _in_projection_packed(q: Tensor, k: Tensor, v: Tensor, w: Tensor,
             kv_proj = torch.linear(k, w_kv, b_kv)
             kv_proj = (kv_proj.unflatten(-1, (2, E)).unsqueeze(0).transpose(0, -2).squeeze(-2)
                        .contiguous())
-            return (q_proj, kv_proj[0], kv_proj[1])
+            return [q_proj, kv_proj[0], kv_proj[1]]
     else:
         w_q, w_k, w_v = w.chunk(3)
         if b is None:
             b_q = b_k = b_v = None
         else:
             b_q, b_k, b_v = b.chunk(3)
-        return torch.linear(q, w_q, b_q), torch.linear(k, w_k, b_k), torch.linear(v, w_v, b_v)
+        return [torch.linear(q, w_q, b_q), torch.linear(k, w_k, b_k), torch.linear(v, w_v, b_v)]
 
 
 def _in_projection(q: Tensor, k: Tensor, v: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor,

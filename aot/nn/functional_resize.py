@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import math
-from typing import List, Optional
+from typing import Callable, List, Optional
 
 import aot as torch
 from aot import Tensor
+from aot.script.marks import overload
 
 
-def interpolate(input: Tensor, size: Optional[int] = None,
+def _declared(function: Callable) -> Callable:
+    """One signature of the function that follows; all belong to nn.functional."""
+    function.__module__ = "aot.nn.functional"
+    return overload(function)
+
+
+@_declared
+def interpolate(input: Tensor, size: Optional[int] = None,  # noqa: F811
+                scale_factor: Optional[List[float]] = None, mode: str = "nearest",
+                align_corners: Optional[bool] = None,
+                recompute_scale_factor: Optional[bool] = None, antialias: bool = False) -> Tensor:
+    pass
+
+
+@_declared
+def interpolate(input: Tensor, size: Optional[List[int]] = None,  # noqa: F811
+                scale_factor: Optional[List[float]] = None, mode: str = "nearest",
+                align_corners: Optional[bool] = None,
+                recompute_scale_factor: Optional[bool] = None, antialias: bool = False) -> Tensor:
+    pass
+
+
+@_declared
+def interpolate(input: Tensor, size: Optional[int] = None,  # noqa: F811
+                scale_factor: Optional[float] = None, mode: str = "nearest",
+                align_corners: Optional[bool] = None,
+                recompute_scale_factor: Optional[bool] = None, antialias: bool = False) -> Tensor:
+    pass
+
+
+@_declared
+def interpolate(input: Tensor, size: Optional[List[int]] = None,  # noqa: F811
+                scale_factor: Optional[float] = None, mode: str = "nearest",
+                align_corners: Optional[bool] = None,
+                recompute_scale_factor: Optional[bool] = None, antialias: bool = False) -> Tensor:
+    pass
+
+
+def interpolate(input: Tensor, size: Optional[int] = None,  # noqa: F811
                 scale_factor: Optional[List[float]] = None, mode: str = "nearest",
                 align_corners: Optional[bool] = None,
                 recompute_scale_factor: Optional[bool] = None, antialias: bool = False) -> Tensor:

@@ -93,12 +93,15 @@ class MultiheadAttention(Module):
             # equal tensors stay one tensor: their projections are computed together
             if key is value:
                 if query is key:
-                    query = key = value = query.transpose(1, 0)
+                    query = query.transpose(1, 0)
+                    key = query
+                    value = query
                 else:
-                    query, key = (x.transpose(1, 0) for x in (query, key))
+                    query, key = query.transpose(1, 0), key.transpose(1, 0)
                     value = key
             else:
-                query, key, value = (x.transpose(1, 0) for x in (query, key, value))
+                query, key = query.transpose(1, 0), key.transpose(1, 0)
+                value = value.transpose(1, 0)
         if not self._qkv_same_embed_dim:
             attn_output, attn_output_weights = F.multi_head_attention_forward(
                 query, key, value, self.embed_dim, self.num_heads, self.in_proj_weight,

@@ -147,6 +147,11 @@ class Conv3d(_ConvNd):
         return self._conv_forward(input, self.weight, self.bias)
 
 
+def _single(sizes: List[int]) -> List[int]:
+    """The sizes as a list."""
+    return list(sizes)
+
+
 class _ConvTransposeNd(_ConvNd):
     _transposed = True
 
@@ -162,9 +167,8 @@ class _ConvTransposeNd(_ConvNd):
     def _output_padding(self, input: Tensor, output_size: Optional[List[int]], stride: List[int],
                         padding: List[int], kernel_size: List[int], num_spatial_dims: int,
                         dilation: Optional[List[int]] = None) -> List[int]:
-        """What to add at the ends so that the result has the size asked for."""
         if output_size is None:
-            ret = ntuple(self.output_padding, num_spatial_dims)
+            ret = _single(self.output_padding)
         else:
             has_batch_dim = input.dim() == num_spatial_dims + 2
             num_non_spatial_dims = 2 if has_batch_dim else 1
@@ -175,17 +179,29 @@ class _ConvTransposeNd(_ConvNd):
                     f"ConvTranspose{num_spatial_dims}D: for {input.dim()}D input, output_size must "
                     f"have {num_spatial_dims} or {num_non_spatial_dims + num_spatial_dims} "
                     f"elements (got {len(output_size)})")
-            least = []
+            min_sizes = torch.jit.annotate(List[int], [])
+            max_sizes = torch.jit.annotate(List[int], [])
             for d in range(num_spatial_dims):
-                spread = dilation[d] if dilation is not None else 1
-                least.append((input.size(d + num_non_spatial_dims) - 1) * stride[d]
-                             - 2 * padding[d] + spread * (kernel_size[d] - 1) + 1)
-            for size, low, step in zip(output_size, least, stride):
-                if not low <= size <= low + step - 1:
-                    raise ValueError(f"requested an output size of {output_size}, but valid sizes "
-                                     f"range from {least} (for an input of "
-                                     f"{input.size()[2:]})")
-            ret = [output_size[d] - least[d] for d in range(num_spatial_dims)]
+                dim_size = (
+                    (input.size(d + num_non_spatial_dims) - 1) * stride[d]
+                    - 2 * padding[d]
+                    + (dilation[d] if dilation is not None else 1) * (kernel_size[d] - 1)
+                    + 1
+                )
+                min_sizes.append(dim_size)
+                max_sizes.append(min_sizes[d] + stride[d] - 1)
+            for i in range(len(output_size)):
+                size = output_size[i]
+                min_size = min_sizes[i]
+                max_size = max_sizes[i]
+                if size < min_size or size > max_size:
+                    raise ValueError(
+                        f"requested an output size of {output_size}, but valid sizes range from "
+                        f"{min_sizes} to {max_sizes} (for an input of {input.size()[2:]})")
+            res = torch.jit.annotate(List[int], [])
+            for d in range(num_spatial_dims):
+                res.append(output_size[d] - min_sizes[d])
+            ret = res
         return ret
 
 

@@ -90,8 +90,7 @@ class PoissonNLLLoss(_Loss):
 class KLDivLoss(_Loss):
     """target * (log(target) - input)."""
 
-    __constants__ = ["log_target", "reduction"]
-    log_target: bool
+    __constants__ = ["reduction"]
 
     def __init__(self, size_average=None, reduce=None, reduction: str = "mean", log_target: bool
                  = False) -> None:
@@ -144,8 +143,7 @@ class MultiLabelMarginLoss(_Loss):
 class SmoothL1Loss(_Loss):
     """Squares up to beta, then absolute values."""
 
-    __constants__ = ["beta", "reduction"]
-    beta: float
+    __constants__ = ["reduction"]
 
     def __init__(self, size_average=None, reduce=None, reduction: str = "mean",
                  beta: float = 1.0) -> None:

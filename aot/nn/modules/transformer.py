@@ -29,7 +29,8 @@ def _get_activation_fn(activation: str) -> Callable[[Tensor], Tensor]:
     raise RuntimeError(f"activation should be relu/gelu, not {activation}")
 
 
-def _generate_square_subsequent_mask(sz: int, device=None, dtype=None) -> Tensor:
+def _generate_square_subsequent_mask(sz: int, device: Optional[torch.device] = None,
+                                     dtype: Optional[torch.dtype] = None) -> Tensor:
     """-inf above the diagonal, 0 elsewhere."""
     full = torch.full((sz, sz), float("-inf"), dtype=dtype)
     return torch.triu(full, diagonal=1)
