@@ -151,7 +151,8 @@ class CodeWriter:
         for name, thing in self.definitions.items():
             path = name.rpartition(".")[0].replace(".", "/")
             member = f"code/{path}.py"
-            texts[member] = texts.get(member, "") + self._text(thing, counted.setdefault(member, {}))
+            text = self._text(thing, counted.setdefault(member, {}))
+            texts[member] = texts.get(member, "") + text
         return texts
 
     def _text(self, thing: Definition, numbers: dict[str, int]) -> str:
