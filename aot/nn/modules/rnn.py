@@ -14,7 +14,7 @@ from aot.nn.parameter import Parameter
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
-def apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
+def _apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
     return tensor.index_select(dim, permutation)
 
 
@@ -60,7 +60,7 @@ class RNNBase(Module):
         num_directions = 2 if bidirectional else 1
         rows = _GATES[mode] * hidden_size
         real = proj_size if proj_size > 0 else hidden_size
-        self._flat_weights_names = []
+        flat_weights_names = []
         self._all_weights = []
         for layer in range(num_layers):
             for direction in range(num_directions):
@@ -74,13 +74,21 @@ class RNNBase(Module):
                 names = [name + suffix for name in shapes]
                 for name, shape in zip(names, shapes.values()):
                     setattr(self, name, Parameter(torch.empty(shape, dtype=dtype)))
-                self._flat_weights_names.extend(names)
+                flat_weights_names.extend(names)
                 self._all_weights.append(names)
+        self._flat_weights_names = flat_weights_names
+        self._flat_weights = [getattr(self, name) for name in flat_weights_names]
         self.reset_parameters()
 
-    @property
-    def _flat_weights(self) -> List[Tensor]:
-        return [getattr(self, name) for name in self._flat_weights_names]
+    def __setattr__(self, attr, value):
+        """The list of weights follows the parameters that it names."""
+        if "_flat_weights_names" in self.__dict__ and attr in self._flat_weights_names:
+            if "_flat_weights" in self.__dict__:
+                self._flat_weights[self._flat_weights_names.index(attr)] = value
+        super().__setattr__(attr, value)
+
+    def _update_flat_weights(self) -> None:
+        pass
 
     @property
     def all_weights(self) -> List[List[Parameter]]:
@@ -124,7 +132,7 @@ class RNNBase(Module):
     def permute_hidden(self, hx: Tensor, permutation: Optional[Tensor]) -> Tensor:
         if permutation is None:
             return hx
-        return apply_permutation(hx, permutation)
+        return _apply_permutation(hx, permutation)
 
     def extra_repr(self) -> str:
         s = f"{self.input_size}, {self.hidden_size}"
@@ -143,41 +151,7 @@ class RNNBase(Module):
         return s
 
 
-class _OneState(RNNBase):
-    """A recurrent layer whose state is one tensor."""
-
-    def _run(self, input: Tensor, hx: Optional[Tensor], function):
-        name = self._get_name()
-        if input.dim() not in (2, 3):
-            raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D tensor "
-                             "instead")
-        is_batched = input.dim() == 3
-        batch_dim = 0 if self.batch_first else 1
-        if not is_batched:
-            input = input.unsqueeze(batch_dim)
-            if hx is not None:
-                if hx.dim() != 2:
-                    raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
-                                       f"{hx.dim()}-D tensor")
-                hx = hx.unsqueeze(1)
-        elif hx is not None and hx.dim() != 3:
-            raise RuntimeError(f"For batched 3-D input, hx should also be 3-D but got {hx.dim()}-D "
-                               "tensor")
-        if hx is None:
-            num_directions = 2 if self.bidirectional else 1
-            hx = torch.zeros(self.num_layers * num_directions, input.size(batch_dim),
-                             self.hidden_size, dtype=input.dtype, device=input.device)
-        self.check_forward_args(input, hx, None)
-        output, hidden = function(input, hx, self._flat_weights, self.bias, self.num_layers,
-                                  self.dropout, self.training, self.bidirectional,
-                                  self.batch_first)
-        if not is_batched:
-            output = output.squeeze(batch_dim)
-            hidden = hidden.squeeze(1)
-        return output, hidden
-
-
-class RNN(_OneState):
+class RNN(RNNBase):
     """h = tanh(W x + b + U h + c), or relu."""
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1,
@@ -192,13 +166,50 @@ class RNN(_OneState):
                          bidirectional, 0, device, dtype)
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Tensor, hx: Optional[Tensor] = None):
-        """Runs the forward pass."""
-        function = torch.rnn_tanh if self.mode == "RNN_TANH" else torch.rnn_relu
-        return self._run(input, hx, function)
+    def forward(self, input: Tensor,
+                hx: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        self._update_flat_weights()
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"RNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+        is_batched = input.dim() == 3
+        batch_dim = 0 if self.batch_first else 1
+        if not is_batched:
+            input = input.unsqueeze(batch_dim)
+            if hx is not None:
+                if hx.dim() != 2:
+                    raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
+                                       f"{hx.dim()}-D tensor")
+                hx = hx.unsqueeze(1)
+        else:
+            if hx is not None and hx.dim() != 3:
+                raise RuntimeError(
+                    f"For batched 3-D input, hx should also be 3-D but got {hx.dim()}-D tensor")
+        max_batch_size = input.size(0) if self.batch_first else input.size(1)
+        if hx is None:
+            num_directions = 2 if self.bidirectional else 1
+            hx = torch.zeros(self.num_layers * num_directions, max_batch_size, self.hidden_size,
+                             dtype=input.dtype, device=input.device)
+        else:
+            hx = self.permute_hidden(hx, None)
+        self.check_forward_args(input, hx, None)
+        if self.mode == "RNN_TANH":
+            result = torch.rnn_tanh(input, hx, self._flat_weights, self.bias, self.num_layers,
+                                    self.dropout, self.training, self.bidirectional,
+                                    self.batch_first)
+        else:
+            result = torch.rnn_relu(input, hx, self._flat_weights, self.bias, self.num_layers,
+                                    self.dropout, self.training, self.bidirectional,
+                                    self.batch_first)
+        output = result[0]
+        hidden = result[1]
+        if not is_batched:
+            output = output.squeeze(batch_dim)
+            hidden = hidden.squeeze(1)
+        return output, self.permute_hidden(hidden, None)
 
 
-class GRU(_OneState):
+class GRU(RNNBase):
     """Gated recurrent units (Cho et al. 2014)."""
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -207,8 +218,42 @@ class GRU(_OneState):
         super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, 0, device, dtype)
 
-    def forward(self, input: Tensor, hx: Optional[Tensor] = None):
-        return self._run(input, hx, torch.gru)
+    def forward(self, input: Tensor,
+                hx: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        self._update_flat_weights()
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"GRU: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+        is_batched = input.dim() == 3
+        batch_dim = 0 if self.batch_first else 1
+        if not is_batched:
+            input = input.unsqueeze(batch_dim)
+            if hx is not None:
+                if hx.dim() != 2:
+                    raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
+                                       f"{hx.dim()}-D tensor")
+                hx = hx.unsqueeze(1)
+        else:
+            if hx is not None and hx.dim() != 3:
+                raise RuntimeError(
+                    f"For batched 3-D input, hx should also be 3-D but got {hx.dim()}-D tensor")
+        max_batch_size = input.size(0) if self.batch_first else input.size(1)
+        if hx is None:
+            num_directions = 2 if self.bidirectional else 1
+            hx = torch.zeros(self.num_layers * num_directions, max_batch_size, self.hidden_size,
+                             dtype=input.dtype, device=input.device)
+        else:
+            hx = self.permute_hidden(hx, None)
+        self.check_forward_args(input, hx, None)
+        result = torch.gru(input, hx, self._flat_weights, self.bias, self.num_layers,
+                           self.dropout, self.training, self.bidirectional,
+                           self.batch_first)
+        output = result[0]
+        hidden = result[1]
+        if not is_batched:
+            output = output.squeeze(batch_dim)
+            hidden = hidden.squeeze(1)
+        return output, self.permute_hidden(hidden, None)
 
 
 class LSTM(RNNBase):
