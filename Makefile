@@ -1,6 +1,7 @@
 # make demo        compile the bundled digit classifier, link it into the C program, show what it reads
 # make test        every test that needs only numpy and llvmlite (and those that need PyTorch, where it is installed)
-# make conformance the long tables against PyTorch: models, modules, archives
+# make conformance the long tables against PyTorch: archives, operators, modules, models
+#                  (TABLES="archives modules models" for some of them)
 PYTHON ?= python3
 CC ?= cc
 CXX ?= c++
@@ -40,7 +41,8 @@ test: install
 conformance: install
 	@$(PY) -c 'import torch' || \
 	    { echo 'PyTorch is needed: $(VENV)/bin/pip install torch==2.13.0 expecttest pillow' >&2; exit 1; }
-	LD_LIBRARY_PATH="$(abspath $(BUILD))/torchvision-stubs:$$LD_LIBRARY_PATH" OMP_NUM_THREADS=1 $(PY) -m tests.conformance
+	LD_LIBRARY_PATH="$(abspath $(BUILD))/torchvision-stubs:$$LD_LIBRARY_PATH" OMP_NUM_THREADS=1 \
+	    $(PY) -m tests.conformance $(TABLES)
 
 clean:
 	rm -rf $(BUILD) $(VENV)
