@@ -20,9 +20,10 @@ from typing import Callable, Sequence
 
 from lowering.expr import Expr, loads
 from lowering.print_linalg_scalar import (
-    Lines, ScalarPrinter, extreme, literal, mlir_type, tensor_type,
+    Lines, ScalarPrinter, extreme, literal, mlir_type, shaped_type, tensor_type,
 )
 from lowering.print_linalg_slices import as_slice
+from lowering.sizes import Size
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
@@ -86,7 +87,7 @@ def _write(lines: Lines, op: Generic, shape, body: Expr, given: dict) -> None:
     part = lines.fresh()
     _pointwise(lines, shape, body, part, op.out.dtype, given)
     offsets, sizes, strides = (", ".join(map(str, v)) for v in place)
-    part_type = f"tensor<{''.join(f'{n}x' for n in shape)}{mlir_type(op.out.dtype)}>"
+    part_type = shaped_type(shape, op.out.dtype)
     lines.put(f"{lines.name_of(op.out)} = tensor.insert_slice {part} into {lines.name_of(op.base)}"
               f"[{offsets}] [{sizes}] [{strides}] : {part_type} into {tensor_type(op.base)}")
 
@@ -94,8 +95,26 @@ def _write(lines: Lines, op: Generic, shape, body: Expr, given: dict) -> None:
 # linalg.generic
 
 
-def _type(shape, dtype: DType) -> str:
-    return f"tensor<{''.join(f'{n}x' for n in shape)}{mlir_type(dtype)}>"
+def _extent(lines: Lines, n: int | Size) -> str:
+    """A size as an i64."""
+    if not isinstance(n, Size):
+        return lines.let(f"arith.constant {n} : i64")
+    value = lines.let(f"tensor.extract {lines.name_of(n.value)}[] : {tensor_type(n.value)}")
+    if n.factor == 1:
+        return value
+    factor = lines.let(f"arith.constant {n.factor} : i64")
+    return lines.let(f"arith.muli {value}, {factor} : i64")
+
+
+def _extent_index(lines: Lines, n: int | Size) -> str:
+    if not isinstance(n, Size):
+        return lines.index(n)
+    return lines.let(f"arith.index_cast {_extent(lines, n)} : i64 to index")
+
+
+def _empty(lines: Lines, shape, dtype: DType) -> str:
+    sizes = ", ".join(_extent_index(lines, n) for n in shape if isinstance(n, Size))
+    return lines.let(f"tensor.empty({sizes}) : {shaped_type(shape, dtype)}")
 
 
 def affine(e: Expr) -> str | None:
@@ -134,7 +153,7 @@ class _Operands:
     def add(self, e: Expr | None, name: str, dtype: DType, index: list[str], shape) -> None:
         self.maps.append(f"affine_map<{self.dims} -> ({', '.join(index)})>")
         self.names.append(name)
-        self.types.append(_type(shape, dtype))
+        self.types.append(shaped_type(shape, dtype))
         self.arguments.append((e, dtype))
         self.covered.update(int(d[1:]) for d in index if re.fullmatch(r"d\d+", d))
 
@@ -154,7 +173,7 @@ class _Operands:
         missing = [k for k in range(len(self.domain)) if k not in self.covered]
         if missing:
             shape = [self.domain[k] for k in missing]
-            name = lines.let(f"tensor.empty() : {_type(shape, bool_)}")
+            name = _empty(lines, shape, bool_)
             self.add(None, name, bool_, [f"d{k}" for k in missing], shape)
 
 
@@ -169,7 +188,7 @@ def _linalg(lines: Lines, domain, parallel: int, body: Expr, result: str,
     operands.covered.update(range(parallel))
     operands.cover(lines)
     out_map = f"affine_map<{operands.dims} -> ({', '.join(f'd{k}' for k in range(parallel))})>"
-    out_types = [_type(domain[:parallel], dtype) for _, dtype in outs]
+    out_types = [shaped_type(domain[:parallel], dtype) for _, dtype in outs]
     kinds = ", ".join('"parallel"' if k < parallel else '"reduction"' for k in range(len(domain)))
     maps = ", ".join(operands.maps + [out_map] * len(outs))
     count = f":{len(outs)}" if len(outs) > 1 else ""
@@ -200,7 +219,7 @@ def _loop_index(lines: Lines, k: int) -> str:
 
 def _pointwise(lines: Lines, domain, body: Expr, result: str, dtype: DType,
                given: dict[Expr, tuple[str, DType]] | None = None) -> None:
-    init = lines.let(f"tensor.empty() : {_type(domain, dtype)}")
+    init = _empty(lines, domain, dtype)
     _linalg(lines, domain, len(domain), body, result, [(init, dtype)], given or {},
             lambda scalar, value, states: [value])
 
@@ -208,8 +227,8 @@ def _pointwise(lines: Lines, domain, body: Expr, result: str, dtype: DType,
 def _filled(lines: Lines, shape, dtype: DType, number) -> str:
     text = literal(number, dtype)
     c = lines.let(f"arith.constant {text}" + ("" if dtype is bool_ else f" : {mlir_type(dtype)}"))
-    t = _type(shape, dtype)
-    empty = lines.let(f"tensor.empty() : {t}")
+    t = shaped_type(shape, dtype)
+    empty = _empty(lines, shape, dtype)
     return lines.let(f"linalg.fill ins({c} : {mlir_type(dtype)}) outs({empty} : {t}) -> {t}")
 
 
@@ -285,7 +304,7 @@ def _insert_loop(lines: Lines, op: TensorOp, domain, base: Value, write, value, 
     for k, n in enumerate(domain):
         counters.append(lines.fresh())
         states.append(lines.fresh())
-        end = lines.index(n)
+        end = _extent_index(lines, n)
         ends.append(out if k == 0 else lines.fresh())
         lines.put(f"{ends[k]} = scf.for {counters[k]} = {zero} to {end} step {one} "
                   f"iter_args({states[k]} = {current}) -> ({t}) {{")
@@ -295,14 +314,14 @@ def _insert_loop(lines: Lines, op: TensorOp, domain, base: Value, write, value, 
     known = {}
     for e, (name, dtype) in given.items():
         known[e] = lines.let(f"tensor.extract {name}[{', '.join(counters)}] : "
-                             f"{_type(domain, dtype)}")
+                             f"{shaped_type(domain, dtype)}")
     scalar = ScalarPrinter(
         lines, lambda k: lines.let(f"arith.index_cast {at_index[k]} : index to i64"), known)
     positions = [scalar.print(w) for w in write]
     inside = None
     for p, n in zip(positions, base.shape):
         for test in (f"sge, {p}, {lines.let('arith.constant 0 : i64')}",
-                     f"slt, {p}, {lines.let(f'arith.constant {n} : i64')}"):
+                     f"slt, {p}, {_extent(lines, n)}"):
             ok = lines.let(f"arith.cmpi {test} : i64")
             inside = ok if inside is None else lines.let(f"arith.andi {inside}, {ok} : i1")
     at = ", ".join(lines.let(f"arith.index_cast {p} : i64 to index") for p in positions)
@@ -357,7 +376,8 @@ def _nested(data, dtype: DType) -> str:
 
 def _named(kind: str, lines: Lines, op: TensorOp, x: Value, detail: str) -> None:
     types = [tensor_type(v) for v in op.results]
-    shape = "x".join(map(str, (*x.shape, x.dtype)))
+    sizes = ["any" if isinstance(n, Size) else n for n in x.shape]
+    shape = "x".join(map(str, (*sizes, x.dtype)))
     result = types[0] if len(types) == 1 else f"({', '.join(types)})"
     call = lines.call(f"{kind}_{detail}_{shape}", [lines.name_of(x)], [tensor_type(x)], result)
     if len(types) == 1:

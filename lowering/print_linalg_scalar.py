@@ -15,6 +15,7 @@ from typing import Callable
 import numpy as np
 
 from lowering.expr import Expr, walk
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bf16, bool_, f16, f32, f64, u8
 
@@ -38,8 +39,13 @@ def mlir_type(dtype: DType) -> str:
     return _TYPES.get(dtype.name, dtype.name)
 
 
+def shaped_type(shape, dtype: DType) -> str:
+    sizes = "".join(f"{'?' if isinstance(n, Size) else n}x" for n in shape)
+    return f"tensor<{sizes}{mlir_type(dtype)}>"
+
+
 def tensor_type(value: Value) -> str:
-    return f"tensor<{''.join(f'{n}x' for n in value.shape)}{mlir_type(value.dtype)}>"
+    return shaped_type(value.shape, value.dtype)
 
 
 def literal(x, dtype: DType) -> str:

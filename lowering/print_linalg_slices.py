@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
+from lowering.sizes import is_dynamic
 
 Slice = tuple[list[int], list[int], list[int]]
 
@@ -12,6 +13,8 @@ def as_slice(write: tuple[Expr, ...], shape, base_shape) -> Slice | None:
     """Offsets, sizes and strides of the base's dims if write(i) walks a slice with the dims of i in
     order (constant positions are dims of size 1 that i lacks), else None."""
     if 0 in shape:
+        return None
+    if is_dynamic((*shape, *base_shape)):
         return None
     algebra = IndexAlgebra(tuple(shape))
     offsets, sizes, strides = [], [], []

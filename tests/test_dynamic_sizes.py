@@ -6,6 +6,7 @@ Every function runs with masks of some, none and all true; where PyTorch raises,
 from __future__ import annotations
 
 import io
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,13 +15,17 @@ import aot
 from aot.archive.reader import read_archive
 from lowering.evaluate import InputSpec, evaluate
 from lowering.interpreter import run_program
+from lowering.optimize import optimize
+from lowering.print_linalg import print_tensor_program
 from lowering.tensor_verify import verify_program
+from llvm_backend.native import resolve_target
 from runtime.dtypes import dtype_of_numpy, to_compute
 from runtime.errors import CompileError, RuntimeFailure
 from tests.compiled_engines import optimised, unoptimised
-from tests.conftest import import_torch
+from tests.conftest import import_torch, mlir_opt, needs_mlir_opt
 
 torch = import_torch()
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 # What follows `return`, of x: f32[7,5], m: bool[7], i: i64[6] below 5, w: f32[5,6].
 RETURNS = """
@@ -168,3 +173,19 @@ def test_results_are_copies_of_many_sizes(tmp_path) -> None:
     for y, at, x, m in kept:
         np.testing.assert_array_equal(y, x[m])
         np.testing.assert_array_equal(at, np.argwhere(m))
+
+
+@needs_mlir_opt
+def test_text_is_upstream_mlir() -> None:
+    """Before and after the passes."""
+    chunks = []
+    for body in (*(f"return {r}" for r in RETURNS), *BODIES):
+        _, function, root = scripted(body)
+        program = program_of(function, root, arguments(1)[0])
+        chunks.append(print_tensor_program(program))
+        optimize(program, resolve_target("x86-64-v3"))
+        verify_program(program)
+        chunks.append(print_tensor_program(program))
+    run = subprocess.run([mlir_opt(), "--split-input-file", "-o", "/dev/null"],
+                         input="\n// -----\n".join(chunks), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[:2000]

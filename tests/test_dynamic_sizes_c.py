@@ -16,6 +16,7 @@ from tests.conftest import import_torch, require
 from tests.sample_model import WARNINGS, compile_c, run
 
 torch = import_torch()
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ADDRESS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 C_PROGRAM = r"""
