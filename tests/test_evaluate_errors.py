@@ -111,10 +111,10 @@ def test_shapes_that_depend_on_data_are_refused():
     assert "sizes and dims must be known" in refused(f, X, 3)
 
     def h(x: Tensor, n: int):
-        return x[:n] + torch.zeros(n) + x.sum(n) + x[x > 0]
+        return x.sum(n) + x.softmax(n)
 
-    message = refused(h, X, 2)
-    for name in ("slice", "zeros", "sum", "index"):
+    message = refused(h, X, 1)
+    for name in ("sum", "softmax"):
         assert f"aten::{name}(" in message, message
 
     def g(x: Tensor, n: int):
