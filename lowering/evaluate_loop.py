@@ -150,8 +150,9 @@ class _Body:
     """One evaluation of the body with some of the state as parameters."""
 
     def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
-                 attributes: list[tuple[dict, str]], varying: set[int], written: dict[Storage, None],
-                 aliases: set[tuple[int, Storage | int]], stale: set[Storage]):
+                 attributes: list[tuple[dict, str]], varying: set[int],
+                 written: dict[Storage, None], aliases: set[tuple[int, Storage | int]],
+                 stale: set[Storage]):
         self.ev, self.node, self.env, self.start = ev, node, env, start
         self.state, self.varying, self.written = state, varying, written
         self.attributes, self.aliases, self.stale = attributes, aliases, stale

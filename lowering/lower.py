@@ -116,7 +116,7 @@ class _Lowering:
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
         placed = {v: m for v, m in zip(program.outputs, outputs) if m is not None}
-        state = _RegionState(body, placed)
+        state = _RegionState(body, placed, kept=len(slots))
         nodes = self._region(body, [*outputs, *slots], state)
         for k, v in enumerate(program.outputs):
             if is_dynamic(v.shape):
@@ -430,10 +430,11 @@ class _Lowering:
 
 class _RegionState:
     """Who reads what, and how long, within one region. direct: where results of the program that
-    are not placed yet end; carried: the params are what a loop carries from turn to turn."""
+    are not placed yet end; carried: the params are what a loop carries from turn to turn; kept: so
+    many last params and results are what the program keeps from call to call."""
 
     def __init__(self, region: Region, direct: dict[Value, MemoryBuffer] | None = None,
-                 carried: bool = False):
+                 carried: bool = False, kept: int = 0):
         self.position = 0
         self.direct = direct or {}
         readers = users(region)
@@ -455,3 +456,16 @@ class _RegionState:
                     readers[v] == [None]) and not (
                     isinstance(op, Generic) and loads_of(op, p)):
                 self.in_place[p] = v
+        # So it is with state, unless the call may fail later: it then leaves the state as it was.
+        after = next((k for k in range(end, 0, -1) if _may_fail(region.ops[k - 1])), 0)
+        for p, v in zip(region.params[::-1][:kept], region.results[::-1][:kept]):
+            op = self.only_reader.get(p)
+            if isinstance(op, Generic) and op.base is p and op.out is v and (
+                    index[id(op)] >= after) and not loads_of(op, p):
+                self.in_place[p] = v
+
+
+def _may_fail(op: TensorOp) -> bool:
+    """Whether a Check stands in the op, or its results need memory that there may not be."""
+    return isinstance(op, Check) or any(is_dynamic(v.shape) for v in op.results) or any(
+        _may_fail(inner) for region in op.regions() for inner in region.ops)

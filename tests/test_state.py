@@ -363,6 +363,32 @@ def test_silero_vad() -> None:
             compiled.reset_states()
 
 
+class Shifts(nn.Module):
+    """Buffers written in place, in part, after and before they are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("k", torch.arange(12.0).view(4, 3))
+        self.register_buffer("ring", torch.zeros(4, 3))
+        self.register_buffer("old", torch.zeros(4, 3))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        first = self.k[1].clone()
+        self.old.copy_(self.k)
+        self.ring[2:] = x
+        self.k[1:3] = self.k[0:2] + x
+        self.k[0] = first
+        return self.k, self.k.t(), self.old, self.ring.sum(0)
+
+
+@pytest.mark.parametrize("optimize", [True, False], ids=["fast", "plain"])
+def test_parts_of_buffers_are_written(optimize: bool) -> None:
+    module, loaded = archive(Shifts())
+    compiled = aot.compile(loaded, inputs=["x:f32[3]"], optimize=optimize)
+    for i, x in enumerate(arrays(4, 3)):
+        agree(compiled(x), module(torch.from_numpy(x)), f"call {i}")
+
+
 class Loops(nn.Module):
     """State that a loop of run time changes, and that a branch on it changes."""
 

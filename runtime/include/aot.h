@@ -196,7 +196,8 @@ enum { AOT_STATEFUL = 1 };
  *
  * init: makes an instance in `instance_size` bytes at `instance`, aligned to `instance_alignment`.
  * options may be NULL (all zero). Checks the CPU: AOT_UNSUPPORTED_CPU. Called again, it puts the
- * model's state (buffers that calls change, random numbers) back to the archive's. Where `release`
+ * model's state (buffers that calls change, random numbers) back to the archive's, as NAME_reset does
+ * in models that have state. A call that fails leaves the state as it was. Where `release`
  * is NULL there is nothing to tear down: the caller frees or reuses the memory when it likes.
  *
  * release: NULL, or frees the memory that calls allocated for tensors of run-time sizes, outputs
