@@ -59,7 +59,8 @@ def _shaped(value: Any) -> Any:
 
 def example_inputs(method: Method, where: object) -> tuple[Input, ...]:
     """The inputs of a traced archive's own example. InputError if it has none and needs some."""
-    traced = method.module.archive.traced_inputs().get(method.name)
+    archive = method.module.archive  # a module made in this process has none
+    traced = None if archive is None else archive.traced_inputs().get(method.name)
     if traced is not None:
         return inputs_like(tuple(traced), method)
     needed = [p for p in method.function.parameters[1:] if p.required]

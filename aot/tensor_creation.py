@@ -150,9 +150,14 @@ def _on_cpu(device: object) -> None:
 
 
 def _sizes(size: tuple) -> list[int]:
+    return [int(n) for n in _listed(size)]
+
+
+def _listed(size: tuple) -> tuple:
+    """The sizes, which may stand in a list; a trace's are tensors that know where they are from."""
     if len(size) == 1 and not isinstance(size[0], (int, Tensor)):
-        size = tuple(size[0])
-    return [int(n) for n in size]
+        return tuple(size[0])
+    return size
 
 
 def _finish(out: object, requires_grad: bool) -> Tensor:
@@ -178,7 +183,7 @@ def _of_size(name: str) -> Callable[..., Tensor]:
         kwargs = _with_dtype(kwargs)
         if out is not None:
             kwargs["out"] = out
-        return _finish(call(f"aten::{name}", (_sizes(size),), kwargs), requires_grad)
+        return _finish(call(f"aten::{name}", (list(_listed(size)),), kwargs), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"aten::{name} of a size given as numbers or as one sequence."

@@ -127,8 +127,11 @@ class Recorder:
         if found is None:
             return
         frame = user_frame()
+        # Sizes become numbers when arguments are parsed, before any of them is written down.
+        arguments = [self.numbers(formal.type, value, frame)
+                     for formal, value in zip(found.schema.formals, found.arguments)]
         inputs = [self.argument(formal, value, frame)
-                  for formal, value in zip(found.schema.formals, found.arguments)]
+                  for formal, value in zip(found.schema.formals, arguments)]
         keywords = tuple(f.name for f in found.schema.formals if f.keyword_only)
         result = event.result
         if isinstance(result, Tensor):
@@ -166,9 +169,23 @@ class Recorder:
         made = self.node("aten::detach", moved.outputs, [type_], None, "")
         self.bind(result, made.outputs[0])
 
+    def numbers(self, type_: Type, x: Any, frame: FrameType | None) -> Any:
+        """The argument with values of numbers in place of tensors where numbers are asked for."""
+        if isinstance(type_, OptionalType):
+            type_ = type_.element
+        if isinstance(type_, ListType) and isinstance(x, (list, tuple)):
+            return [self.numbers(type_.element, v, frame) for v in x]
+        if isinstance(type_, (ListType, OptionalType)):
+            return self.numbers(type_.element, x, frame)
+        if isinstance(x, Tensor) and not isinstance(type_, TensorType):
+            return self.number(x, type_, frame)
+        return x
+
     def argument(self, formal: Formal, x: Any, frame: FrameType | None) -> TracedValue:
         """The value of one argument, as the formal's type has it."""
         type_ = formal.type
+        if isinstance(x, TracedValue):
+            return x
         if isinstance(type_, OptionalType):
             if x is None:
                 return self.constant(None, types.NoneT)
@@ -183,8 +200,6 @@ class Recorder:
             if isinstance(x, Tensor):
                 return self.value_of(x, frame)
             return self.number_tensor(x)
-        if isinstance(x, Tensor):
-            return self.number(x, type_, frame)
         return self.plain(x, type_)
 
     def plain(self, x: Any, type_: Type) -> TracedValue:
@@ -353,6 +368,7 @@ class Recorder:
         """A call of a compiled function or method, which stays a call."""
         frame = user_frame()
         parameters = function.parameters[0 if instance is None else 1:]
+        args = [self.numbers(p.type, x, frame) for p, x in zip(parameters, args)]
         inputs = [self.argument(Formal(p.name, p.type, False), x, frame)
                   for p, x in zip(parameters, args)]
         type_ = tensor_type(result) if isinstance(result, Tensor) else _without_shape(
