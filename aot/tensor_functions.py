@@ -32,7 +32,12 @@ def numel(input: Tensor) -> int:
 
 
 def typename(x: object) -> str:
-    return f"{type(x).__module__}.{type(x).__name__}"
+    if isinstance(x, Tensor):
+        return x.type()  # type: ignore[return-value]
+    module = type(x).__module__
+    if module.partition(".")[0] == "aot":
+        module = "torch" + module[3:]
+    return type(x).__name__ if module == "builtins" else f"{module}.{type(x).__name__}"
 
 
 def is_nonzero(input: Tensor) -> bool:

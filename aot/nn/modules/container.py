@@ -6,7 +6,7 @@ import operator
 from collections import OrderedDict
 from typing import Any, Iterable, Iterator, Mapping
 
-from aot.nn.modules.module import Module, _indented
+from aot.nn.modules.module import Module, _indented, _type
 from aot.nn.parameter import Parameter
 from aot.tensor_core import Tensor
 
@@ -289,11 +289,11 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({k}): {_described(v)}" for k, v in self.items())
+        return "\n".join(f"  ({k}): {_described(v, _type(v))}" for k, v in self.items())
 
 
-def _described(value: Any) -> str:
+def _described(value: Any, named: str | None = None) -> str:
     if isinstance(value, Tensor):
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-        return f"{kind} containing: [{value.dtype} of size {'x'.join(map(str, value.shape))}]"
+        return f"{kind} containing: [{named or value.dtype} of size {'x'.join(map(str, value.shape))}]"
     return f"Object of type: {type(value).__name__}"

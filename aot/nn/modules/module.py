@@ -53,7 +53,7 @@ class Module:
         if isinstance(value, Parameter):
             if parameters is None:
                 raise AttributeError("cannot assign parameters before Module.__init__() call")
-            self._forget(name)
+            self._forget(name, parameters)
             self.register_parameter(name, value)
         elif parameters is not None and name in parameters:
             if value is not None:
@@ -63,7 +63,7 @@ class Module:
         elif isinstance(value, Module):
             if modules is None:
                 raise AttributeError("cannot assign module before Module.__init__() call")
-            self._forget(name)
+            self._forget(name, modules)
             modules[name] = value
         elif modules is not None and name in modules:
             if value is not None:
@@ -75,16 +75,18 @@ class Module:
                 raise TypeError(f"cannot assign '{_type(value)}' as buffer '{name}' "
                                 "(torch.nn.Buffer, torch.Tensor or None expected)")
             if isinstance(value, Buffer):
-                self._forget(name)
+                self._forget(name, buffers)
                 self.register_buffer(name, value, value.persistent)
             else:
                 buffers[name] = value  # type: ignore[index]
         else:
             super().__setattr__(name, value)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, place: Any) -> None:
+        """Takes the name out of all places but one, where it keeps its turn."""
         for held in (self.__dict__, self._buffers, self._modules, self._parameters):
-            held.pop(name, None)
+            if held is not place:
+                held.pop(name, None)
         self._non_persistent_buffers_set.discard(name)
 
     def __getattr__(self, name: str) -> Any:

@@ -9,7 +9,7 @@ from aot.grad_mode import no_grad
 from aot.tensor_core import Tensor
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")):
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", "missing_keys unexpected_keys")):
     """Names that the module has and the dict lacks, and the other way round."""
 
     __slots__ = ()
@@ -40,7 +40,7 @@ def load_into(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: 
             if child is not None:
                 load(child, f"{prefix}{name}.")
         for hook in m._load_state_dict_post_hooks.values():
-            hook(m, IncompatibleKeys(missing, unexpected))
+            hook(m, _IncompatibleKeys(missing, unexpected))
 
     load(module, "")
     if strict:
@@ -53,7 +53,7 @@ def load_into(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: 
     if errors:
         raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t"
                            + "\n\t".join(errors))
-    return IncompatibleKeys(missing, unexpected)
+    return _IncompatibleKeys(missing, unexpected)
 
 
 def _load_own(m: Any, state: dict, prefix: str, strict: bool, missing: list[str],
@@ -64,8 +64,7 @@ def _load_own(m: Any, state: dict, prefix: str, strict: bool, missing: list[str]
             continue
         key = prefix + name
         if key not in state:
-            if strict:
-                missing.append(key)
+            missing.append(key)
             continue
         given = state[key]
         if not isinstance(given, Tensor):
@@ -83,10 +82,9 @@ def _load_own(m: Any, state: dict, prefix: str, strict: bool, missing: list[str]
                 value._data = given._data
             else:
                 value.copy_(given)
-    if strict:
-        for key in state:
-            if key.startswith(prefix) and key != prefix + "_extra_state":
-                first, *rest = key[len(prefix):].split(".", 1)
-                if rest and first not in m._modules or not rest and (
-                        first not in m._parameters and first not in buffers):
-                    unexpected.append(key)
+    for key in state:
+        if key.startswith(prefix) and key != prefix + "_extra_state":
+            first, *rest = key[len(prefix):].split(".", 1)
+            if rest and first not in m._modules or not rest and (
+                    first not in m._parameters and first not in buffers):
+                unexpected.append(key)
