@@ -25,11 +25,9 @@ KNOWN = {
     "expressions:fb": "a constant of a loop that is dropped stays in PyTorch's graph",
     "language:fd": "the name of a static method",
     "language:fo": "numbers that failed overloads use up",
-    "language:ft": "numbered names after a break",
     "operators:fh": "numbers where both branches return",
     "operators:fq": "an empty list without a type is made anew",
     "containers:6": "a loop over a slice of a ModuleList",
-    "whole:3": "interpolate is written another way",
 }
 
 

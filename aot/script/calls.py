@@ -88,6 +88,8 @@ class Calls(Subscripts):
                 args += self._starred(argument)
                 continue
             hint = parameters[len(args)].type if len(args) < len(parameters) else None
+            if isinstance(argument, ast.List) and not argument.elts:
+                hint = None  # an empty list is made again when its type is known
             args.append(self.expression(argument, hint))
         kwargs = {}
         for keyword in node.keywords:
@@ -207,11 +209,11 @@ class Calls(Subscripts):
             return self._enum_of(type_, node)
         if isinstance(type_, InterfaceType):
             raise self.error(f"the interface {type_.name} cannot be instantiated", node)
+        init = type_.methods.get("__init__")
+        args, kwargs = ([], {}) if init is None else self.arguments(node, init, 1)
         self.at(node)
         instance = self.op("prim::CreateObject", [], type_)
-        init = type_.methods.get("__init__")
         if init is not None:
-            args, kwargs = self.arguments(node, init, 1)
             self.resolver.ready(init, node, self)
             inputs = self.match.arguments(init, [instance], args, kwargs, node)
             self.op("prim::CallMethod", inputs, types.NoneT, {"name": "__init__"})
@@ -418,6 +420,26 @@ class Calls(Subscripts):
         self.at(node)
         self.builder.node("aten::warn", [message, value]).overload = ""
         return Several([])
+
+    def _repeated(self, node: ast.Call, count: int) -> Value:
+        """One number as a list of `count`; a tuple or list as a list."""
+        value = self.expression(node.args[0])
+        self.at(node)
+        if isinstance(value.type, ListType):
+            return value
+        parts = [value] * count
+        if isinstance(value.type, TupleType):
+            parts = unpack_tuple(self, value)
+        return self.op("prim::ListConstruct", parts, ListType(parts[0].type))
+
+    def _call_repeat_single(self, node: ast.Call, hint) -> Value:
+        return self._repeated(node, 1)
+
+    def _call_repeat_pair(self, node: ast.Call, hint) -> Value:
+        return self._repeated(node, 2)
+
+    def _call_repeat_triple(self, node: ast.Call, hint) -> Value:
+        return self._repeated(node, 3)
 
     def _call_is_scripting(self, node: ast.Call, hint) -> Value:
         self.at(node)

@@ -118,9 +118,9 @@ class Program(Classes, Modules):
             if key not in self.functions:
                 base = qualified_name(python)
                 self.functions[key] = tuple(
-                    self.declare(python, resolver, None, self.unique(f"{base}__{i}"),
+                    self.declare(python, resolver, None, self.unique(base),
                                  signature_from=overload)
-                    for i, overload in enumerate(declared))
+                    for overload in declared)
             return Overloads(self.functions[key])
         return FunctionRef(self.function(python))
 

@@ -65,8 +65,10 @@ class Conditions(Expressions):
                 return found
         value = self.expression(node)
         known = None
-        if value.is_constant and isinstance(value.constant, bool):
-            known = value.constant if getattr(value.node, "overload", None) == "static" else None
+        if value.is_constant and isinstance(value.constant, bool) and (
+            value.node.overload == "static" or isinstance(node, ast.Constant)
+        ):
+            known = value.constant
         return Condition(self.as_bool(value, node), known=known)
 
     def as_bool(self, value: Value, node: ast.AST) -> Value:

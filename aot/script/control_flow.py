@@ -105,7 +105,6 @@ class _Continuations:
 
     def __init__(self, graph: EmitGraph) -> None:
         self.graph = graph
-        self.jumped: set[tuple[Node, str]] = set()
 
     def run(self) -> None:
         block = self.graph.block
@@ -136,9 +135,6 @@ class _Continuations:
         for value in loop.blocks[1].outputs:
             name = value.node.attributes["name"]
             values.append(builder.op("prim::Load", (), value.type, attributes={"name": name}))
-            if node.kind == "prim::BreakStmt" and (loop, name) not in self.jumped:
-                self.jumped.add((loop, name))
-                self.graph.skip_suffix(name)
         builder.node("prim::LoopContinuation", values)
         builder.erase(node)
 

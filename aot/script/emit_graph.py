@@ -16,13 +16,14 @@ _NUMBERED = re.compile(r"\.\d+$")
 class EmitGraph(Graph):
     """A Graph with TorchScript's numbering."""
 
-    __slots__ = ("_counter", "_owners", "_suffixes", "_first_names")
+    __slots__ = ("_counter", "_owners", "_suffixes", "_first_names", "_copied")
 
     def __init__(self) -> None:
         super().__init__()
         self._counter = 0
         self._owners: dict[str, Value] = {}
         self._suffixes: dict[str, int] = {}
+        self._copied: set[str] = set()
         self._first_names: dict[Value, str] = {}  # the numbers of values that were named
 
     def unique_name(self, hint: str | None) -> str:
@@ -51,13 +52,11 @@ class EmitGraph(Graph):
     def copy_name(self, source: Value, copy: Value) -> None:
         """Give a copy of a named value a name of the same variable."""
         if source.has_name:
-            if not _NUMBERED.search(source.name):
-                self.skip_suffix(source.name)
-            self._give(copy, self._numbered(_NUMBERED.sub("", source.name)))
-
-    def skip_suffix(self, base: str) -> None:
-        """Use up one numbered name, as PyTorch does for variables that a jump hands on."""
-        self._numbered(base)
+            base = _NUMBERED.sub("", source.name)
+            if base in self._copied:
+                self._numbered(base)  # PyTorch uses one number up from the second copy on
+            self._copied.add(base)
+            self._give(copy, self._numbered(base))
 
     def _numbered(self, base: str) -> str:
         number = self._suffixes.get(base, 1)

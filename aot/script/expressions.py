@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from aot.script.environment import Environment, is_node_of
+from aot.script.environment import Environment
 from aot.script.matching import Matcher, unpack_tuple
 from aot.script.values import (
     Cast, ClassRef, FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads,
@@ -145,9 +145,7 @@ class Expressions(Environment):
         if isinstance(type_, (ClassType, InterfaceType)):
             return self.resolver.object_attribute(self, base, name, node)
         if isinstance(type_, TupleType) and type_.fields and name in type_.fields:
-            if is_node_of(base, "prim::TupleConstruct"):
-                return base.node.inputs[type_.fields.index(name)]
-            parts = unpack_tuple(self, base)
+            parts = self.builder.node("prim::TupleUnpack", [base], type_.elements).outputs
             return parts[type_.fields.index(name)]
         if isinstance(type_, EnumType):
             if name == "name":

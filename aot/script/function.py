@@ -17,6 +17,7 @@ from aot.script.source import ScriptError, Source
 from aot.script.statements import Statements
 from lowering import types
 from lowering.graph import Function, Graph, Parameter
+from lowering.objects import DeviceValue
 from lowering.types import Type
 
 # The type of a parameter without one: equal to Tensor, but PyTorch tells the two apart where it
@@ -154,6 +155,8 @@ def _default_value(value: object, type_: Type, source: Source, node: ast.AST) ->
     code = code_of(value)
     if code is not None:
         return code
+    if type(value).__name__ == "device":
+        return DeviceValue.parse(str(value))
     if type_ == types.Float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type_ in (types.Int, types.Float, types.Bool, types.Str) and value is None:

@@ -55,7 +55,7 @@ class Loops(Calls):
         self.at(node)
         if isinstance(over, Iteration):
             if over.kind == "zip":
-                lengths = [self.length(p, node) for p in over.parts]
+                lengths = [self.length(p, node) for p in _flat(over)]
                 if len(lengths) == 1:
                     return lengths[0]
                 listed = self.op("prim::ListConstruct", lengths, ListType(types.Int))
@@ -202,6 +202,15 @@ class Loops(Calls):
 
         self._scoped(over, node, bind, body)
         return result
+
+
+def _flat(over: Iteration) -> list:
+    """The parts of a zip, those of zips in it among them."""
+    out = []
+    for part in over.parts:
+        nested = isinstance(part, Iteration) and part.kind == "zip"
+        out += _flat(part) if nested else [part]
+    return out
 
 
 def _plain(type_: Type) -> Type:

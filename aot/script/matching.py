@@ -194,6 +194,11 @@ class Matcher:
                 types.is_subtype(e, bare.element) for e in actual.elements
             ):
                 return Bound(value, "tuple", ListType(bare.element))
+        if isinstance(bare, ListType) and isinstance(actual, ListType) and (
+            is_node_of(value, "prim::ListConstruct") and not value.node.inputs
+            and not value.uses and not has_variables(bare) and actual != bare
+        ):
+            return Bound([], "list", bare)  # an empty list of whatever is asked for
         concrete = bind_type(wanted, actual, known)
         if concrete is not None and (
             types.is_subtype(actual, concrete) or _has_number(actual, concrete)

@@ -360,8 +360,9 @@ class Modules:
         names = list(info.module._modules)
         self._written_method(type_, f"def __len__(self) -> int:\n    return {len(names)}\n")
         if self.container_kind(type_) == "dict":
+            found = f"key in {names}" if names else "False"
             self._written_method(
-                type_, f"def __contains__(self, key: str) -> bool:\n    return key in {names}\n")
+                type_, f"def __contains__(self, key: str) -> bool:\n    return {found}\n")
 
     def _written_method(self, type_: ClassType, text: str) -> None:
         source = Source(text, "<string>", 1)
