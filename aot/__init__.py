@@ -42,6 +42,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "nn": ("aot.nn", None),
     "autograd": ("aot.autograd", None),
     "random": ("aot.random", None),
+    "cuda": ("aot.cuda", None),
     "float": ("aot.dtypes", "float_"),
     "int": ("aot.dtypes", "int_"),
     "bool": ("aot.dtypes", "bool_"),

@@ -24,7 +24,7 @@ from aot.tensor_order import lay_out
 from aot.tensor_plan import Out, Plan, Same
 from lowering import build as B
 from lowering.evaluate_operators import (
-    _IN_PLACE_DUNDER, _NEVER_COPY, _RESHAPES, Call, Unsupported, _search,
+    _IN_PLACE_DUNDER, _NEVER_COPY, _RESHAPES, Call, Unsupported, _bind, _search,
 )
 from lowering.known import Unsupported as NeedsValues
 from lowering.objects import DeviceValue
@@ -200,7 +200,13 @@ def _find(name: str, args: tuple, kwargs: dict) -> Call | None:
     named = tuple((k, kind_of(v)) for k, v in kwargs.items())
     key = (name, kinds, named, len(TABLE.get(name, ())))
     if key not in _resolved:
-        _resolved[key] = _search(name, kinds, dict(named))
+        found = _search(name, kinds, dict(named))
+        if found is not None and "upsample" in name:  # factors in a list before single ones
+            for entry in TABLE[name]:
+                if entry.schema.overload == "vec":
+                    listed = _bind(entry, kinds, dict(named))
+                    found = listed[1] if listed is not None else found
+        _resolved[key] = found
     return _resolved[key]
 
 

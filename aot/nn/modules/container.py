@@ -295,5 +295,6 @@ class ParameterDict(Module):
 def _described(value: Any, named: str | None = None) -> str:
     if isinstance(value, Tensor):
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-        return f"{kind} containing: [{named or value.dtype} of size {'x'.join(map(str, value.shape))}]"
+        sizes = "x".join(map(str, value.shape))
+        return f"{kind} containing: [{named or value.dtype} of size {sizes}]"
     return f"Object of type: {type(value).__name__}"
