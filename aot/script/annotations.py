@@ -11,10 +11,7 @@ import typing
 from typing import Callable
 
 from lowering import types
-from lowering.types import (
-    ClassType, DictType, EnumType, FutureType, InterfaceType, ListType, OptionalType, TupleType,
-    Type, UnionType,
-)
+from lowering.types import DictType, FutureType, ListType, OptionalType, TupleType, Type, UnionType
 
 _PLAIN: dict[object, Type] = {
     int: types.Int, float: types.Float, bool: types.Bool, str: types.Str, complex: types.Complex,
@@ -118,6 +115,3 @@ def union_of(members: list[Type]) -> Type:
 
 def _union_order(type_: Type) -> str:
     return type_.annotation().lower()
-
-
-__all__ = ["type_of_annotation", "union_of", "ClassType", "EnumType", "InterfaceType"]

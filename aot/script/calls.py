@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from aot.script.environment import IMPLICIT
-from aot.script.matching import Mismatch, unpack_tuple
+from aot.script.matching import unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
     Cast, ClassRef, Dispatch, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator,
@@ -448,6 +448,3 @@ class Calls(Subscripts):
     def _call_is_tracing(self, node: ast.Call, hint) -> Value:
         self.at(node)
         return self.static(False)
-
-
-__all__ = ["Calls", "InterfaceType", "Mismatch"]

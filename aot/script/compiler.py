@@ -7,7 +7,7 @@ import ast
 import itertools
 
 from aot.script.function import FunctionCompiler, signature_of
-from aot.script.marks import is_ignored, mark_of, overloads_of
+from aot.script.marks import mark_of, overloads_of
 from aot.script.program_classes import Classes
 from aot.script.program_modules import Modules
 from aot.script.qualified import qualified_name
@@ -145,4 +145,3 @@ class Program(Classes, Modules):
 
 
 PROGRAM = Program()
-__all__ = ["PROGRAM", "Program", "qualified_name", "is_ignored"]

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from aot.script.environment import Environment
 from aot.script.matching import Matcher, unpack_tuple
 from aot.script.values import (
-    Cast, ClassRef, FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads,
-    PythonObject, Several, Special,
+    FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads, PythonObject, Several,
 )
 from lowering import types
 from lowering.graph import Value
 from lowering.objects import DeviceValue, EnumValue
 from lowering.schema_table import schemas_of
 from lowering.types import (
-    ClassType, DictType, EnumType, FunctionType, FutureType, InterfaceType, ListType, OptionalType,
-    TensorType, TupleType, Type, UnionType,
+    ClassType, DictType, EnumType, FunctionType, InterfaceType, ListType, OptionalType, TensorType,
+    TupleType, Type, UnionType,
 )
 
 if TYPE_CHECKING:
@@ -398,4 +397,3 @@ _READERS = {
     ast.Dict: "_dict", ast.JoinedStr: "_joined", ast.Call: "_call", ast.Subscript: "_subscript",
     ast.ListComp: "_list_comprehension", ast.DictComp: "_dict_comprehension",
 }  # fmt: skip
-__all__ = ["Expressions", "Cast", "ClassRef", "ModuleItems", "Special", "FutureType"]

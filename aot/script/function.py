@@ -13,7 +13,7 @@ from aot.script.emit_graph import EmitGraph
 from aot.script.exits import lower_exits
 from aot.script.matching import BroadcastParameter
 from aot.script.resolution import Resolver
-from aot.script.source import ScriptError, Source
+from aot.script.source import Source
 from aot.script.statements import Statements
 from lowering import types
 from lowering.graph import Function, Graph, Parameter
@@ -203,6 +203,3 @@ def _commented(definition, source: Source, resolver: Resolver, env, plain, owner
         by_name[argument.arg] = resolver.annotation(part, env)
     result = ast.parse(right.strip(), mode="eval").body
     return by_name, resolver.annotation(ast.copy_location(result, definition), env)
-
-
-__all__ = ["FunctionCompiler", "signature_of", "ScriptError"]

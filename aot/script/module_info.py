@@ -11,7 +11,6 @@ from typing import Callable
 
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.expressions import code_of
-from aot.script.marks import mark_of
 from lowering import types
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
@@ -261,6 +260,3 @@ def _hook_type(cls: type) -> Type:
 def _is_final(hint: object) -> bool:
     text = str(hint)
     return text.startswith(("typing.Final", "typing_extensions.Final")) or "Final[" in text[:40]
-
-
-__all__ = ["ModuleInfo", "ModuleReader", "annotations_of", "mark_of"]

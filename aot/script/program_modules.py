@@ -14,7 +14,7 @@ from aot.script.module_info import ModuleInfo, ModuleReader
 from aot.script.python_objects import definition_of, raising_graph, scope_of
 from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver, StatedConstant
-from aot.script.source import ScriptError, Source
+from aot.script.source import Source
 from aot.script.values import FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, Several
 from lowering import types
 from lowering.graph import Function, Value
@@ -388,6 +388,3 @@ def _is_written(forward: object) -> bool:
     name = getattr(forward, "__name__", "")
     owner = getattr(forward, "__qualname__", "").partition(".")[0]
     return name != "_forward_unimplemented" and owner != "Module"
-
-
-__all__ = ["Modules", "ScriptError"]

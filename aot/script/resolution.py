@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from aot.script import names
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.values import (
-    ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Operator, Overloads, PythonObject,
-    Several, Special,
+    ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, PythonObject, Several,
+    Special,
 )
 from lowering import types
 from lowering.graph import Function, Value
@@ -384,6 +384,3 @@ class _BoundItems:
 
     def __init__(self, items: ModuleItems, kind: str) -> None:
         self.items = ModuleItems(items.receiver, items.names, items.members, kind)
-
-
-__all__ = ["Resolver", "Operator"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-from aot.script.environment import is_node_of
 from aot.script.conditions import Conditions
 from aot.script.matching import unpack_tuple
 from aot.script.values import ModuleItems, Several
@@ -196,6 +195,3 @@ def _is_dots(node: ast.expr) -> bool:
 
 def _adds_dim(value: object) -> bool:
     return isinstance(value, Value) and value.type == types.NoneT
-
-
-__all__ = ["Subscripts", "is_node_of"]
