@@ -115,3 +115,10 @@ def union_of(members: list[Type]) -> Type:
 
 def _union_order(type_: Type) -> str:
     return type_.annotation().lower()
+
+
+def is_module_class(cls: type) -> bool:
+    """Whether a class is one of modules, of this library or of PyTorch."""
+    return any(
+        b.__name__ == "Module" and b.__module__.partition(".")[0] in ("aot", "torch")
+        for b in cls.__mro__)

@@ -288,6 +288,9 @@ class Calls(Subscripts):
             raise self.error("getattr's second argument must be a string literal", name)
         base = self.meaning(node.args[0])
         self.at(node)
+        if isinstance(base, Value):
+            if len(node.args) == 2 or self.resolver.has_attribute(self, base, name.value):
+                self.attribute(base, name.value, node)  # read once to see that it is there
         if len(node.args) == 3 and not self.resolver.has_attribute(self, base, name.value):
             return self.meaning(node.args[2])
         return self.attribute(base, name.value, node)

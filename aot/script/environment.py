@@ -159,7 +159,7 @@ class Environment:
             self.frame.others[name] = value
             return
         fresh = value.node.owner if value.node is not None else value.block
-        if not value.has_name and fresh is self.frame.block:
+        if not value.has_name and fresh is self.frame.block and name != "_":
             self.graph.set_name(value, name)
         owner = self.frame.owner(name)
         if owner is not None:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from aot.script import context_managers
-from aot.script.annotations import UnknownAnnotation, type_of_annotation
+from aot.script.annotations import UnknownAnnotation, is_module_class, type_of_annotation
 from aot.script.marks import is_ignored
 from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver
@@ -46,7 +46,7 @@ class Classes:
             return self._enum(cls, node, env)
         if getattr(cls, "__torch_script_interface__", None) is not None:
             return cls.__torch_script_interface__
-        if hasattr(cls, "_parameters") or _is_module_class(cls):
+        if hasattr(cls, "_parameters") or is_module_class(cls):
             text = (f"a module class ({cls.__name__}) cannot be used as a type or called; make the "
                     "module in __init__")
             raise env.error(text, node) if env else ScriptError(text)
@@ -155,7 +155,7 @@ class Classes:
 
     def interface(self, cls: type) -> type:
         """The interface that a class declares with its methods' signatures."""
-        is_module = _is_module_class(cls)
+        is_module = is_module_class(cls)
         type_ = InterfaceType(self.unique(qualified_name(cls)), is_module)
         resolver = Resolver(self, class_scope(cls), type_)
         self.classes[cls] = type_
@@ -186,9 +186,3 @@ def class_scope(cls: type) -> dict[str, object]:
 
 def _is_library(cls: type) -> bool:
     return cls.__module__.partition(".")[0] in ("aot", "torch")
-
-
-def _is_module_class(cls: type) -> bool:
-    return any(
-        b.__name__ == "Module" and b.__module__.partition(".")[0] in ("aot", "torch")
-        for b in cls.__mro__)

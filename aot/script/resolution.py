@@ -10,7 +10,7 @@ import typing
 from typing import TYPE_CHECKING
 
 from aot.script import names
-from aot.script.annotations import UnknownAnnotation, type_of_annotation
+from aot.script.annotations import UnknownAnnotation, is_module_class, type_of_annotation
 from aot.script.values import (
     ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, PythonObject, Several,
     Special,
@@ -129,8 +129,8 @@ class Resolver:
         if module in ("aot", "torch") and obj.__name__ in ("Tensor", "device", "Size", "dtype"):
             found = names.library_member("", obj.__name__)
             return found if found is not None else PythonObject(obj)
-        if issubclass(obj, BaseException):
-            return PythonObject(obj)
+        if issubclass(obj, BaseException) or is_module_class(obj):
+            return PythonObject(obj)  # only its static methods and its name mean something
         return ClassRef(self.program.class_type(obj, node, env))
 
     def _function(self, env: FunctionCompiler, obj: object, node: ast.AST) -> object:
