@@ -312,13 +312,22 @@ class Recorder:
         held = {**module._parameters, **module._buffers}
         for name, value in instance.attributes.items():
             below = (*path, name)
-            found = self.graph.value(instance.type.attributes[name], None, None, below)
-            self.attributes[below] = found
             tensor = held.get(name)
-            if tensor is not None and id(tensor) not in self.values:
+            type_ = instance.type.attributes[name] if tensor is None else tensor_type(tensor)
+            found = self.graph.value(type_, None, None, below)
+            self.attributes[below] = found
+            if tensor is not None and id(tensor) in self.values:
+                self.look_again(tensor)
+            elif tensor is not None:
                 self.bind(tensor, found)
             if isinstance(value, ScriptObject) and value.type.is_module:
                 self.declare(module._modules[name], value, below)
+
+    def look_again(self, tensor: Tensor) -> None:
+        """PyTorch looks at a tensor that has two names through a view, which nothing reads."""
+        sizes = [self.plain(n, types.Int) for n in tensor._data.sizes]
+        listed = self.node("prim::ListConstruct", sizes, [ListType(types.Int)]).outputs
+        self.node("aten::view", [self.values[id(tensor)], *listed], [tensor_type(tensor)], None, "")
 
     def output(self, x: Any, strict: bool) -> TracedValue:
         """The value of a result."""
@@ -356,12 +365,17 @@ class Recorder:
         path = self.paths.get(id(module))
         if path is None or not path or isinstance(module, ScriptModule):
             return call_with_hooks(module, module.forward, args, kwargs)
-        outer, self.block = self.block, TracedBlock(path, self.block)
-        outer.items.append(self.block)
-        try:
-            return call_with_hooks(module, module.forward, args, kwargs)
-        finally:
-            self.block = outer
+
+        def forward(*inner: Any, **named: Any) -> Any:
+            outer, self.block = self.block, TracedBlock(path, self.block)
+            outer.items.append(self.block)
+            try:
+                return module.forward(*inner, **named)
+            finally:
+                self.block = outer
+
+        # What hooks do is recorded by the caller, around the module's own method.
+        return call_with_hooks(module, forward, args, kwargs)
 
     def script_call(self, function: Function, instance: ScriptObject | None, args: list,
                     result: Any) -> None:

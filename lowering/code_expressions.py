@@ -7,7 +7,7 @@ from typing import Callable
 from lowering import types
 from lowering.graph import Function, Node, Value
 from lowering.graph_print import format_complex, format_float, quote
-from lowering.objects import DeviceValue, EnumValue, TypedDict, TypedList
+from lowering.objects import DeviceValue, EnumValue, TensorData, TypedDict, TypedList
 from lowering.schema_table import schemas_of
 from lowering.types import ListType, OptionalType, TupleType, Type
 
@@ -209,3 +209,18 @@ def constant_text(value: object, stored: Callable[[object], str]) -> str:
             return text
         return f"annotate(Dict[{value.key.annotation()}, {value.value.annotation()}], {{}})"
     return stored(value)
+
+
+_COMPARED = 1 << 16  # bytes of a tensor that are looked at to find its equals
+
+
+def stored_key(value: object) -> object:
+    """What constants of the table that are the same have in common: small tensors their values."""
+    if isinstance(value, str):
+        return ("text", value)
+    if not isinstance(value, TensorData):
+        return id(value)
+    geometry = (str(value.storage.dtype), value.sizes, value.strides, value.requires_grad)
+    if value.problem is None and value.storage.array.nbytes <= _COMPARED:
+        return (*geometry, value.numpy().tobytes())
+    return (*geometry, value.offset, id(value.storage))

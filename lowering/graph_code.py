@@ -10,7 +10,7 @@ import keyword
 import re
 from typing import Callable
 
-from lowering.code_expressions import constant_text, expression_text, is_statement
+from lowering.code_expressions import constant_text, expression_text, is_statement, stored_key
 from lowering.graph import Block, Function, Graph, Node, Value
 from lowering.types import ClassType, InterfaceType, OptionalType, Type
 
@@ -62,7 +62,7 @@ class _CodePrinter:
         self.names: dict[Value, str] = {} if outer is None else dict(outer.names)
         self.used: set[str] = set(_RESERVED) if outer is None else outer.used
         self.next: dict[str, int] = {} if outer is None else outer.next
-        self.stored: dict[int, str] = {} if outer is None else outer.stored
+        self.stored: dict[object, str] = {} if outer is None else outer.stored
         self.inlined: set[Value] = set()
         self.measured: dict[Value, tuple[str, bool]] = {}
 
@@ -221,7 +221,7 @@ class _CodePrinter:
 
     def number(self, value: object) -> str:
         """The name of a constant that stands in the archive's table of constants."""
-        return self.stored.setdefault(id(value), f"CONSTANTS.c{len(self.stored)}")
+        return self.stored.setdefault(stored_key(value), f"CONSTANTS.c{len(self.stored)}")
 
     # --- statements ---------------------------------------------------------------------------
 

@@ -194,6 +194,34 @@ def modules(t: ModuleType) -> dict[str, tuple[Any, tuple]]:
         def forward(self, x):
             return self.a(x) * 2
 
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.b = nn.Linear(4, 4)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.b = self.a
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    class Hooked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(4, 4)
+            self.l.register_forward_hook(lambda module, args, output: output * 2)
+
+        def forward(self, x):
+            return self.l(x) + 1
+
     class Gate(nn.Module):
         def forward(self, x):
             if x.sum() > 0:
@@ -238,6 +266,9 @@ def modules(t: ModuleType) -> dict[str, tuple[Any, tuple]]:
         "an idle module": (Idle(), (x,)),
         "several results": (Several(), (x,)),
         "deep": (Deep(), (x,)),
+        "tied weights": (Tied(), (x,)),
+        "a module with two names": (Shared(), (x,)),
+        "a hook": (Hooked(), (x,)),
         "a gate": (Cell(Gate()), (x, h)),
         "a scripted gate": (Cell(t.jit.script(Gate())), (x, h)),
         "a scripted loop": (Wrap(t.jit.script(Loop(x, h))), (t.rand(10, 3, 4),)),

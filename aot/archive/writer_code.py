@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lowering.code_expressions import constant_text
+from lowering.code_expressions import constant_text, stored_key
 from lowering.graph import Function, Graph, Node
 from lowering.graph_code import print_code
-from lowering.objects import EnumValue, ScriptObject, TensorData
+from lowering.objects import EnumValue, ScriptObject
 from lowering.types import (
     ClassType, EnumType, InterfaceType, TensorType, TupleType, Type, contained,
 )  # fmt: skip
@@ -30,18 +30,11 @@ class Constants:
         self._numbers: dict[object, int] = {}
 
     def name(self, value: object) -> str:
-        key = self._key(value)
+        key = stored_key(value)
         if key not in self._numbers:
             self._numbers[key] = len(self.values)
             self.values.append(value)
         return f"CONSTANTS.c{self._numbers[key]}"
-
-    @staticmethod
-    def _key(value: object) -> object:
-        if isinstance(value, TensorData):
-            return (id(value.storage), value.offset, value.sizes, value.strides,
-                    value.requires_grad)
-        return ("text", value) if isinstance(value, str) else id(value)
 
 
 class CodeWriter:
