@@ -14,7 +14,8 @@ _MARK = "=== listing "
 
 
 def run_listings(listings: list[str], folder: Path) -> tuple[list[str], str]:
-    """What each listing prints, and what goes to stderr in all, run one after the other in one process with `import aot as torch`.
+    """What each listing prints, and what goes to stderr in all: run one after the other in one
+    process with `import aot as torch`.
 
     AssertionError with the program's error if it fails. Places in graphs (`# file:line`) go.
     """

@@ -1,4 +1,4 @@
-"""Programs to trace, written for `t`, which is aot or torch: name -> (function or module, inputs)."""
+"""Programs to trace, by name, written for `t`, which is aot or torch."""
 
 from __future__ import annotations
 
@@ -298,6 +298,8 @@ def modules(t: ModuleType) -> dict[str, tuple[Any, tuple]]:
         "ZeroPad2d": (nn.ZeroPad2d(1), (image,)),
         "LSTM": (nn.LSTM(8, 4), (sequence,)),
         "GRU": (nn.GRU(8, 4), (sequence,)),
+        "MultiheadAttention": (nn.MultiheadAttention(8, 2), (sequence, sequence + 1, sequence + 2)),
+        "TransformerEncoderLayer": (nn.TransformerEncoderLayer(8, 2, 16).eval(), (sequence,)),
         "Bilinear": (nn.Bilinear(4, 4, 2), (x, h)),
         "CosineSimilarity": (nn.CosineSimilarity(), (x, h)),
         "PReLU": (nn.PReLU(), (x,)),
