@@ -106,13 +106,21 @@ class Recorder:
 
     def constant(self, value: object, type_: Type) -> TracedValue:
         attributes = {} if value is None else {"value": value}
-        return self.node("prim::Constant", [], [type_], attributes).outputs[0]
+        made = self.node("prim::Constant", [], [type_], attributes)
+        if value is None:
+            made.range = self.nowhere()
+        return made.outputs[0]
 
     def place(self) -> SourceRange | None:
         frame = user_frame()
         if frame is None:
             return None
         return SourceRange(frame.f_code.co_filename, frame.f_lineno, 0, scope=self.block.scope)
+
+    def nowhere(self) -> SourceRange | None:
+        """For nodes that PyTorch shows no place beside: the modules around them only."""
+        scope = self.block.scope
+        return SourceRange("", 0, 0, scope=scope) if scope else None
 
     # --- operators ----------------------------------------------------------------------------
 
@@ -227,7 +235,7 @@ class Recorder:
         value = self.value_of(x, frame)
         kind = {types.Int: "aten::Int", types.Float: "aten::Float", types.Bool: "aten::Bool"}.get(
             type_, "aten::ScalarImplicit")
-        node = TracedNode(kind, [value], {}, self.place(), "Tensor" if kind != "aten::Scalar"
+        node = TracedNode(kind, [value], {}, self.nowhere(), "Tensor" if kind != "aten::Scalar"
                           "Implicit" else "")
         node.outputs = [self.graph.value(type_, value.owner)]
         items = (value.owner or self.block).items
@@ -244,7 +252,7 @@ class Recorder:
         frame = user_frame()
         inputs = [self.value_of(x, frame), self.plain(dim, types.Int)]
         made = self.node("aten::size", inputs, [types.Int], None, "int")
-        return self.measured(x._data.sizes[dim], made)
+        return self.measured(x._data.sizes[dim], made)  # dim may count from the end
 
     def sizes(self, x: Tensor) -> Size:
         return Size([self.size(x, k) for k in range(len(x._data.sizes))])
@@ -256,6 +264,7 @@ class Recorder:
     def measured(self, number: int, node: TracedNode) -> Tensor:
         type_ = TensorType(dtypes.i64, (), (), None, "cpu")
         made = self.node("prim::NumToTensor", node.outputs, [type_], None, "Scalar")
+        made.range = self.nowhere()
         out = Tensor._of_array(np.asarray(number, np.int64), dtypes.i64)
         self.bind(out, made.outputs[0])
         return out

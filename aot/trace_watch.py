@@ -97,7 +97,8 @@ def _size(original: Callable) -> Callable:
             return original(self, dim)
         if dim is None:
             return recorder.sizes(self)
-        return recorder.size(self, self._dim(dim))
+        self._dim(dim)  # refuses what is out of range
+        return recorder.size(self, dim)
 
     return method
 

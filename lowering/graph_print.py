@@ -55,7 +55,7 @@ class _Printer:
         if self.ranges and node.range is not None:
             if node.range.scope:
                 text += f", scope: {node.range.scope}"
-            if node.kind not in _WITHOUT_PLACE:
+            if node.range.file and node.kind not in _WITHOUT_PLACE:
                 text += f" # {node.range}"
         self.lines.append(text)
         for i, block in enumerate(node.blocks):
