@@ -7,11 +7,11 @@ import pytest
 
 from lowering import build as B
 from lowering.interpreter import run_program
-from lowering.known import Unsupported
 from lowering.ops.creation import arange_step, full_tensor, tensor
 from lowering.ops.indexing import index, index_put
 from lowering.ops.masking import nonzero
 from lowering.ops.slicing import select
+from lowering.sizes import Size
 from lowering.tensor_ir import Region, TensorProgram, Value
 from runtime.dtypes import bool_, f32, f64, i64
 from tests.compiled_engines import optimised, unoptimised
@@ -61,7 +61,7 @@ def test_select_and_assign_at_a_position_of_run_time(at: int) -> None:
         assert results[1].tolist() == expected.tolist()
 
 
-def test_masks_of_run_time_assign_but_do_not_select() -> None:
+def test_masks_of_run_time_assign_and_select() -> None:
     x, mask = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[1, 0, 1], [0, 1, 0]], bool)
     values = np.array([10, 20, 30], np.float32)
     for results in run([Value((2, 3), f32), Value((2, 3), bool_), Value((3,), f32)],
@@ -70,18 +70,15 @@ def test_masks_of_run_time_assign_but_do_not_select() -> None:
                                         index_put(x, [m], B.full((), 5, f32), True)]):
         assert results[0].tolist() == [[10, 1, 20], [3, 30, 5]]
         assert results[1].tolist() == [[5, 1, 7], [3, 9, 5]]
-    region = Region([Value((3,), f32), Value((3,), bool_)])
-    with B.collect(region), pytest.raises(Unsupported, match="known only at run time"):
-        index(region.params[0], [region.params[1]])
+    for results in run([Value((3,), f32), Value((3,), bool_)], [values, mask[0]],
+                       lambda v, m: [index(v, [m])]):
+        assert results[0].tolist() == [10, 30]
 
 
-def test_sizes_of_run_time_are_named() -> None:
-    region = Region([number(i64), Value((3,), f32)])
+def test_sizes_of_run_time_are_made_and_those_of_constants_known() -> None:
+    region = Region([Value((3,), f32)])
     with B.collect(region):
-        with pytest.raises(Unsupported, match="arange's bounds must be known"):
-            arange_step(0, region.params[0])
-        with pytest.raises(Unsupported, match="nonzero's argument must be known"):
-            nonzero(region.params[1])
-        # What constants alone compute is known.
+        found = nonzero(region.params[0])
+        assert isinstance(found.shape[0], Size) and found.shape[1] == 1
         small = B.pointwise(lambda a: a > 1, arange_step(0, 4))
         assert nonzero(small).op.data.tolist() == [[2], [3]]
