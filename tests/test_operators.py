@@ -31,8 +31,8 @@ def test_operator(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_operator_compiled(name: str) -> None:
-    """One sample of each overload through optimised code; conformance has the others."""
-    report = sweep(name, lambda dtype: int(dtype is torch.float32), ("optimised",))
+    """One sample of each overload through plain and optimised code; conformance has the others."""
+    report = sweep(name, lambda dtype: int(dtype is torch.float32), ("unoptimised", "optimised"))
     assert not report.failures, "\n".join(report.failures)
     assert not report.unchecked(), f"no sample reaches {report.unchecked()}"
 
