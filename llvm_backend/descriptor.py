@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from llvm_backend.heap_code import BLOCK_BYTES, HEAD_BYTES, heap_offset
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Method, Program
-from llvm_backend.program import ValueInfo as ProgramValue
 from llvm_backend.target import Target
 from runtime import abi
 from runtime.description import KINDS, MethodDescription, ModelDescription, ValueInfo
@@ -22,10 +21,6 @@ def weights_symbol(program: Program) -> str:
     return f"{program.name}.weights"
 
 
-def _value(v: ProgramValue) -> ValueInfo:
-    return ValueInfo(v.name, v.dtype, tuple(v.shape), v.kind)
-
-
 def _flops(statements: list[HostStmt]) -> int:
     """Operations of a run; a branch counts as its longer side, a loop of unknown length once."""
     total = 0
@@ -40,7 +35,7 @@ def _flops(statements: list[HostStmt]) -> int:
 
 
 def _method(m: Method) -> MethodDescription:
-    return MethodDescription(m.name, tuple(map(_value, m.inputs)), tuple(map(_value, m.outputs)),
+    return MethodDescription(m.name, tuple(m.inputs), tuple(m.outputs),
                              m.input_structure, m.output_structure, flops=_flops(m.body))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llvm_backend.kernel import Kernel
+from runtime.description import ValueInfo
 from runtime.dtypes import DType
 
 SPACES = ("input", "output", "arena", "constant", "state", "heap")
@@ -98,17 +99,6 @@ class HostDeliver:
 
 
 HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
-
-
-@dataclass(frozen=True)
-class ValueInfo:
-    """One tensor at the interface. kind: tensor, int, float or bool (scalars are 0-d tensors). The
-    first dim of an output may be RUN_TIME_SIZE (runtime/description.py)."""
-
-    name: str
-    dtype: DType
-    shape: tuple[int, ...]
-    kind: str = "tensor"
 
 
 @dataclass

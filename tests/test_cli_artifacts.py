@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, require
 from tests.test_cli import fails, run
 
 DIGITS = ROOT / "examples" / "digits"
@@ -29,8 +29,7 @@ def compiled(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 
 def needs_command(name: str) -> None:
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed")
+    require(shutil.which(name) is not None, name)
 
 
 def accuracy(probabilities: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from runtime.errors import AotError, CompileError, RuntimeFailure
 from runtime.loader import load_library
 from tests.conformance.compare import TOLERANCE, relative_error
 from tests.conformance.corpus_table import plain
+from tests.conftest import require
 
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
@@ -349,8 +350,7 @@ def test_wrong_methods_are_refused() -> None:
 def test_silero_vad() -> None:
     """A real archive: contexts that are empty at first, and sizes that decide about resets."""
     spec = importlib.util.find_spec("silero_vad")
-    if spec is None or spec.origin is None:
-        pytest.skip("needs the package silero-vad")
+    require(spec is not None and spec.origin is not None, "the package silero-vad")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit"
     module = torch.jit.load(str(path))
     methods = {"forward": ["x:f32[1,512]", "sr:int=16000"], "reset_states": []}
