@@ -12,7 +12,9 @@ import types
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.conftest import import_torch
+
+torch = import_torch()
 
 import aot  # noqa: E402
 

@@ -18,9 +18,9 @@ from runtime.errors import AotError, CompileError, RuntimeFailure
 from runtime.loader import load_library
 from tests.conformance.compare import TOLERANCE, relative_error
 from tests.conformance.corpus_table import plain
-from tests.conftest import require
+from tests.conftest import import_torch, require
 
-torch = pytest.importorskip("torch")
+torch = import_torch()
 from torch import Tensor, nn  # noqa: E402
 
 
