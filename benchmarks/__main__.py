@@ -1,0 +1,155 @@
+"""Measures this project beside its peers, in one run: `python -m benchmarks [ROW]... [--quick]`.
+
+    pip install -e .[bench]              the peers; torchvision and silero-vad for their rows
+    python -m benchmarks --list          the rows
+    python -m benchmarks --quick         one batch size, without torch.compile: under a quarter of
+                                         an hour
+    python -m benchmarks                 everything
+
+Writes OUT/benchmarks.json, .md and .svg (one thread) and prints the report. Exit status 1 if one of
+our answers is wrong or missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import artifacts
+from benchmarks.chart import chart
+from benchmarks.engines import ENGINES
+from benchmarks.machine import Machine
+from benchmarks.race import ROOT, Result, Worker, race
+from benchmarks.report import ALLOWED_ERROR, OURS, Record, best_peer, markdown, ratio
+from benchmarks.row_names import ROWS, SLOW
+from tests.conformance.launcher import Launcher
+
+
+def main() -> int:
+    options = _options()
+    if options.list:
+        print("\n".join(ROWS))
+        return 0
+    launcher = Launcher()  # before anything large is imported or measured
+    names = options.rows or [n for n in ROWS if not (options.quick and n in SLOW)]
+    engines = options.engines or [n for n in ENGINES if not (options.quick and n == "inductor")]
+    rounds, turn = (5, 0.04) if options.quick else (12, 0.1)
+    work = Path(options.work)
+    subprocess.run([sys.executable, "-m", "benchmarks.prepare", str(work.resolve()), *names],
+                   cwd=ROOT, check=True)
+    record: Record = {"machine": _machine(), "versions": _versions(), "walls": {}, "rows": [],
+                      "costs": {}}
+    machine = Machine()
+    for threads in options.threads:
+        workers = [Worker(engine, threads) for engine in engines]
+        for name in names:
+            folder = (work / name).resolve()
+            wall = machine.measure(threads)
+            record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
+            results = race(folder, workers, rounds, turn)
+            facts = json.loads((folder / "row.json").read_text())
+            entry = {
+                "row": name, "threads": threads, **facts,
+                "wall_seconds": wall.seconds(facts["flops"], facts["weight_bytes"]),
+                "engines": {r.engine: _figures(r) for r in results},
+            }
+            record["rows"].append(entry)
+            print(_progress(entry), file=sys.stderr, flush=True)
+        for worker in workers:
+            worker.close()
+    if not options.no_costs:
+        for name in names:
+            record["costs"][name] = _cost(work / name, launcher)
+    launcher.close()
+    return _write(record, Path(options.out), options.threads)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
+    parser.add_argument("--list", action="store_true", help="prints the rows")
+    parser.add_argument("--quick", action="store_true",
+                        help="fewer rounds, no torch.compile, none of the slow rows")
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), metavar="ENGINE",
+                        help=" ".join(ENGINES))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--no-costs", action="store_true",
+                        help="leaves out what artifacts cost: compile time, bytes, cold start")
+    parser.add_argument("--work", default="build/benchmarks/models",
+                        help="where the models are kept from run to run")
+    parser.add_argument("--out", default="build/benchmarks")
+    options = parser.parse_args()
+    unknown = [n for n in options.rows if n not in ROWS]
+    if unknown:
+        parser.error(f"unknown row {', '.join(unknown)}; --list prints them")
+    return options
+
+
+def _figures(result: Result) -> Record:
+    figures = {"failure": result.failure, "error": result.error,
+               "load_seconds": result.load_seconds}
+    if result.times:
+        figures |= {"median": result.median, "minimum": result.minimum, "calls": len(result.times)}
+    elif not result.failure:
+        figures["failure"] = "no call was timed"
+    return figures
+
+
+def _progress(entry: Record) -> str:
+    ours, best, gain = entry["engines"].get(OURS), best_peer(entry), ratio(entry)
+    if ours is None or best is None or gain is None:
+        return f"{entry['row']} x{entry['threads']}: {ours and ours['failure'] or 'no peer'}"
+    return (f"{entry['row']:22} x{entry['threads']}: {ours['median'] * 1e3:9.4f} ms, best peer "
+            f"{best[0]} {best[1] * 1e3:9.4f} ms, ratio {gain:5.2f}, "
+            f"{100 * entry['wall_seconds'] / ours['median']:4.0f} % of the wall, "
+            f"error {ours['error']:.0e}")
+
+
+def _cost(folder: Path, launcher: Launcher) -> Record:
+    try:
+        return asdict(artifacts.measure(folder.resolve(), launcher))
+    except (RuntimeError, subprocess.CalledProcessError) as e:
+        return {"failure": str(e)}
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return f"{model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _versions() -> str:
+    found = []
+    for package in ("aot", "torch", "onnxruntime", "openvino", "numpy", "llvmlite"):
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return ", ".join(found)
+
+
+def _write(record: Record, out: Path, threads: list[int]) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    text = markdown(record)
+    (out / "benchmarks.json").write_text(json.dumps(record, indent=1))
+    (out / "benchmarks.md").write_text(text)
+    (out / "benchmarks.svg").write_text(chart(record, threads[0]))
+    print(text)
+    bad = [e["row"] for e in record["rows"] if OURS in e["engines"] and (
+        e["engines"][OURS]["failure"] or e["engines"][OURS]["error"] > ALLOWED_ERROR)]
+    if bad:
+        print(f"wrong or missing: {', '.join(dict.fromkeys(bad))}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Engines by turns on one row: each runs for a moment, then the next, round after round.
+
+What slows the machine for a while slows all of them, so that ratios hold even where times drift.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+_PAUSE = 0.004  # seconds until the threads of the engine before have stopped spinning
+
+
+@dataclass
+class Result:
+    """One engine on one row with so many threads; times in seconds."""
+
+    engine: str
+    threads: int
+    load_seconds: float = 0.0
+    error: float = 0.0
+    failure: str = ""
+    times: list[float] = field(default_factory=list, repr=False)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.times)
+
+
+class Worker:
+    """The other end of benchmarks/worker.py."""
+
+    def __init__(self, engine: str, threads: int):
+        self.engine, self.threads = engine, threads
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
+                       "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
+                       "PYTHONPATH": os.pathsep.join(
+                           [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", engine, str(threads)], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment)
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            return {"failure": f"the process ended with status {self.process.wait()}",
+                    "times": [], "seconds": 0.0, "error": 0.0}
+        return json.loads(line)
+
+    def close(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait()
+
+
+def race(folder: Path, workers: Sequence[Worker], rounds: int, turn: float) -> list[Result]:
+    """Loads the row in every worker, then lets those that could run it run by turns."""
+    results = []
+    for worker in workers:
+        answer = worker.ask({"load": str(folder)})
+        results.append(Result(worker.engine, worker.threads, answer["seconds"], answer["error"],
+                              answer["failure"]))
+    running = [(w, r) for w, r in zip(workers, results) if not r.failure]
+    for _ in range(rounds):
+        for worker, result in running:
+            time.sleep(_PAUSE)
+            answer = worker.ask({"time": turn})
+            result.times += answer["times"]
+            result.failure = answer.get("failure", "")
+        running = [(w, r) for w, r in running if not r.failure]
+    return results
