@@ -41,6 +41,8 @@ from llvm_backend.target import Target
 from runtime.errors import CompileError
 from runtime.loader import CompiledModel
 
+_NO_TENSORS = (np.ndarray, int, float, str, type(None))
+
 
 def archive_text(path: Path, options: CompileOptions, kind: str) -> str:
     """The Graph ('graph') or the code ('code') of the archive's methods, in TorchScript's form."""
@@ -168,9 +170,10 @@ class Compiled:
         Tensors, ours or PyTorch's, give such tensors.
 
         Releases the GIL while it runs; safe from several threads at once."""
-        if all(isinstance(x, (np.ndarray, int, float, str, type(None))) for x in args):
-            return self._main(*args)
-        return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
+        for x in args:
+            if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
+                return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
+        return self._main(*args)
 
     def __getattr__(self, name: str) -> CompiledMethod:
         methods = self.__dict__.get("methods", {})
@@ -270,12 +273,15 @@ class CompiledMethod:
         self.name, self.inputs = name, inputs
         self._compiled = compiled
         self._constants = has_constants(inputs)
+        self._method: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
         """Runs it on the Compiled's instance."""
         if self._constants:
             args = tuple(run_time_arguments(self.inputs, args))
-        return self._compiled.model.methods[self.name](*args)
+        if self._method is None:
+            self._method = self._compiled.model.methods[self.name]
+        return self._method(*args)
 
     def interpret(self, *args: Any) -> Any:
         """The same method in the numpy interpreter, which has a state of its own."""

