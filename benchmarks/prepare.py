@@ -2,7 +2,7 @@
 
 FOLDER/ROW/ gets model.pt (a traced archive), model.onnx, inputs.npz and expected.npz (eager
 PyTorch's answer), onnx_inputs.npz, and row.json with the arithmetic and the bytes of weights. A row
-that is there already is left alone.
+that is there already is left alone; one whose package is not installed is left out.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
         try:
             prepare(name, Path(folder) / name)
         except ModuleNotFoundError as e:
-            sys.exit(f"row {name}: {e}")
+            print(f"row {name} is left out: {e}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def cost_table(record: Record) -> str:
 def failures(record: Record) -> str:
     found = dict.fromkeys(f"- {e['row']}, {name}: {r['failure']}" for e in record["rows"]
                           for name, r in e["engines"].items() if r["failure"] and name != "numpy")
-    return "\n".join(found)
+    return "\n".join([*found, *[f"- {row}: its package is not installed"
+                                for row in record["left_out"]]])
 
 
 def markdown(record: Record) -> str:

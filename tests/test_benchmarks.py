@@ -25,7 +25,7 @@ def record(ours: dict) -> dict:
     engines = {"aot": ours, "frozen": figures(4e-3), "onnxruntime": figures(3e-3),
                "openvino": figures(0, failure="no such layer")}
     row = {"row": "mlp_b1", "threads": 1, "flops": 10, "wall_seconds": 1e-3, "engines": engines}
-    return {"machine": "M", "versions": "V", "rows": [row], "costs": {},
+    return {"machine": "M", "versions": "V", "rows": [row], "costs": {}, "left_out": ["gru"],
             "walls": {"1": {"flops": 2e11, "bandwidth": 4e10}}}
 
 
@@ -41,6 +41,7 @@ def test_a_wrong_answer_and_a_failure_stand_in_the_row() -> None:
     row = next(line for line in text.splitlines() if line.startswith("| mlp_b1"))
     assert "WRONG" in row and "50 %" in row and "fails" in row
     assert "- mlp_b1, openvino: no such layer" in text
+    assert "- gru: its package" in text
     assert "WRONG" not in report.markdown(record(figures(2e-3)))
 
 
