@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llvm_backend.heap_code import BLOCK_BYTES, HEAD_BYTES, heap_offset
+from llvm_backend.ir_text import literal
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Method, Program
 from llvm_backend.target import Target
 from runtime import abi
@@ -10,10 +11,10 @@ from runtime.description import KINDS, MethodDescription, ModelDescription, Valu
 
 PRODUCER = "aot 0.1.0"
 ALIGNMENT = 64
-VALUE_TYPE = "{ ptr, ptr, i32, i8, i8, i16, i32, i32 }"
+VALUE_TYPE = "{ ptr, ptr, i32, i8, i8, i16, i32, i32, ptr }"
 METHOD_TYPE = "{ ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }"
 MODEL_TYPE = ("{ i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr, "
-              "i64, ptr }")
+              "i64, ptr, i64, ptr, ptr, ptr, ptr }")
 
 
 def weights_symbol(program: Program) -> str:
@@ -54,6 +55,7 @@ def describe_program(program: Program, target: Target) -> ModelDescription:
         cpu_features=target.features,
         stateful=program.state_bytes > 0,
         allocates=program.heap_blocks > 0,
+        state_size=abi.SAVED_HEAD + program.state_bytes if program.state_bytes else 0,
     )
 
 
@@ -94,8 +96,19 @@ def _infos(c: Constants, name: str, values: tuple[ValueInfo, ...]) -> str:
         shape = c.array(f"{name}.shape{k}", "i64", [str(n) for n in v.shape])
         rows.append(
             f"{{ ptr {c.string(v.name)}, ptr {shape}, i32 {len(v.shape)}, i8 {v.dtype.dlpack}, "
-            f"i8 {v.dtype.bits}, i16 1, i32 {KINDS.index(v.kind)}, i32 0 }}")
+            f"i8 {v.dtype.bits}, i16 1, i32 {KINDS.index(v.kind)}, i32 0, "
+            f"ptr {_number(c, f'{name}.value{k}', v)} }}")
     return c.array(name, VALUE_TYPE, rows)
+
+
+def _number(c: Constants, name: str, v: ValueInfo) -> str:
+    """The constant with the number that an input must have; 'null' where it may have any."""
+    if v.value is None:
+        return "null"
+    kind = {"int": "i64", "float": "double", "bool": "i8"}[v.kind]
+    value = int(v.value) if v.kind == "bool" else literal(v.value, v.dtype)
+    c.lines.append(f"{name} = private constant {kind} {value}, align 8")
+    return name
 
 
 def infos_name(kind: str, index: int) -> str:
@@ -117,7 +130,7 @@ def descriptor(c: Constants, d: ModelDescription) -> None:
     table = c.array("@.methods", METHOD_TYPE, methods)
     features = c.strings("@.features", list(d.cpu_features))
     fields = [
-        f"i32 {abi.ABI_VERSION}", "i32 128", f"ptr {c.string(d.name)}",
+        f"i32 {abi.ABI_VERSION}", "i32 168", f"ptr {c.string(d.name)}",
         f"ptr {c.string(d.producer)}", f"ptr {c.string(d.target_triple)}",
         f"ptr {c.string(d.target_cpu)}", f"ptr {features}", f"i32 {len(d.cpu_features)}",
         f"i32 {len(d.methods)}", f"ptr {table}", f"i64 {d.instance_size}",
@@ -125,5 +138,8 @@ def descriptor(c: Constants, d: ModelDescription) -> None:
         f"ptr @{d.name}_init", f"ptr @{d.name}_message",
         f"i64 {abi.STATEFUL if d.stateful else 0}",
         f"ptr @{d.name}_release" if d.allocates else "ptr null",
+        f"i64 {d.state_size}",
+        *(f"ptr @{d.name}_{x}" if d.state_size else "ptr null"
+          for x in ("reset", "copy_state", "save_state", "restore_state")),
     ]
     c.lines.append(f"@{d.name}_model = constant {MODEL_TYPE} {{ {', '.join(fields)} }}, align 8")

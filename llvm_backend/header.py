@@ -12,9 +12,10 @@ from runtime.c_compiler import INCLUDE_DIR
 from runtime.description import (
     MethodDescription,
     ModelDescription,
+    TypedEntry,
     ValueInfo,
     c_identifier,
-    entry_symbols,
+    typed_entries,
 )
 
 _C_TYPES = {
@@ -54,8 +55,8 @@ def header_text(model: ModelDescription) -> str:
     """The header of a model, as text."""
     aot_h = (INCLUDE_DIR / "aot.h").read_text("utf-8")
     guard = f"AOT_MODEL_{model.name}_H"
-    symbols = entry_symbols(model.name, tuple(m.name for m in model.methods))
-    entries = "\n\n".join(_entry(model.name, symbols[m.name], m) for m in model.methods)
+    entries = typed_entries(model)
+    prototypes = "\n\n".join(_entry(model, entry) for entry in entries)
     return f"""\
 /* The compiled model '{model.name}': made by {_comment(model.producer)}, do not edit.
  * For {_comment(model.target_cpu)} ({_comment(model.target_triple)}).
@@ -65,7 +66,7 @@ def header_text(model: ModelDescription) -> str:
  *     {model.name}_instance *model;
  *     aot_status status = {model.name}_create(&model, NULL);
  *     if (status != AOT_OK) ... aot_status_text(status) ...
-{_usage(model, symbols)} *     {model.name}_destroy(model);
+{_usage(model, entries)} *     {model.name}_destroy(model);
  *
  * Ownership: the caller owns all memory{_exception(model)}. Threads: one call at a time for one \
 instance; different
@@ -107,8 +108,8 @@ aot_status {model.name}_init({model.name}_instance *instance, const aot_options 
 /* What went wrong in the instance's last call; "" if nothing did. A constant or in the instance:
  * valid until its next call, never freed. */
 const char *{model.name}_message(const {model.name}_instance *instance);
-{_reset(model)}{_release(model)}
-{entries}
+{_state(model)}{_release(model)}
+{prototypes}
 
 #ifndef AOT_FREESTANDING
 
@@ -147,14 +148,21 @@ def _exception(model: ModelDescription) -> str:
             "init, release or destroy" if model.allocates else "")
 
 
-def _reset(model: ModelDescription) -> str:
-    """The declaration of NAME_reset, where there is a state."""
-    if not model.stateful:
+def _state(model: ModelDescription) -> str:
+    """The prototypes that have to do with what an instance keeps from call to call."""
+    if not model.state_size:
         return ""
+    name = model.name
     return f"""
-/* Puts what the instance keeps from call to call back to the start: as init does, and nothing
- * else. AOT_INVALID_ARGUMENT. */
-aot_status {model.name}_reset({model.name}_instance *instance);
+/* What the instance keeps from call to call. reset puts it back to the start, as init does, and
+ * nothing else. copy_state gives it to another instance, which has been initialised. save_state
+ * writes {name}_STATE_SIZE bytes, of any alignment; restore_state reads them again, in this process
+ * or another, and leaves the state as it was where they are no such. AOT_INVALID_ARGUMENT. */
+#define {name}_STATE_SIZE {model.state_size}u
+aot_status {name}_reset({name}_instance *instance);
+aot_status {name}_copy_state({name}_instance *to, const {name}_instance *from);
+aot_status {name}_save_state(const {name}_instance *instance, void *bytes);
+aot_status {name}_restore_state({name}_instance *instance, const void *bytes, uint64_t size);
 """
 
 
@@ -186,12 +194,12 @@ def _comment(text: str) -> str:
     return text.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ").replace("\\", "/")
 
 
-def _usage(model: ModelDescription, symbols: dict[str, str]) -> str:
+def _usage(model: ModelDescription, entries: list[TypedEntry]) -> str:
     """The comment lines that call the first method."""
     if not model.methods:
         return ""
     names = ", ".join(["model", *_parameters(model.methods[0])])
-    return (f" *     status = {symbols[model.methods[0].name]}({names});\n"
+    return (f" *     status = {entries[0].symbol}({names});\n"
             f" *     if (status != AOT_OK) ... {model.name}_message(model) ...\n")
 
 
@@ -230,15 +238,21 @@ def _value_line(c_name: str, value: ValueInfo, method: MethodDescription, direct
     return f" *   {c_name:<12} {direction:<3} {_comment(text)}"
 
 
-def _entry(model_name: str, symbol: str, method: MethodDescription) -> str:
+def _entry(model: ModelDescription, entry: TypedEntry) -> str:
     """Comment and prototype of a typed entry."""
+    methods = [model.methods[k] for k in entry.methods]
+    method = methods[0]
     parameters = _parameters(method)
     values = [(v, "in") for v in method.inputs]
     for v in method.outputs:
         values += [(v, "out")] * (2 if v.made else 1)
     lines = [f"/* The method '{_comment(method.name)}'. Tensors are contiguous in C order; no "
              "output may overlap another tensor."]
-    lines += [_value_line(n, v, method, way) for n, (v, way) in zip(parameters, values)]
+    if len(methods) > 1:
+        lines += [" * The numbers choose the signature:",
+                  *(f" *   {_comment(str(m))}" for m in methods)]
+    else:
+        lines += [_value_line(n, v, method, way) for n, (v, way) in zip(parameters, values)]
     if any(v.made for v in method.outputs):
         lines += [" *   Where a size is ?, the data decide it: *out is set to elements that the "
                   "instance owns,",
@@ -249,8 +263,8 @@ def _entry(model_name: str, symbol: str, method: MethodDescription) -> str:
     lines += [f" *   {c_name:<12} in  the size {_comment(name)}"
               for c_name, name in zip(dims, method.dim_names)]
     lines[-1] += " */"
-    opening = f"aot_status {symbol}("
-    arguments = [f"{model_name}_instance *instance", *parameters.values()]
+    opening = f"aot_status {entry.symbol}("
+    arguments = [f"{model.name}_instance *instance", *parameters.values()]
     indent = len(opening)
     if indent > 60:  # a long name: the arguments begin on a line of their own
         indent = 4

@@ -92,11 +92,7 @@ def heap_functions(program: Program) -> str:
                   "i1 false)"]
     return _GROW + "\n".join([
         "", f"define void @{program.name}_release(ptr %instance) #1 {{", "entry:",
-        "  %none = icmp eq ptr %instance, null",
-        "  br i1 %none, label %done, label %mark",
-        "mark:",
-        "  %marked = load ptr, ptr %instance, align 8",
-        f"  %made = icmp eq ptr %marked, @{program.name}_model",
+        "  %made = call i1 @.usable(ptr %instance)",
         "  br i1 %made, label %all, label %done",
         "all:", *frees, "  br label %done", "done:", "  ret void", "}", ""])
 

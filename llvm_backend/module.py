@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from llvm_backend.cpu_check import cpu_check
 from llvm_backend.descriptor import Constants, describe_program, descriptor, weights_symbol
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
-from llvm_backend.entry_code import entry_attributes, generic_run, init_and_message, typed_entry
+from llvm_backend.entry_code import CHECK, entry_attributes, generic_run, typed_entry
 from llvm_backend.expand_math import expand_math
 from llvm_backend.fingerprint import fingerprint
 from llvm_backend.heap_code import heap_functions
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
+from llvm_backend.instance_code import instance_functions
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
 from llvm_backend.target import Target
 from llvm_backend.verify_kernel import verify
-from runtime.description import ModelDescription
+from runtime.description import ModelDescription, typed_entries
 
 
 @dataclass
@@ -37,12 +38,14 @@ def build_module(program: Program, target: Target, near: bool = True) -> ModuleT
     functions: list[str] = []
     symbols, count = _kernels(program, target, functions)
     functions.append(cpu_check(target, constants))
-    functions.append(init_and_message(program, description, constants))
+    functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
-    for k, (method, info) in enumerate(zip(program.methods, description.methods, strict=True)):
+    functions.append(CHECK)
+    for k, method in enumerate(program.methods):
         functions.append(method_body(k, method, program, symbols, constants))
-        functions.append(generic_run(k, info, description, constants))
-        functions.append(typed_entry(k, info, description, constants))
+        functions.append(generic_run(k, description, constants))
+    for entry in typed_entries(description):
+        functions.append(typed_entry(entry, description, constants))
     descriptor(constants, description)
     text = "\n".join([
         f'source_filename = "{program.name}"',

@@ -128,6 +128,7 @@ class Program:
     state: list[tuple[int, int, int]] = field(default_factory=list)
     state_bytes: int = 0
     heap_blocks: int = 0
+    state_fingerprint: int = 0  # of what the state is made of: saved states carry it
 
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""

@@ -76,12 +76,13 @@ def evaluate_methods(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
 def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: StateTable,
                 module: ScriptObject | None) -> list[TensorProgram]:
     """The programs; numbers in the state are as the table has it."""
-    found = None
-    while found is None:  # each round but the last finds state that those before took for constant
+    all_forms = None
+    while all_forms is None:  # all rounds but the last find state that was taken for constant
         values: list[dict] = [{} for _ in methods]
-        found = _all_forms(methods, module, table, values)
+        all_forms = _all_forms(methods, module, table, values)
+    found, forms = all_forms
     table.refuse_shared([v.state for variants in found for v in variants if not v.raised])
-    form = State("form", i64, np.zeros((), np.int64))
+    form = State("form", i64, np.zeros((), np.int64), " or ".join(map(table.text, forms)))
     growing = {name for variants in found for v in variants for name in v.growing}
     if growing:
         warn_of_growth(sorted(growing))
@@ -95,8 +96,8 @@ def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: 
 
 def _all_forms(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
                module: ScriptObject | None, table: StateTable,
-               values: list[dict]) -> list[list[Variant]] | None:
-    """Each method for each form that the state can get; None if the table has grown."""
+               values: list[dict]) -> tuple[list[list[Variant]], list[Forms]] | None:
+    """Each method for each form that the state can get, and these; None if the table has grown."""
     found: list[list[Variant]] = [[] for _ in methods]
     forms = [table.forms()]
     for begin in forms:  # which grows
@@ -115,7 +116,7 @@ def _all_forms(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
             variant.following = forms.index(end) if end in forms else None
             if variant.following is None:
                 variant.growing = table.differing(begin, end)
-    return found
+    return found, forms
 
 
 def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[InputSpec],

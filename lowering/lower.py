@@ -74,7 +74,7 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         ))
     filled = kept.fill(constants)
     return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
-                   blocks)
+                   blocks, kept.fingerprint())
 
 
 def _info(v: Value, name: str) -> ValueInfo:

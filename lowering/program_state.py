@@ -221,6 +221,11 @@ class StateTable:
                 self.counters.add(key)
         return len(self.counters) > count
 
+    def text(self, forms: Forms) -> str:
+        """What a combination of forms is, in words that are the same in every process."""
+        return ", ".join(sorted(f"{self.cells[key].name}: {_words(form)}"
+                                for key, form in forms.items()))
+
     def differing(self, a: Forms, b: Forms) -> list[str]:
         """The names of the cells whose forms differ."""
         return [f"'{self.cells[key].name}'" for key in self.live if a[key] != b[key]]
@@ -252,6 +257,12 @@ class StateTable:
                                   for x in leaves(self.cells[key].before)):
             others.append("another attribute")
         return others
+
+
+def _words(x: object) -> str:
+    if isinstance(x, tuple):
+        return f"({' '.join(map(_words, x))})"
+    return str(x) if isinstance(x, (str, int, float, DType, type(None))) else type(x).__name__
 
 
 def _tensors(x: object) -> list[AbstractTensor]:

@@ -11,12 +11,16 @@ from runtime.description import KINDS, MethodDescription, ModelDescription, Valu
 from runtime.dtypes import DType
 from runtime.errors import RuntimeFailure
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 OK, INVALID_ARGUMENT, UNSUPPORTED_CPU, OUT_OF_MEMORY, FAILED = range(5)
 IO_ERROR, INVALID_FILE, NOT_FOUND = 5, 6, 7
 CPU_DEVICE = 1  # DLPack's kDLCPU
 STATEFUL = 1  # aot_model.flags
+VALUE_INFO_BYTES = 40  # of an aot_value_info
+# A saved state begins with these and the state's fingerprint, 8 bytes each.
+SAVED_MAGIC, SAVED_VERSION, SAVED_HEAD = int.from_bytes(b"aotstate", "little"), 1, 24
 
+SCALARS = {"int": c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}  # by kind
 _DTYPES = {(d.dlpack, d.bits): d for d in dtypes.ALL}
 
 
@@ -61,6 +65,7 @@ class CValueInfo(ctypes.Structure):
         ("lanes", c_uint16),
         ("kind", c_int32),
         ("reserved", c_int32),
+        ("value", c_void_p),
     ]
 
 
@@ -68,6 +73,9 @@ RunFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p)
 InitFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
 MessageFunction = ctypes.CFUNCTYPE(c_char_p, c_void_p)
 ReleaseFunction = ctypes.CFUNCTYPE(None, c_void_p)
+ResetFunction = ctypes.CFUNCTYPE(c_int32, c_void_p)
+CopyFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)  # save has this type too
+RestoreFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_uint64)
 
 
 class CMethod(ctypes.Structure):
@@ -111,6 +119,11 @@ class CModel(ctypes.Structure):
         ("message", MessageFunction),
         ("flags", c_uint64),
         ("release", ReleaseFunction),
+        ("state_size", c_uint64),
+        ("reset", ResetFunction),
+        ("copy", CopyFunction),
+        ("save", CopyFunction),
+        ("restore", RestoreFunction),
     ]
 
 
@@ -129,7 +142,11 @@ def text(raw: bytes | None) -> str:
 
 def _value(c: CValueInfo) -> ValueInfo:
     shape = tuple(c.shape[i] for i in range(c.ndim))
-    return ValueInfo(text(c.name), dtype_of_c(c.code, c.bits), shape, KINDS[c.kind])
+    dtype, kind = dtype_of_c(c.code, c.bits), KINDS[c.kind]
+    value = None
+    if c.value is not None and kind in SCALARS:
+        value = SCALARS[kind].from_address(c.value).value
+    return ValueInfo(text(c.name), dtype, shape, kind, value)
 
 
 def _method(c: CMethod) -> MethodDescription:
@@ -170,4 +187,5 @@ def describe(model: CModel) -> ModelDescription:
         cpu_features=tuple(text(model.cpu_features[i]) for i in range(model.num_cpu_features)),
         stateful=bool(model.flags & STATEFUL),
         allocates=bool(model.release),
+        state_size=model.state_size,
     )

@@ -22,6 +22,7 @@ an object with `runtime.abi.describe`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.dtypes import DType
@@ -31,8 +32,9 @@ RUN_TIME_SIZE = -(1 << 63)  # a size that the run decides; only the first of an 
 KINDS = ("tensor", "int", "float", "bool")  # the numbers of aot.h: AOT_KIND_TENSOR ...
 
 # Symbols NAME_x and macros of the generated header that are no methods.
-_TAKEN = ("model", "init", "message", "reset", "instance", "create", "destroy", "release",
-          "INSTANCE_SIZE")
+_TAKEN = ("model", "init", "message", "reset", "copy_state", "save_state", "restore_state",
+          "instance", "create", "destroy", "release", "INSTANCE_SIZE", "INSTANCE_ALIGNMENT",
+          "STATE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class ValueInfo:
     dtype: DType
     shape: tuple[int, ...]
     kind: str = "tensor"  # one of KINDS
+    value: int | float | bool | None = None  # the one number that a scalar input must have
 
     @property
     def made(self) -> bool:
@@ -58,7 +61,7 @@ class ValueInfo:
     def text(self, dim_names: tuple[str, ...] = ()) -> str:
         """'f32[1,3,N]' for a tensor, 'int' for a scalar."""
         if self.kind != "tensor":
-            return self.kind
+            return self.kind if self.value is None else f"{self.kind}={self.value}"
         sizes = []
         for size in self.shape:
             if size >= 0:
@@ -84,9 +87,14 @@ class MethodDescription:
     flops: int = 0  # arithmetic operations of one call, 0 if not known
 
     def __str__(self) -> str:
-        takes = ", ".join(f"{v.name}: {v.text(self.dim_names)}" for v in self.inputs)
         gives = ", ".join(v.text(self.dim_names) for v in self.outputs)
-        return f"{self.name}({takes}) -> {gives or 'nothing'}"
+        return f"{self.name}{self.takes} -> {gives or 'nothing'}"
+
+    @property
+    def takes(self) -> str:
+        """'(x: f32[1,512], sr: int=16000)'"""
+        values = (f"{v.name}: {v.text(self.dim_names)}" for v in self.inputs)
+        return f"({', '.join(values)})"
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class ModelDescription:
     cpu_features: tuple[str, ...] = ()
     stateful: bool = False
     allocates: bool = False  # it has a NAME_release
+    state_size: int = 0  # of a saved state; 0 where nothing is kept from call to call
 
     def method(self, name: str) -> MethodDescription:
         """The method of this name; KeyError otherwise."""
@@ -134,18 +143,49 @@ def c_identifier(text: str) -> str:
     return "_" + name if name[0].isdigit() else name
 
 
-def entry_symbols(model_name: str, methods: tuple[str, ...]) -> dict[str, str]:
-    """Method name -> symbol of its typed entry: 'forward' -> 'digits_forward'.
+@dataclass(frozen=True)
+class TypedEntry:
+    """A typed entry point: its symbol, and the methods that it runs, as positions in the model's
+    list. Of several it chooses by the numbers that are given."""
 
-    A method whose name is taken by something else ('init', 'message') gets underscores appended.
-    """
-    symbols: dict[str, str] = {}
+    symbol: str
+    methods: tuple[int, ...]
+
+
+def typed_entries(model: ModelDescription) -> list[TypedEntry]:
+    """The typed entries of a model. Signatures of one method share one where their prototypes agree
+    and their numbers tell them apart; else those after the first are NAME_METHOD_2 and so on."""
+    groups: list[tuple[str, list[int]]] = []
+    for k, m in enumerate(model.methods):
+        for name, rows in groups:
+            if name == m.name and all(_told_apart(model.methods[r], m) for r in rows):
+                rows.append(k)
+                break
+        else:
+            groups.append((m.name, [k]))
+    symbols = entry_symbols(model.name, [name for name, _ in groups])
+    return [TypedEntry(symbol, tuple(rows)) for symbol, (_, rows) in zip(symbols, groups)]
+
+
+def _told_apart(a: MethodDescription, b: MethodDescription) -> bool:
+    prototypes = [[[(v.kind, v.dtype, v.made, v.made and len(v.shape)) for v in values]
+                   for values in (m.inputs, m.outputs)] + [m.dim_names] for m in (a, b)]
+    return prototypes[0] == prototypes[1] and any(
+        None not in (x.value, y.value) and x.value != y.value for x, y in zip(a.inputs, b.inputs))
+
+
+def entry_symbols(model_name: str, methods: Sequence[str]) -> list[str]:
+    """The symbols of typed entries, in order: 'forward' -> 'digits_forward', a second 'forward' ->
+    'digits_forward_2'. A name that is taken by something else ('init') gets underscores."""
+    names = [c_identifier(m) + (f"_{n + 1}" if (n := list(methods[:k]).count(m)) else "")
+             for k, m in enumerate(methods)]
+    found: dict[int, str] = {}
     taken = set(_TAKEN)
     # Plain names first, so that a method 'init_' keeps its name and 'init' gives way.
-    for method in sorted(methods, key=lambda m: c_identifier(m) in _TAKEN):
-        name = c_identifier(method)
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        symbols[method] = f"{model_name}_{name}"
-    return {m: symbols[m] for m in methods}
+    for k in sorted(range(len(names)), key=lambda k: (
+            names[k] in _TAKEN, methods[k] in methods[:k])):
+        while names[k] in taken:
+            names[k] += "_"
+        taken.add(names[k])
+        found[k] = f"{model_name}_{names[k]}"
+    return [found[k] for k in range(len(names))]

@@ -83,6 +83,7 @@ SAMPLE = ModelDescription(
     target_cpu="x86-64",
     cpu_features=("sse2",),
     stateful=True,
+    state_size=16,
 )
 
 

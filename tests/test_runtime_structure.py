@@ -103,10 +103,9 @@ def test_c_names() -> None:
     assert c_identifier("0") == "_0" and c_identifier("") == "_"
     assert is_c_identifier("a_1") and not is_c_identifier("_a") and not is_c_identifier("1a")
     names = ("forward", "init", "init_", "message", "größe")
-    assert entry_symbols("m", names) == {
-        "forward": "m_forward", "init": "m_init__", "init_": "m_init_", "message": "m_message_",
-        "größe": "m_gr_u00f6_u00dfe",
-    }
+    assert entry_symbols("m", names) == [
+        "m_forward", "m_init__", "m_init_", "m_message_", "m_gr_u00f6_u00dfe"]
+    assert entry_symbols("m", ("f", "f", "f_2", "f")) == ["m_f", "m_f_2_", "m_f_2", "m_f_3"]
 
 
 def test_parameters_of_any_name() -> None:

@@ -7,6 +7,7 @@ size: the largest buffer first, each at the lowest offset free during its lifeti
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -112,6 +113,13 @@ class StateSlots:
                 constants.place([source])
                 copies.append((slot.offset, source.offset, state.initial.nbytes))
         return copies
+
+
+    def fingerprint(self) -> int:
+        """A number of 63 bits for what the state is made of and where it lies."""
+        text = "".join(f"{s.name} {s.dtype} {s.initial.shape} {slot.offset} {s.meaning};"
+                       for s, slot in self._slots.items())
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def _aligned(size: int) -> int:

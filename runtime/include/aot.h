@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 /* Grows by one when a layout or a meaning in this file changes. */
-#define AOT_ABI_VERSION 2u
+#define AOT_ABI_VERSION 3u
 
 /* ---- Statuses -------------------------------------------------------------------------------
  * Every call that can fail returns one; 0 is success. After a failed call the instance can be used
@@ -141,7 +141,9 @@ enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL 
 /* One input or output of a method. A scalar (an int, float or bool of the program) has ndim 0 and
  * dtype i64, f64 or bool; the generic call passes it as a 0-dim tensor, the typed entry by value.
  * shape: ndim sizes, NULL for ndim 0. A negative size -1-k is the method's k-th named dim, known
- * at the call; equal numbers are equal sizes. AOT_RUN_TIME_SIZE: see there. */
+ * at the call; equal numbers are equal sizes. AOT_RUN_TIME_SIZE: see there. `value`: NULL, or the
+ * one number that a scalar input must have, an int64_t, double or bool by its kind: a method that
+ * was compiled for several signatures is chosen by it. */
 typedef struct aot_value_info {
     const char *name; /* "x", "state.0" (first member of an argument), "out0" */
     const int64_t *shape;
@@ -149,6 +151,7 @@ typedef struct aot_value_info {
     aot_dtype dtype;
     int32_t kind;     /* AOT_KIND_TENSOR ... */
     int32_t reserved; /* 0 */
+    const void *value;
 } aot_value_info;
 
 /* One method. `arguments` and `results` tell how the flat lists of values make up the method's
@@ -172,7 +175,10 @@ typedef struct aot_value_info {
  * to ndim numbers; run writes them, and data, strides and byte_offset, whatever they were: the
  * memory is the instance's, valid until its next call, init or release. Checks the instance, every
  * tensor's device, dtype, ndim, shape, strides, and data; AOT_INVALID_ARGUMENT and a message that
- * names the value if one does not fit. */
+ * names the value if one does not fit.
+ *
+ * A method that was compiled for several signatures is as many rows of one name, next to each other;
+ * aot_pick_method finds the row for given inputs. Weights and state are shared. */
 typedef struct aot_method {
     const char *name; /* "forward" */
     const aot_value_info *inputs;
@@ -204,6 +210,12 @@ enum { AOT_STATEFUL = 1 };
  * included; the instance can be called again. To be called before another init and before the
  * instance's memory is freed. NULL and instances without an init are left alone.
  *
+ * reset, copy, save, restore: NULL in models without state. reset puts the state back to the
+ * archive's. copy gives `to` the state of `from`; both have been initialised, and `to` keeps its
+ * options. save writes the state to state_size bytes, of any alignment; restore reads it, into an
+ * instance of the same model in this or another process. The bytes carry a version and what the
+ * state is made of: other bytes, or another size, give AOT_INVALID_ARGUMENT and leave the state.
+ *
  * message: what went wrong in the last init or run of this instance, "" if nothing did; never
  * NULL, valid until the instance's next call. May be called after a failed init. */
 typedef struct aot_model {
@@ -225,6 +237,11 @@ typedef struct aot_model {
     const char *(*message)(const void *instance);
     uint64_t flags;       /* AOT_STATEFUL or 0 */
     void (*release)(void *instance);
+    uint64_t state_size;  /* bytes of a saved state; 0: nothing is kept from call to call */
+    aot_status (*reset)(void *instance);
+    aot_status (*copy)(void *to, const void *from);
+    aot_status (*save)(const void *instance, void *bytes);
+    aot_status (*restore)(void *instance, const void *bytes, uint64_t size);
 } aot_model;
 
 /* ---- Layout, for those who write these structs from a compiler -------------------------------
@@ -236,21 +253,22 @@ typedef struct aot_model {
  *     LLVM { ptr, i32, i32, i32, i8, i8, i16, ptr, ptr, i64 }
  *   aot_options (48, align 8)       threads 0, parallel_for 8, pool 16, seed 24, reserved 32
  *     LLVM { i64, ptr, ptr, i64, [2 x ptr] }
- *   aot_value_info (32, align 8)    name 0, shape 8, ndim 16, dtype.code 20, dtype.bits 21,
- *                                   dtype.lanes 22, kind 24, reserved 28
- *     LLVM { ptr, ptr, i32, i8, i8, i16, i32, i32 }
+ *   aot_value_info (40, align 8)    name 0, shape 8, ndim 16, dtype.code 20, dtype.bits 21,
+ *                                   dtype.lanes 22, kind 24, reserved 28, value 32
+ *     LLVM { ptr, ptr, i32, i8, i8, i16, i32, i32, ptr }
  *   aot_method (80, align 8)        name 0, inputs 8, outputs 16, num_inputs 24, num_outputs 28,
  *                                   arguments 32, results 40, run 48, dim_names 56, num_dims 64,
  *                                   reserved 68, flops 72
  *     LLVM { ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }
- *   aot_model (128, align 8)        abi_version 0, struct_size 4, name 8, producer 16,
+ *   aot_model (168, align 8)        abi_version 0, struct_size 4, name 8, producer 16,
  *                                   target_triple 24, target_cpu 32, cpu_features 40,
  *                                   num_cpu_features 48, num_methods 52, methods 56,
  *                                   instance_size 64, instance_alignment 72, weight_bytes 80,
  *                                   arena_bytes 88, init 96, message 104, flags 112,
- *                                   release 120
+ *                                   release 120, state_size 128, reset 136, copy 144, save 152,
+ *                                   restore 160
  *     LLVM { i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr,
- *            i64, ptr }
+ *            i64, ptr, i64, ptr, ptr, ptr, ptr }
  *
  * An instance begins with this head (64 bytes); the rest is the object's own business. init writes
  * all of it; every entry checks `model` first, so that memory without an init is refused:
@@ -264,7 +282,8 @@ typedef struct aot_model {
  * has its elements, and to its ndim sizes). T: float, double, aot_f16, aot_bf16, int8_t ...
  * int64_t, uint8_t, bool. Sizes of named dims come last, int64_t each. A null pointer to a value
  * that has elements, a null or misaligned instance, and one without an init give
- * AOT_INVALID_ARGUMENT.
+ * AOT_INVALID_ARGUMENT. Signatures of one method whose prototypes agree and whose numbers tell them
+ * apart have one entry; else the others' are called NAME_METHOD_2, NAME_METHOD_3 and so on.
  *
  * message(NULL) and message(instance without an init) are constants that say so. */
 
@@ -290,6 +309,39 @@ static inline aot_tensor aot_tensor_of(void *data, aot_dtype dtype, int32_t ndim
     tensor.strides = NULL;
     tensor.byte_offset = 0;
     return tensor;
+}
+
+/* Whether a tensor has the type, sizes and number that an input asks for. */
+static inline int aot_fits(const aot_tensor *tensor, const aot_value_info *info) {
+    const char *found, *wanted = (const char *)info->value;
+    int32_t i;
+    if (tensor->ndim != info->ndim || tensor->dtype.code != info->dtype.code ||
+        tensor->dtype.bits != info->dtype.bits)
+        return 0;
+    for (i = 0; i < info->ndim; i++)
+        if (tensor->shape == NULL || (info->shape[i] >= 0 && tensor->shape[i] != info->shape[i]))
+            return 0;
+    if (wanted == NULL) return 1;
+    if (tensor->data == NULL) return 0;
+    found = (const char *)tensor->data + tensor->byte_offset;
+    for (i = 0; i < info->dtype.bits / 8; i++)
+        if (found[i] != wanted[i]) return 0;
+    return 1;
+}
+
+/* The first method of this name whose inputs these tensors fit, or NULL: what picks among the
+ * signatures of a method. Its infos then tell what outputs it wants. */
+static inline const aot_method *aot_pick_method(const aot_model *model, const char *name,
+                                                const aot_tensor *inputs, int32_t num_inputs) {
+    int32_t m, i;
+    for (m = 0; m < model->num_methods; m++) {
+        const aot_method *method = &model->methods[m];
+        for (i = 0; name[i] != 0 && name[i] == method->name[i]; i++) continue;
+        if (name[i] != method->name[i] || num_inputs != method->num_inputs) continue;
+        for (i = 0; i < num_inputs && aot_fits(&inputs[i], &method->inputs[i]); i++) continue;
+        if (i == num_inputs) return method;
+    }
+    return NULL;
 }
 
 #ifndef AOT_FREESTANDING

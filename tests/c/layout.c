@@ -31,7 +31,7 @@ AT(aot_options, pool, 16);
 AT(aot_options, seed, 24);
 AT(aot_options, reserved, 32);
 
-CHECK(sizeof(aot_value_info) == 32);
+CHECK(sizeof(aot_value_info) == 40);
 AT(aot_value_info, name, 0);
 AT(aot_value_info, shape, 8);
 AT(aot_value_info, ndim, 16);
@@ -40,6 +40,7 @@ AT(aot_value_info, dtype.bits, 21);
 AT(aot_value_info, dtype.lanes, 22);
 AT(aot_value_info, kind, 24);
 AT(aot_value_info, reserved, 28);
+AT(aot_value_info, value, 32);
 
 CHECK(sizeof(aot_method) == 80);
 AT(aot_method, name, 0);
@@ -55,7 +56,7 @@ AT(aot_method, num_dims, 64);
 AT(aot_method, reserved, 68);
 AT(aot_method, flops, 72);
 
-CHECK(sizeof(aot_model) == 128);
+CHECK(sizeof(aot_model) == 168);
 AT(aot_model, abi_version, 0);
 AT(aot_model, struct_size, 4);
 AT(aot_model, name, 8);
@@ -74,6 +75,11 @@ AT(aot_model, init, 96);
 AT(aot_model, message, 104);
 AT(aot_model, flags, 112);
 AT(aot_model, release, 120);
+AT(aot_model, state_size, 128);
+AT(aot_model, reset, 136);
+AT(aot_model, copy, 144);
+AT(aot_model, save, 152);
+AT(aot_model, restore, 160);
 
 /* A call of each inline, so that they compile. */
 int main(void) {

@@ -65,9 +65,9 @@ static void *data_of(const aot_tensor *t) { return (char *)t->data + t->byte_off
 
 static const int64_t shape_2_3[] = {2, 3};
 static const aot_value_info forward_inputs[] = {
-    {"x", shape_2_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"x", shape_2_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 static const aot_value_info forward_outputs[] = {
-    {"out0", shape_2_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"out0", shape_2_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 
 aot_status sample_forward(sample_instance *instance, const float *x, float *out0) {
     if (!begin(instance)) return AOT_INVALID_ARGUMENT;
@@ -90,15 +90,15 @@ static aot_status run_forward(void *memory, const aot_tensor *in, aot_tensor *ou
 
 static const int64_t shape_4[] = {4}, shape_2[] = {2};
 static const aot_value_info mix_inputs[] = {
-    {"a", shape_4, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0},
-    {"pair.0", shape_2, 1, {AOT_SIGNED, 64, 1}, AOT_KIND_TENSOR, 0},
-    {"pair.1", NULL, 0, {AOT_FLOAT, 64, 1}, AOT_KIND_FLOAT, 0},
-    {"n", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0},
-    {"flag", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0}};
+    {"a", shape_4, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL},
+    {"pair.0", shape_2, 1, {AOT_SIGNED, 64, 1}, AOT_KIND_TENSOR, 0, NULL},
+    {"pair.1", NULL, 0, {AOT_FLOAT, 64, 1}, AOT_KIND_FLOAT, 0, NULL},
+    {"n", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0, NULL},
+    {"flag", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0, NULL}};
 static const aot_value_info mix_outputs[] = {
-    {"out0", shape_4, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0},
-    {"out1", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0},
-    {"out2", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0}};
+    {"out0", shape_4, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL},
+    {"out1", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0, NULL},
+    {"out2", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0, NULL}};
 
 aot_status sample_mix(sample_instance *instance, const float *a, const int64_t *pair_0,
                       double pair_1, int64_t n, bool flag, float *out0, int64_t *out1,
@@ -129,7 +129,7 @@ static aot_status run_mix(void *memory, const aot_tensor *in, aot_tensor *out) {
 /* ---- copy ------------------------------------------------------------------------------------ */
 
 static const int64_t shape_0_3[] = {0, 3};
-#define COPY(name, code, bits) {name, shape_2, 1, {code, bits, 1}, AOT_KIND_TENSOR, 0}
+#define COPY(name, code, bits) {name, shape_2, 1, {code, bits, 1}, AOT_KIND_TENSOR, 0, NULL}
 #define COPIES(prefix)                                                                          \
     {                                                                                           \
         COPY(prefix "0", AOT_FLOAT, 32), COPY(prefix "1", AOT_FLOAT, 64),                       \
@@ -137,7 +137,7 @@ static const int64_t shape_0_3[] = {0, 3};
         COPY(prefix "4", AOT_SIGNED, 8), COPY(prefix "5", AOT_SIGNED, 16),                      \
         COPY(prefix "6", AOT_SIGNED, 32), COPY(prefix "7", AOT_SIGNED, 64),                     \
         COPY(prefix "8", AOT_UNSIGNED, 8), COPY(prefix "9", AOT_BOOL, 8),                       \
-        {prefix "10", shape_0_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0},                    \
+        {prefix "10", shape_0_3, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL},              \
     }
 static const aot_value_info copy_inputs[] = COPIES("a"), copy_outputs[] = COPIES("out");
 
@@ -175,10 +175,10 @@ static aot_status run_copy(void *memory, const aot_tensor *in, aot_tensor *out) 
 static const int64_t shape_n_2[] = {-1, 2};
 static const char *const add_dims[] = {"N"};
 static const aot_value_info add_inputs[] = {
-    {"x", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0},
-    {"y", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"x", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL},
+    {"y", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 static const aot_value_info add_outputs[] = {
-    {"out0", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"out0", shape_n_2, 2, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 
 aot_status sample_add(sample_instance *instance, const float *x, const float *y, float *out0,
                       int64_t N) {
@@ -202,10 +202,10 @@ static aot_status run_add(void *memory, const aot_tensor *in, aot_tensor *out) {
 
 static const int64_t shape_1000[] = {1000};
 static const aot_value_info square_inputs[] = {
-    {"x", shape_1000, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"x", shape_1000, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 static const aot_value_info square_outputs[] = {
-    {"out0", shape_1000, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0},
-    {"out1", NULL, 0, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0}};
+    {"out0", shape_1000, 1, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL},
+    {"out1", NULL, 0, {AOT_FLOAT, 32, 1}, AOT_KIND_TENSOR, 0, NULL}};
 
 struct square {
     const float *x;
@@ -241,7 +241,7 @@ static aot_status run_square(void *memory, const aot_tensor *in, aot_tensor *out
 /* ---- count, raise ---------------------------------------------------------------------------- */
 
 static const aot_value_info count_outputs[] = {
-    {"out0", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0}};
+    {"out0", NULL, 0, {AOT_SIGNED, 64, 1}, AOT_KIND_INT, 0, NULL}};
 
 aot_status sample_count(sample_instance *instance, int64_t *out0) {
     if (!begin(instance)) return AOT_INVALID_ARGUMENT;
@@ -264,7 +264,7 @@ static aot_status run_count(void *memory, const aot_tensor *in, aot_tensor *out)
 }
 
 static const aot_value_info raise_inputs[] = {
-    {"x", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0}};
+    {"x", NULL, 0, {AOT_BOOL, 8, 1}, AOT_KIND_BOOL, 0, NULL}};
 
 aot_status sample_raise(sample_instance *instance, bool x) {
     if (!begin(instance)) return AOT_INVALID_ARGUMENT;
@@ -303,6 +303,43 @@ const char *sample_message(const sample_instance *instance) {
     return instance->message;
 }
 
+/* A saved state is 8 bytes that say so, and the count. */
+static const char saved[8] = "sample1";
+
+aot_status sample_reset(sample_instance *instance) {
+    if (!begin(instance)) return AOT_INVALID_ARGUMENT;
+    instance->calls = 0;
+    return AOT_OK;
+}
+
+aot_status sample_copy_state(sample_instance *to, const sample_instance *from) {
+    if (from == NULL || from->model != &sample_model || !begin(to)) return AOT_INVALID_ARGUMENT;
+    to->calls = from->calls;
+    return AOT_OK;
+}
+
+aot_status sample_save_state(const sample_instance *instance, void *bytes) {
+    if (instance == NULL || instance->model != &sample_model || bytes == NULL)
+        return AOT_INVALID_ARGUMENT;
+    memcpy(bytes, saved, sizeof saved);
+    memcpy((char *)bytes + sizeof saved, &instance->calls, sizeof instance->calls);
+    return AOT_OK;
+}
+
+aot_status sample_restore_state(sample_instance *instance, const void *bytes, uint64_t size) {
+    if (!begin(instance)) return AOT_INVALID_ARGUMENT;
+    if (bytes == NULL || size != sample_STATE_SIZE || memcmp(bytes, saved, sizeof saved) != 0)
+        return refuse(instance, "the bytes are no saved state");
+    memcpy(&instance->calls, (const char *)bytes + sizeof saved, sizeof instance->calls);
+    return AOT_OK;
+}
+
+static aot_status reset(void *memory) { return sample_reset(memory); }
+static aot_status copy(void *to, const void *from) { return sample_copy_state(to, from); }
+static aot_status save(const void *memory, void *bytes) { return sample_save_state(memory, bytes); }
+static aot_status restore(void *memory, const void *bytes, uint64_t size) {
+    return sample_restore_state(memory, bytes, size);
+}
 static aot_status init(void *memory, const aot_options *options) {
     return sample_init(memory, options);
 }
@@ -330,4 +367,4 @@ const aot_model sample_model = {
 #else
     AOT_STATEFUL,
 #endif
-    0};
+    0, sample_STATE_SIZE, reset, copy, save, restore};
