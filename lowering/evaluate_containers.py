@@ -48,8 +48,8 @@ def _getitem(memory: Memory, x, i):
 def _slice(memory: Memory, x, start=None, end=None, step=1):
     if any(isinstance(v, Value) for v in (start, end, step)):
         raise ValueError("a list is sliced at a number known only at run time")
-    if step is not None and step <= 0:
-        raise ValueError("slice step must be positive")
+    if step == 0:
+        raise Raised("List slice should have non-zero step")
     return x[slice(start, end, step)]
 
 

@@ -97,7 +97,8 @@ class Memory:
     def _fold(self, region: Region, mark: int) -> None:
         """Runs the ops after `mark` now if all they read is known and small."""
         ops = region.ops[mark:]
-        if any(is_dynamic(v.shape) for op in ops for v in (*op.results, *op.operands())):
+        if not self.eager and any(
+                is_dynamic(v.shape) for op in ops for v in (*op.results, *op.operands())):
             return
         env: dict[Value, np.ndarray] = {}
         if not self.eager and not all(_foldable(op) for op in ops):
@@ -120,6 +121,7 @@ class Memory:
         del region.ops[mark:]
         for op in ops:
             for v in op.results:
+                v.shape = env[v].shape  # sizes of run time are known now
                 folded = op
                 if not isinstance(op, Constant):
                     folded = Constant(env[v] if self.eager else np.array(env[v]), v.dtype)

@@ -22,7 +22,9 @@ from torch.testing._internal.opinfo import core as opinfo_core
 
 from lowering.known import Unsupported
 from lowering.ops import TABLE
-from tests import operator_samples, operator_samples_layers, operator_samples_nn  # noqa: F401
+from tests import (  # noqa: F401
+    operator_samples, operator_samples_layers, operator_samples_nn, operator_samples_vision,
+)
 from tests.opinfo_harness import NotBound, Sample, bind, check_sample, reference, supported
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,

@@ -210,6 +210,25 @@ def test_lists():
     compare(f, [1, 3, 2], "x", run_time=False)
 
 
+def test_slices_of_lists():
+    def f(l: List[int]):
+        return l[::-1], l[3:0:-1], l[::-2], l[-1:-4:-1], l[1:4:2], l[10:0:-3], l[:-2]
+
+    compare(f, [0, 1, 2, 3, 4, 5])
+
+
+def test_data_dependent_sizes_with_everything_known():
+    def f(x: Tensor):
+        kept = torch.where(x > 0)[0]
+        order = x[kept].sort(descending=True)[1]
+        n = min(2, kept.size(0))
+        return kept[order], x[kept].topk(n)[0], kept[:n].reshape(n, -1)
+
+    x = torch.tensor([0.5, -1.0, 2.0, 1.5, -0.25])
+    scripted, function, root = load(f)
+    agree(run_method(function, [root, to_ours(x)]), scripted(x), "run_method")
+
+
 def test_dicts():
     def f(d: Dict[str, int]):
         d["new"] = 5

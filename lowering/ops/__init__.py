@@ -47,6 +47,9 @@ from lowering.ops import vector  # noqa: F401
 from lowering.ops import view_copy  # noqa: F401
 from lowering.ops import windows  # noqa: F401
 from lowering.ops import quantile  # noqa: F401
+from lowering.ops import deformable  # noqa: F401
+from lowering.ops import detection  # noqa: F401
+from lowering.ops import roi  # noqa: F401
 from lowering.ops.table import TABLE, Entry, aten
 
 __all__ = ["TABLE", "Entry", "activation", "aten"]
