@@ -292,6 +292,7 @@ class State:
     name: str
     dtype: DType
     initial: np.ndarray
+    meaning: str = ""  # of its number, for one that counts the forms of other state
 
 
 @dataclass(eq=False)
@@ -306,7 +307,6 @@ class TensorProgram:
     input_structure: str
     output_structure: str
     state: list[State] = field(default_factory=list)
-    meaning: str = ""  # of its number, for one that counts the forms of other state
     changes: bool = False  # the module: what it holds does not tell what the next call gives
 
     @property
