@@ -1,7 +1,8 @@
 """Calls of scripted and traced functions: compiled for the arguments' types and shapes, or run.
 
 The first call with arguments of new types or shapes compiles; later ones run machine code without
-the GIL. Where gradients are wanted or random numbers drawn the Graph is run operator by operator.
+the GIL. Where gradients are wanted, random numbers drawn or arguments written into, the Graph is
+run operator by operator.
 Where the program changes attributes, and what the compiler cannot do, it is interpreted; the latter
 with one warning that names it.
 """
@@ -24,7 +25,7 @@ from lowering.graph_aliases import Aliases
 from lowering.graph_effects import draws_random_numbers
 from lowering.graph_passes.inline import inline_calls
 from lowering.objects import NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList
-from lowering.types import NoneT
+from lowering.types import ClassType, NoneT, Type
 from runtime.errors import AotError, CompileError
 
 _INTERPRETED = object()
@@ -91,7 +92,7 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     if is_grad_enabled() and (_any_wants_grad(given) or _object_wants_grad(instance, set())):
         return _eagerly(function, own, given)
     need = _need(function)
-    if need == "random numbers":
+    if need in ("random numbers", "arguments"):
         return _eagerly(function, own, given)
     if need == "state":
         return _interpret(function, own, given)
@@ -106,7 +107,7 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
 
 def _need(function: Function) -> str:
     """'state' where the program changes what its object holds, 'random numbers' where it draws
-    some, 'nothing' otherwise."""
+    some, 'arguments' where it writes into what it is given, 'nothing' otherwise."""
     known = _needs.get(function)
     if known is None:
         known = _needs[function] = _find_need(function)
@@ -121,7 +122,13 @@ def _find_need(function: Function) -> str:
             return "state"
     if any(draws_random_numbers(node) for node in graph.nodes()):
         return "random numbers"
+    if any(aliases.is_written(x) for x in graph.inputs if not _is_module(x.type)):
+        return "arguments"
     return "nothing"
+
+
+def _is_module(type_: Type) -> bool:
+    return isinstance(type_, ClassType) and type_.is_module
 
 
 def _writes_attribute(node: Node, aliases: Aliases) -> bool:

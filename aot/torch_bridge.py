@@ -16,7 +16,9 @@ import numpy as np
 from aot.dtypes import device, dtype, layout, memory_format
 from aot.nn.modules.module import Module
 from aot.tensor_core import Tensor
-from lowering.objects import DeviceValue, NamedTupleValue, ScriptObject, TensorData
+from lowering.objects import (
+    DeviceValue, NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
+)  # fmt: skip
 from runtime import dtypes
 
 
@@ -117,6 +119,8 @@ def take(x: Any) -> Any:
         return Tensor._of_data(x)
     if is_torch_tensor(x):
         return from_torch(x)
+    if isinstance(x, (TypedList, TypedDict)) and style_of(x) == "tensor":
+        return x  # the program's own: it is handed on, where Python's are copied
     if isinstance(x, NamedTupleValue):
         return NamedTupleValue(map(take, x), x.type)
     if isinstance(x, tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from typing import List
 
 import numpy as np
 import pytest
@@ -245,3 +246,19 @@ def test_frozen_modules() -> None:
     assert "batch_norm" not in str(fast.graph) and "batch_norm" in str(frozen.graph)
     aot.jit.run_frozen_optimizations(frozen)
     assert "batch_norm" not in str(frozen.graph)
+
+
+def test_what_a_call_writes_is_written() -> None:
+    """Tensors given are written in place; Python's lists are copied, scripted ones are shared."""
+
+    @aot.jit.script
+    def write(x, numbers: List[int]):
+        x[0].add_(1)
+        numbers.append(x.size(0))
+        return x
+
+    x = aot.zeros(2, 2)
+    python, scripted = [5], aot.jit.script([5])
+    assert write(x, python) is x and x.tolist() == [[1, 1], [0, 0]]
+    write(x, scripted)
+    assert python == [5] and scripted == [5, 2] and x.tolist() == [[2, 2], [0, 0]]
