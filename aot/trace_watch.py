@@ -52,6 +52,8 @@ def _warn(text: str) -> None:
     if frame is None:
         warnings.warn(text, TracerWarning, stacklevel=3)
         return
+    if frame.f_globals.get("__name__", "").startswith("aot."):
+        return  # a layer's own check of its arguments, which no user can change
     code = frame.f_code
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(text, TracerWarning, code.co_filename, frame.f_lineno,
