@@ -5,8 +5,8 @@
 //
 //     aot::Instance model(digits_model);                  // owns one instance's memory
 //     std::array<float, 64> image = ...;
-//     aot::Array logits = model.call("forward", {aot::Tensor(image, {1, 1, 8, 8})})[0];
-//     for (float x : logits.values<float>()) ...
+//     const auto outputs = model.call("forward", {aot::Tensor(image, {1, 1, 8, 8})});
+//     for (float logit : outputs[0].values<float>()) ...
 //
 // Without allocation: give the outputs too, model.run("forward", {x}, {y}). With the compiler's own
 // type check: the typed entry, digits_forward(model.as<digits_instance>(), x, y).
