@@ -55,7 +55,7 @@ class Aliases:
         return value
 
     def _join(self, a: Value, b: Value) -> None:
-        if not (_has_memory(a.type) and _has_memory(b.type)):
+        if not (has_memory(a.type) and has_memory(b.type)):
             return
         a, b = self._root(a), self._root(b)
         if a is not b:
@@ -117,11 +117,11 @@ def _may_train(node: Node) -> bool:
     return training is None or not training.is_constant or training.constant is not False
 
 
-def _has_memory(type_: Type) -> bool:
+def has_memory(type_: Type) -> bool:
     """Whether values of a type can be written into, or hold such values."""
     if isinstance(type_, (TensorType, ListType, DictType)):
         return True
     if isinstance(type_, (OptionalType, TupleType, UnionType)):
-        return any(map(_has_memory, contained(type_)))
+        return any(map(has_memory, contained(type_)))
     return str(type_) not in ("int", "float", "bool", "str", "NoneType", "Device", "Scalar",
                               "complex")

@@ -124,10 +124,7 @@ class _CodePrinter:
         done.add(node)
         for inner in node.blocks:
             self.scan_block(inner)
-        values = node.inputs
-        if node.kind == "prim::Loop":  # printed: what it carries, then its header
-            values = [*node.inputs[2:], *node.inputs[:2]]
-        return self.scan_values(values, block, position[node] - 1, position, done, False)
+        return self.scan_values(node.inputs, block, position[node] - 1, position, done, False)
 
     def scan_values(
         self, values: list[Value], block: Block, point: int, position: dict[Node, int],

@@ -21,17 +21,6 @@ import aot  # noqa: E402
 SAMPLES = pathlib.Path(__file__).parent / "script_samples"
 MODULE = "script_sample"
 
-# What is not equal yet, and why.
-KNOWN = {
-    "expressions:fa": "a constant of a loop that is dropped stays in PyTorch's graph",
-    "expressions:fb": "a constant of a loop that is dropped stays in PyTorch's graph",
-    "language:fd": "the name of a static method",
-    "language:fo": "numbers that failed overloads use up",
-    "operators:fh": "numbers where both branches return",
-    "operators:fq": "an empty list without a type is made anew",
-    "containers:6": "a loop over a slice of a ModuleList",
-}
-
 
 def load(path: pathlib.Path, library: str, folder: pathlib.Path) -> types.ModuleType:
     """The sample as a module, with `library` for torch; its classes say it is MODULE."""
@@ -70,13 +59,9 @@ def cases(kind: str) -> list[tuple[str, str]]:
     return found
 
 
-def marked(kind: str) -> list:
-    out = []
-    for short, name in cases(kind):
-        reason = KNOWN.get(f"{short}:{name}")
-        marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-        out.append(pytest.param(short, name, marks=marks, id=f"{short}-{name}"))
-    return out
+def named(kind: str) -> list:
+    return [pytest.param(short, name, id=f"{short}-{name}")
+            for short, name in cases(kind)]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +84,7 @@ def compiled(script, value) -> tuple[str, str]:
     return plain(found.graph), plain(found.code)
 
 
-@pytest.mark.parametrize("file, name", marked("functions"))
+@pytest.mark.parametrize("file, name", named("functions"))
 def test_function(samples, file: str, name: str) -> None:
     theirs = getattr(samples(f"functions_{file}", "torch"), name)
     try:
@@ -130,7 +115,7 @@ def methods(module) -> dict[str, tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("file, number", marked("modules"))
+@pytest.mark.parametrize("file, number", named("modules"))
 def test_module(samples, file: str, number: str) -> None:
     theirs = samples(f"modules_{file}", "torch").MODULES[int(number)]
     expected = methods_of_torch(torch.jit.script(theirs().eval()))

@@ -5,75 +5,40 @@ from __future__ import annotations
 import operator
 from typing import Callable
 
+from aot.script.dead_code import remove_dead
+from aot.script.environment import EMPTY_LIST
 from aot.script.emit_graph import EmitGraph
 from lowering import types
 from lowering.graph import Block, Node, Value
 from lowering.graph_builder import Builder, interning_key
-from lowering.graph_passes.dead_code import eliminate_dead_code
 from lowering.objects import DeviceValue
-from lowering.schema_table import find_schema
 from lowering.types import TupleType
 
 
 def clean_up(graph: EmitGraph) -> None:
-    """Tuples that are taken apart again, dead code, known results, constants, orders."""
+    """Empty lists, tuples that are taken apart again, dead code, known results, constants,
+    orders."""
+    _make_empty_lists(graph)
     _lower_tuples(graph, graph.block)
-    _drop_dead_code(graph)
     _propagate(graph, graph.block)
-    _drop_dead_code(graph)
+    remove_dead(graph)
     _pool(graph)
-    eliminate_dead_code(graph)
     _order_outputs(graph)
     graph.constants = 0
     Builder(graph).adopt_constants()
 
 
-def _drop_dead_code(graph: EmitGraph) -> None:
-    """What nothing reads, writes to what nothing reads among it."""
-    changed = True
-    while changed:
-        eliminate_dead_code(graph)
-        changed = False
-        for node in list(graph.nodes()):
-            for value in node.outputs:
-                dead = _dead_writes(value) if value.uses and _is_fresh(node) else None
-                if dead:
-                    for user in dead:
-                        for output in user.outputs:
-                            Builder(graph).replace_uses(output, value)
-                    for user in dead:
-                        Builder(graph).erase(user)
-                    changed = True
+def _make_empty_lists(graph: EmitGraph) -> None:
+    """`[]` whose element type nothing told is a list of tensors."""
+    for node in list(graph.nodes()):
+        if node.kind == EMPTY_LIST:
+            made = Builder(graph, node.owner, node).op(
+                "prim::ListConstruct", (), node.output.type, range=node.range)
+            Builder(graph).replace_uses(node.output, made)
+            Builder(graph).erase(node)
 
 
-def _is_fresh(node: Node) -> bool:
-    if node.kind in ("prim::ListConstruct", "prim::DictConstruct"):
-        return True
-    if node.overload is None or not node.kind.startswith("aten::"):
-        return False
-    schema = find_schema(node.kind, node.overload)
-    return schema is not None and schema.fresh and bool(node.inputs)
-
-
-def _dead_writes(value: Value) -> list[Node] | None:
-    """The nodes that write to a value, if all that uses it is such nodes; None otherwise."""
-    found: list[Node] = []
-    for use in value.uses:
-        node = use.user
-        if not isinstance(node, Node) or use.index or node.overload is None:
-            return None
-        schema = find_schema(node.kind, node.overload)
-        if schema is None or not schema.formals or not schema.formals[0].written:
-            return None
-        if value in node.inputs[1:]:
-            return None
-        found.append(node)
-        for output in node.outputs:
-            inner = _dead_writes(output)
-            if inner is None:
-                return None
-            found += inner
-    return found
+_TUPLES = ("prim::TupleConstruct", "prim::TupleUnpack", "prim::TupleIndex")
 
 
 def _lower_tuples(graph: EmitGraph, block: Block) -> None:
@@ -90,8 +55,9 @@ def _lower_tuples(graph: EmitGraph, block: Block) -> None:
         elif node.kind == "prim::TupleIndex" and node.inputs[1].is_constant:
             index = node.inputs[1].constant
             builder.replace_uses(node.output, made.inputs[index])
-        elif node.kind == "prim::TupleSlice":
-            pass
+    for node in reversed(list(block.nodes)):
+        if node.kind in _TUPLES and not any(output.uses for output in node.outputs):
+            builder.erase(node)
 
 
 def _format(template: str, *values: object) -> str:
@@ -137,6 +103,9 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
             continue
         for inner in node.blocks:
             _propagate(graph, inner)
+        if node.kind == "prim::Loop":
+            _drop_unchanged(builder, node)
+            continue
         if node.kind == "prim::If":
             for i, output in enumerate(node.outputs):
                 first, second = (b.outputs[i] for b in node.blocks)
@@ -156,6 +125,21 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
             if not isinstance(node.output.type, TupleType):
                 new.node.range = node.range
             builder.replace_uses(node.output, new)
+
+
+def _drop_unchanged(builder: Builder, loop: Node) -> None:
+    """What every turn of a loop hands on as it got it is what went in."""
+    body = loop.blocks[0]
+    for index in range(len(loop.outputs) - 1, -1, -1):
+        param, given = body.params[index + 1], loop.inputs[index + 2]
+        if body.outputs[index + 1] is not param:
+            continue
+        builder.remove_input(body, index + 1)
+        builder.replace_uses(loop.outputs[index], given)
+        builder.replace_uses(param, given)
+        builder.remove_input(loop, index + 2)
+        builder.remove_param(body, index + 1)
+        builder.remove_output(loop, index)
 
 
 def _equal_constants(a: Value, b: Value) -> bool:

@@ -51,9 +51,8 @@ class _Joins:
         for name in sorted(changed):
             if not all(name in end for end in ends):
                 continue
-            type_ = types.unify(ends[0][name], ends[1][name])
-            if type_ is None:
-                continue
+            # Of two types that do not meet nothing is read afterwards; it takes its numbers.
+            type_ = types.unify(ends[0][name], ends[1][name]) or types.Any
             for block, end in zip(node.blocks, ends):
                 self.load(Builder(self.graph, block), block, name, end[name])
             new[name] = self.output(node, name, type_)

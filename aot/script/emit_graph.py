@@ -36,6 +36,10 @@ class EmitGraph(Graph):
         self._names.add(number)
         return number
 
+    def skip_numbers(self, count: int) -> None:
+        """Leave out numbers that PyTorch gives to values it makes and drops."""
+        self._counter += count
+
     def set_name(self, value: Value, name: str) -> None:
         """Name a value; whoever has the name gets a numbered one."""
         if value.name == name:

@@ -20,6 +20,8 @@ from lowering.types import Type
 # A tensor where a number is stated.
 IMPLICIT = {types.Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
+# `[]` where nothing says what will be in it; a list of tensors in the end (cleanup.py).
+EMPTY_LIST = "prim::EmptyListLiteral"
 
 
 class Frame:
@@ -63,6 +65,7 @@ class Environment:
         self.frame = Frame(graph.block, None)
         self.builder = Builder(graph)
         self.literals: dict[tuple, Value] = {}
+        self.sliced_modules: list[Value] = []  # those from slices are variables to PyTorch
 
     # --- nodes --------------------------------------------------------------------------------
 
@@ -140,6 +143,8 @@ class Environment:
             return None
         if name in owner.types:
             return self.load(name)
+        if any(owner.others[name] is module for module in self.sliced_modules):
+            self.graph.skip_numbers(1)
         return owner.others[name]
 
     def assign(self, name: str, value: object, node: ast.AST, stated: Type | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from aot.script.environment import Environment
+from aot.script.environment import EMPTY_LIST, Environment
 from aot.script.matching import Matcher, unpack_tuple
 from aot.script.values import (
     FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads, PythonObject, Several,
@@ -247,6 +247,8 @@ class Expressions(Environment):
         element = hint.element if isinstance(hint, ListType) else None
         values = [self._part(e, element) for e in node.elts]
         self.at(node)
+        if element is None and not values:
+            return self.op(EMPTY_LIST, [], ListType(types.Tensor))
         if element is None:
             element = self.common_type([v.type for v in values], "list", node)
         for value, part in zip(values, node.elts):

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Sequence
 
-from aot.script.environment import IMPLICIT, Environment, is_node_of
+from aot.script.environment import EMPTY_LIST, IMPLICIT, Environment, is_node_of
 from lowering import types
 from lowering.graph import Function, Parameter, Value
 from lowering.schema_table import Formal, OperatorSchema, TypeVariable, schemas_of
@@ -22,8 +22,16 @@ class BroadcastParameter(Parameter):
     length: int = 1
 
 
+# What functions that make tensors take, and their variants that write into `out` do not.
+_NOT_OF_OUT = frozenset("dtype layout device pin_memory".split())
+_WITHOUT_OUT = ("aten::to", "aten::tensor", "aten::as_tensor")
+
+
 class Mismatch(Exception):
-    """An overload does not take the arguments; the message says why."""
+    """An overload does not take the arguments; the message says why, `written` how many values
+    were made before that was found."""
+
+    written = 0
 
 
 @dataclass
@@ -31,8 +39,17 @@ class Bound:
     """How one formal argument gets its value."""
 
     value: object  # a Value, a list of Values, or a default
-    how: str = "as is"  # as is, list, repeat, tuple, implicit, default, device
+    how: str = "as is"  # as is, list, list of bound, repeat, tuple, implicit, default, device
     type: Type | None = None
+
+    @property
+    def values(self) -> int:
+        """How many values are made for it."""
+        if self.how == "tuple" and not is_node_of(self.value, "prim::TupleConstruct"):
+            return 1 + len(self.value.type.elements)
+        if self.how == "list of bound":
+            return 1 + sum(part.values for part in self.value)
+        return 0 if self.how == "as is" else 1
 
 
 def bind_type(formal: Type, actual: Type, known: dict[str, Type]) -> Type | None:
@@ -112,7 +129,10 @@ class Matcher:
         self, name: str, args: Sequence[Value], kwargs: dict[str, Value], node: ast.AST,
         receiver: Value | None = None,
     ) -> Value:
-        """Call the first overload that takes the arguments, at first without conversions."""
+        """Call the first overload that takes the arguments, at first without conversions.
+
+        PyTorch writes what an overload needs while it tries it: those that fail use up numbers.
+        """
         given = ([] if receiver is None else [receiver]) + list(args)
         overloads = schemas_of(name)
         problems = []
@@ -122,15 +142,29 @@ class Matcher:
                 try:
                     bound = self.bind(schema.formals, given, kwargs, known, convert)
                 except Mismatch as problem:
+                    self.env.graph.skip_numbers(problem.written)
                     if convert:
                         problems.append(f"{schema_text(schema)}:\n  {problem}")
                     continue
                 return self.emit(schema, bound, known, node)
+            self._try_out_variants(overloads, given, kwargs, convert)
         if not overloads:
             raise self.env.error(f"Unknown builtin op: {name}", node)
         detail = "\n".join(problems[:6])
         raise self.env.error(f"Arguments for call are not valid. The following variants are "
                              f"available:\n{detail}\nThe original call is:", node)
+
+    def _try_out_variants(self, overloads, given, kwargs, convert: bool) -> None:
+        """The `out=` overloads, which PyTorch lists after these: without `out` they all fail."""
+        for schema in overloads:
+            has_one = schema.fresh and schema.name not in _WITHOUT_OUT
+            if has_one and schema.returns == (types.Tensor,) and "out" not in kwargs:
+                formals = [f for f in schema.formals if f.name not in _NOT_OF_OUT]
+                formals.append(Formal("out", types.Tensor, True))
+                try:
+                    self.bind(formals, given, kwargs, {}, convert)
+                except Mismatch as problem:
+                    self.env.graph.skip_numbers(problem.written)
 
     def bind(
         self, formals: Sequence[Formal], args: Sequence[Value], kwargs: dict[str, Value],
@@ -138,6 +172,17 @@ class Matcher:
     ) -> list[Bound]:
         """The value of every formal argument; Mismatch if they do not fit."""
         bound: list[Bound] = []
+        try:
+            self._bind_each(formals, args, kwargs, known, convert, bound)
+        except Mismatch as problem:
+            problem.written = sum(b.values for b in bound)
+            raise
+        return bound
+
+    def _bind_each(
+        self, formals: Sequence[Formal], args: Sequence[Value], kwargs: dict[str, Value],
+        known: dict[str, Type], convert: bool, bound: list[Bound],
+    ) -> None:
         used = 0
         taken: set[str] = set()
         for i, formal in enumerate(formals):
@@ -145,10 +190,10 @@ class Matcher:
                 if formal.name in kwargs:
                     raise Mismatch(f"argument {formal.name} specified twice in schema")
                 rest = args[used:]
-                if self._takes_rest(formals, i, formal, rest):
+                if convert and self._takes_rest(formals, i, formal, rest):
                     element = formal.type.element
                     parts = [self._fit(formal, element, v, known, convert) for v in rest]
-                    bound.append(Bound([p.value for p in parts], "list", formal.type))
+                    bound.append(Bound(parts, "list of bound", formal.type))
                     used = len(args)
                     continue
                 bound.append(self._fit(formal, formal.type, args[used], known, convert))
@@ -166,7 +211,6 @@ class Matcher:
         unknown = [k for k in kwargs if k not in taken]
         if unknown:
             raise Mismatch(f"Unknown keyword argument '{unknown[0]}'.")
-        return bound
 
     def _takes_rest(self, formals, i, formal: Formal, rest) -> bool:
         """Whether the remaining positional arguments are the elements of one list."""
@@ -178,7 +222,8 @@ class Matcher:
             return formal.type.element == types.Tensor  # broadcast_tensors(x, y)
         if formal.type.element != types.Int:
             return False
-        return len(rest) > 1 or formal.length is None and rest[0].type == types.Int
+        return len(rest) > 1 or formal.length is None and (
+            rest[0].type == types.Int or isinstance(rest[0].type, TensorType))
 
     def _fit(
         self, formal: Formal, wanted: Type, value: Value, known: dict[str, Type], convert: bool
@@ -195,8 +240,7 @@ class Matcher:
             ):
                 return Bound(value, "tuple", ListType(bare.element))
         if isinstance(bare, ListType) and isinstance(actual, ListType) and (
-            is_node_of(value, "prim::ListConstruct") and not value.node.inputs
-            and not value.uses and not has_variables(bare) and actual != bare
+            is_node_of(value, EMPTY_LIST) and not value.uses and not has_variables(bare)
         ):
             return Bound([], "list", bare)  # an empty list of whatever is asked for
         concrete = bind_type(wanted, actual, known)
@@ -237,6 +281,9 @@ class Matcher:
     def realize(self, bound: Bound) -> Value:
         """Write what makes an argument of what was given for it."""
         env = self.env
+        if bound.how == "list of bound":
+            parts = [self.realize(part) for part in bound.value]
+            return env.op("prim::ListConstruct", parts, bound.type)
         if bound.how in ("list", "repeat"):
             return env.op("prim::ListConstruct", bound.value, bound.type)
         if bound.how == "tuple":

@@ -122,7 +122,8 @@ class Classes:
                 continue
             if isinstance(member, staticmethod):
                 self.static_methods[type_, name] = self.declare(
-                    member.__func__, resolver, None, f"{type_.name}.{name}")
+                    member.__func__, resolver, None,
+                    self.unique(qualified_name(member.__func__)))
             elif isinstance(member, property):
                 self.property_of(type_, name, member, resolver, methods)
             elif inspect.isfunction(member) and not is_ignored(member):

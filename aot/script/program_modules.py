@@ -329,11 +329,12 @@ class Modules:
 
     def module_item(self, env, items: ModuleItems, node: ast.Subscript, hint) -> object:
         if isinstance(node.slice, ast.Slice):
+            modules = self._modules_of(env, items)
             bounds = [None if p is None else env.constant_index(p)
                       for p in (node.slice.lower, node.slice.upper, node.slice.step)]
-            chosen = self._modules_of(env, items)[slice(*bounds)]
-            for _ in range(4):
-                env.graph.unique_name(None)  # PyTorch makes tuples of them in between
+            chosen = modules[slice(*bounds)]
+            env.graph.skip_numbers(2 + 2 * len(chosen))  # PyTorch makes tuples of them in between
+            env.sliced_modules += [m.receiver if isinstance(m, ModuleItems) else m for m in chosen]
             return Several(chosen)
         index = env.expression(node.slice)
         if not index.is_constant:

@@ -185,7 +185,6 @@ class Statements(Assignments):
         if not self.loop_depth:
             raise self.error("break and continue are only allowed inside a loop", node)
         self.builder.node(kind)
-        self.frame.exits = True
 
     # --- exits --------------------------------------------------------------------------------
 

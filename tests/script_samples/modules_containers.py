@@ -35,8 +35,8 @@ class G(A):
     def forward(self, x):
         for l in self.md.values():
             x = l(x)
-        for l in self.ml[1:]:
-            x = l(x)
+        for m in self.ml[1:]:
+            x = m.forward(x)
         for k in self.md:
             print(k)
         return x * 7
