@@ -31,6 +31,7 @@ from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_programs
 from lowering.run_method import run_method
 from lowering.tensor_ir import TensorProgram
+from lowering.random_words import DEFAULT_SEED, RandomState
 from llvm_backend.compile import Artifact, JitModel, compile_program
 from llvm_backend.header import header_text
 from llvm_backend.linking import write_executable, write_file, write_object, write_shared_library
@@ -174,6 +175,7 @@ class Compiled:
             if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
                 return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
         return self._main(*args)
+        self._generator = RandomState(DEFAULT_SEED)  # the interpreter's
 
     def __getattr__(self, name: str) -> CompiledMethod:
         methods = self.__dict__.get("methods", {})
@@ -214,12 +216,14 @@ class Compiled:
         if self._interpreted is None:
             assert self._start is not None, "a call's code knows no module"
             self._interpreted = copy_object(self._start) if self.changes_module else self._start
-        return run_method(self._functions[method], [self._interpreted, *args])
+        return run_method(self._functions[method], [self._interpreted, *args],
+                          generator=self._generator)
 
     @property
     def artifact(self) -> Artifact:
         if self._artifact is None:
             self._artifact = compile_program(self._lowered, self._target, ("object",),
+        self._generator = RandomState(DEFAULT_SEED)
                                              self._progress.stage)
         return self._artifact
 

@@ -197,7 +197,7 @@ def _round(x: np.ndarray, row: DType) -> np.ndarray:
 def integer_values(g: Generator, count: int, low: int, high: int) -> np.ndarray:
     """int64 in [low, high): a word modulo the range."""
     span = high - low
-    words = g.words64(count) if span >= 2**32 else g.words32(count)
+    words = g.words64(count) if span >= 2**28 else g.words32(count)
     return (words % np.uint64(span)).astype(np.int64) + low
 
 

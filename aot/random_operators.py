@@ -79,7 +79,7 @@ def _log_normal(t: Tensor, mean: float = 1.0, std: float = 2.0,
 
 def _geometric(t: Tensor, p: float, generator: Generator | None = None) -> Tensor:
     return random.fill(_target(t), lambda g, n, _: np.ceil(
-        np.log1p(-g.uniform53(n)) / math.log1p(-p)), generator)
+        np.log(g.uniform53(n)) / math.log1p(-p)), generator)
 
 
 def _random(t: Tensor, low: int | None = None, high: int | None = None,

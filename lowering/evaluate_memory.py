@@ -19,6 +19,8 @@ from lowering import build as B
 from lowering.abstract import AbstractTensor, Storage
 from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
+from lowering.random_stream import Stream
+from lowering.random_words import INITIAL
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
 from lowering.views import View
@@ -58,6 +60,10 @@ class Memory:
         self._spliced: dict[Region, Region] = {}
         self._versions = itertools.count(1)
         self.sizes: dict[Value, Size] = {}  # numbers of run time that are sizes of tensors
+        self.generator = INITIAL  # what random operators draw from
+        self.stream = Stream(lambda part: self.read(self.constant(getattr(self.generator, part))),
+                             lambda part, x: self.write(
+                                 self.constant(getattr(self.generator, part)), x))
         self._constants: dict[tuple, Storage] = {}
         self._windows: dict[StorageData, set[tuple]] = {}
 

@@ -16,6 +16,7 @@ from lowering.index_algebra import contiguous_strides
 from lowering.objects import DeviceValue
 from lowering.ops import TABLE
 from lowering.ops.table import Entry
+from lowering.random_stream import drawing_from
 from lowering.schema import Argument
 from lowering.tensor_ir import Value
 from lowering.views import View
@@ -228,7 +229,8 @@ def invoke(ev: Evaluator, call: Call, args: list, kwargs: dict) -> object:
         values.append(convert(ev, x) if convert is not None and x is not None else x)
     positional = [v for v, a in zip(values, call.entry.schema.arguments) if not a.keyword_only]
     keywords = {a.name: v for v, a in zip(values, call.entry.schema.arguments) if a.keyword_only}
-    return ev.memory.build(lambda: call.entry.function(*positional, **keywords))
+    with drawing_from(ev.memory.stream):
+        return ev.memory.build(lambda: call.entry.function(*positional, **keywords))
 
 
 def apply(ev: Evaluator, name: str, args: list, kwargs: dict) -> object:
@@ -236,8 +238,8 @@ def apply(ev: Evaluator, name: str, args: list, kwargs: dict) -> object:
     if "out" in kwargs and name in TABLE:
         rest = {k: v for k, v in kwargs.items() if k != "out"}
         return _write_out(ev, kwargs["out"], apply(ev, name, args, rest))
-    if name not in TABLE and name.endswith("_"):
-        functional = _IN_PLACE_DUNDER.get(name) or name[:-1]
+    if name.endswith("_") and (name not in TABLE or TABLE[name][0].schema.written):
+        functional = _IN_PLACE_DUNDER.get(name) or name if name in TABLE else name[:-1]
         return _in_place(ev, functional, args, kwargs)
     call = resolve(name, args, kwargs)
     result = invoke(ev, call, args, kwargs)

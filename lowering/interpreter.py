@@ -15,9 +15,10 @@ from lowering import interpreter_scalar as scalar
 from lowering.interpreter_contract import contract
 from lowering.interpreter_expr import Array, Block, Env, IndexForms
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram,
-    Value, with_sizes,
+    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    TensorProgram, Value, with_sizes,
 )  # fmt: skip
+from lowering.random_words import draw, untemper
 from lowering.sizes import Size, is_dynamic
 from runtime.dtypes import bf16, round_bf16
 from runtime.errors import InputError, RuntimeFailure
@@ -89,6 +90,8 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
         return _scan(op, env[op.x])
     if isinstance(op, Scatter):
         return [_scatter(op, env)]
+    if isinstance(op, Random):
+        return [untemper(draw(env[op.state], op.count)).view(np.int32)]
     if isinstance(op, If):
         return run_region(op.then if env[op.condition] else op.otherwise, [], env)
     if isinstance(op, Loop):

@@ -29,6 +29,7 @@ from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.memory import Constants, StateSlots
 from lowering.schedule.nest import Nest, nest_of
+from lowering.schedule.random import schedule_random
 from lowering.schedule.reuse import Shapes, instantiate
 from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
@@ -37,7 +38,8 @@ from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest
 from lowering.sizes import Size, dynamic_dim, is_dynamic
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
+    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    TensorProgram, Value,
 )
 from llvm_backend.program import Method, Program, ValueInfo
 from llvm_backend.target import Target
@@ -253,6 +255,9 @@ class _Lowering:
             scheduled = schedule_scatter(op, self.storages, self.target, self._name())
             return nodes + self._steps(scheduled)
         if isinstance(op, Check):
+        if isinstance(op, Random):
+            self._new(op.out, None, state)
+            return self._steps([schedule_random(op, self.storages, self.target, self._name())])
             nodes, condition = self._scalar(op.condition)
             return [*nodes, Assert(condition, op.message)]
         if isinstance(op, If):

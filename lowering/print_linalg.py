@@ -9,8 +9,8 @@
 A Generic is one linalg.generic: loads whose indices are affine are its inputs, others are
 tensor.extract in its body; what comes after a reduction (`post`) is a second, pointwise one.
 Writing into a base is tensor.insert_slice where the positions are a slice, else loops of
-tensor.insert; Scatter is such loops. Sort and Scan are calls of declared functions, Check is
-cf.assert. Print-only: nothing here reads MLIR.
+tensor.insert; Scatter is such loops. Sort, Scan and Random are calls of declared functions, Check
+is cf.assert. Print-only: nothing here reads MLIR.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from lowering.print_linalg_scalar import (
 from lowering.print_linalg_slices import as_slice
 from lowering.sizes import Size
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
+    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    TensorProgram, Value,
 )
 from runtime.dtypes import DType, bool_, i64
 
@@ -397,6 +398,10 @@ def _scan(lines: Lines, op: Scan) -> None:
     _named("scan", lines, op, op.x, f"{op.combiner}{'_indices' * op.indices}_dim{op.dim}")
 
 
+def _random(lines: Lines, op: Random) -> None:
+    _named("random", lines, op, op.state, f"words_{op.count}")
+
+
 def _bind_results(lines: Lines, results: list[Value]) -> str:
     """The left side of an op with these results; names them."""
     if len(results) == 1:
@@ -476,8 +481,8 @@ def _check(lines: Lines, op: Check) -> None:
 
 
 _PRINTERS = {
-    Generic: _generic, Scatter: _scatter, Constant: _constant, Sort: _sort, Scan: _scan, If: _if,
-    Loop: _loop, Check: _check,
+    Generic: _generic, Scatter: _scatter, Constant: _constant, Sort: _sort, Scan: _scan,
+    Random: _random, If: _if, Loop: _loop, Check: _check,
 }
 
 

@@ -21,14 +21,17 @@ from lowering.graph import Function
 from lowering.objects import (
     NamedTupleValue, ScriptObject, StorageData, TensorData, contiguous_strides,
 )  # fmt: skip
+from lowering.random_words import DEFAULT_SEED, RandomState
 from runtime import dtypes
 from runtime.errors import CompileError, InputError, RuntimeFailure
 
 
-def run_method(function: Function, args: Sequence[object], as_data: bool = False) -> object:
+def run_method(function: Function, args: Sequence[object], as_data: bool = False,
+               generator: RandomState | None = None) -> object:
     """The result of a function or method; `args` of a method begin with its object.
 
-    With `as_data` tensors come out as TensorData, which know their dtype.
+    With `as_data` tensors come out as TensorData, which know their dtype. Random numbers are drawn
+    from `generator` and move it; without one each run begins with the default seed.
 
     Tensors are numpy arrays (bf16 as uint16) or TensorData in, numpy arrays out. Attributes that
     the method sets, and buffers that it writes in place, stay changed. RuntimeFailure where the
@@ -39,6 +42,7 @@ def run_method(function: Function, args: Sequence[object], as_data: bool = False
         raise InputError(f"{function.name} takes {len(function.parameters)} arguments, found "
                          f"{len(args)}" + (f": '{missing[0]}' is missing" if missing else ""))
     ev = Evaluator(eager=True)
+    ev.memory.generator = generator or RandomState(DEFAULT_SEED)
     with B.collect(ev.memory.root):
         try:
             result = ev.call(function, [_given(ev, x) for x in args], {})

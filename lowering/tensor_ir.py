@@ -200,6 +200,20 @@ class Scatter(TensorOp):
         return list(found)
 
 
+class Random(TensorOp):
+    """The `count` words of a Mersenne twister (mt19937) that follow the 624 of `state`, before
+    tempering: x[k] = x[k-227] ^ f(x[k-624], x[k-623]). All i32, one dim."""
+
+    __slots__ = ("state", "count")
+
+    def __init__(self, state: Value, count: int):
+        self.state, self.count = state, count
+        self.results = [Value((count,), state.dtype, self)]
+
+    def operands(self) -> list[Value]:
+        return [self.state]
+
+
 class If(TensorOp):
     """results[k] = condition ? then.results[k] : otherwise.results[k]; condition is 0-d bool."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
+from lowering.random_words import WINDOW
 from lowering.sizes import Size
 from lowering.tensor_ir import (
-    Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
+    Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
-from runtime.dtypes import bf16, bool_, f16, i64
+from runtime.dtypes import bf16, bool_, f16, i32, i64
 
 
 class InvalidProgram(Exception):
@@ -74,6 +75,8 @@ def _op(op: TensorOp, known: set[Value]) -> None:
         _require(op.body.dtype is op.base.dtype, "body and base have different dtypes")
     elif isinstance(op, (Sort, Scan)):
         _require(0 <= op.dim < max(op.x.ndim, 1), f"dim {op.dim} of {op.x!r}")
+    elif isinstance(op, Random):
+        _require(op.state.shape == (WINDOW,) and op.state.dtype is i32, f"a state of {op.state!r}")
     elif isinstance(op, (If, Check)):
         _require(op.condition.shape == () and op.condition.dtype is bool_, "condition is no bool")
     if isinstance(op, If):

@@ -47,9 +47,9 @@ def _unpool(s: Sample) -> Sample | None:
     return None if size is None else Sample([*s.args[:2], list(size)[-2:]])
 
 
-def _dropout(s: Sample) -> Sample | None:
+def _dropout(s: Sample) -> Sample:
     p, train = s.kwargs.get("p", 0.5), s.kwargs.get("training", True)
-    return None if train and 0 < p < 1 else Sample([s.args[0], p, train])
+    return Sample([s.args[0], p, train])
 
 
 def _batch_norm(s: Sample) -> Sample:
@@ -68,10 +68,6 @@ def _instance_norm(s: Sample) -> Sample:
                    k["eps"], True])
 
 
-def _without_dropout(s: Sample) -> Sample | None:
-    return None if s.kwargs.get("dropout_p", 0) > 0 else s
-
-
 def _known_sizes(s: Sample) -> Sample | None:
     """Adaptive pooling: the sizes alone, if all are given."""
     size = s.args[1]
@@ -84,7 +80,6 @@ BORROWED.update({
     "aten::cdist": ("aten::cdist", lambda s: Sample(s.args[:3])),
     "aten::batch_norm": ("aten::batch_norm", _batch_norm),
     "aten::instance_norm": ("aten::instance_norm", _instance_norm),
-    "aten::scaled_dot_product_attention": ("aten::scaled_dot_product_attention", _without_dropout),
     "aten::max_unpool2d": ("aten::max_unpool2d", _unpool),
     "aten::cross_entropy_loss": ("aten::cross_entropy", _loss()),
     "aten::poisson_nll_loss": ("aten::poisson_nll_loss", _loss(

@@ -23,7 +23,8 @@ from torch.testing._internal.opinfo import core as opinfo_core
 from lowering.known import Unsupported
 from lowering.ops import TABLE
 from tests import (  # noqa: F401
-    operator_samples, operator_samples_layers, operator_samples_nn, operator_samples_vision,
+    operator_samples, operator_samples_layers, operator_samples_nn, operator_samples_random,
+    operator_samples_vision,
 )
 from tests.opinfo_harness import NotBound, Sample, bind, check_sample, reference, supported
 

@@ -21,6 +21,8 @@ from lowering import build as B
 from lowering.interpreter import run_program
 from lowering.known import Unsupported
 from lowering.ops import TABLE, Entry
+from lowering.random_stream import Stream, drawing_from
+from lowering.random_words import RandomState
 from lowering.schema import Argument
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import Region, TensorProgram, Value
@@ -252,7 +254,7 @@ def build(entry: Entry, bound: dict[str, object], run_time_scalars: bool = False
     inputs = _Inputs(constants)
     positional, keyword = [], {}
     region = Region()
-    with B.collect(region):
+    with B.collect(region), drawing_from(_seeded_stream()):
         for a in entry.schema.arguments:
             value = bound[a.name] if a.name in bound else _default(a)
             value = inputs.convert(value, a.type, run_time_scalars)
@@ -268,6 +270,13 @@ def build(entry: Entry, bound: dict[str, object], run_time_scalars: bool = False
     region.results = results
     names = [f"x{k}" for k in range(len(inputs.values))]
     return TensorProgram(entry.name, region, names, "", ""), inputs.arrays
+
+
+def _seeded_stream() -> Stream:
+    """The stream that the reference draws from, too."""
+    start = RandomState(0)
+    state = {part: B.constant(getattr(start, part).numpy()) for part in ("words", "normal")}
+    return Stream(state.__getitem__, state.__setitem__)
 
 
 def _default(a: Argument) -> object:
@@ -298,6 +307,7 @@ def reference(entry: Entry, bound: dict[str, object]) -> list[torch.Tensor]:
         if a.keyword_only and a.name in bound:
             keyword[a.name] = _fresh(bound[a.name])
     overload = getattr(packet, entry.schema.overload or "default", packet)
+    torch.default_generator.manual_seed(0)
     if entry.schema.arguments[0].type == "t[]":  # torch.ops takes no lists of any type
         overload = getattr(torch, name)
     with torch.no_grad():

@@ -27,6 +27,9 @@ from lowering.ops import bitwise  # noqa: F401
 from lowering.ops import comparison  # noqa: F401
 from lowering.ops import conversion  # noqa: F401
 from lowering.ops import creation  # noqa: F401
+from lowering.ops import random  # noqa: F401
+from lowering.ops import random_choice  # noqa: F401
+from lowering.ops import dropout  # noqa: F401
 from lowering.ops import elementary  # noqa: F401
 from lowering.ops import extreme  # noqa: F401
 from lowering.ops import power  # noqa: F401

@@ -7,7 +7,6 @@ import math
 from lowering import expr as E
 from lowering.build import dim_of, float_result, pointwise, reindex
 from lowering.expr import Expr
-from lowering.known import Unsupported
 from lowering.ops.table import aten, each
 from lowering.ops.slicing import narrow
 from lowering.tensor_ir import Value
@@ -120,18 +119,6 @@ def celu(x, alpha=1.0):
 def leaky_relu(x, negative_slope=0.01):
     return pointwise(lambda a, s: E.select(a > 0, a, a * s), _float(x, "leaky_relu"),
                      negative_slope, dtype=x.dtype)
-
-
-@aten("rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.33333333333333331, "
-      "bool training=False, Generator? generator=None) -> Tensor")
-def rrelu(x, lower=0.125, upper=1 / 3, training=False, generator=None):
-    """The mean slope: the random one of training is not compiled."""
-    if training:
-        raise Unsupported("rrelu with training=True draws random slopes")
-    if not isinstance(lower, Value) and not isinstance(upper, Value) and lower > upper:
-        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
-    return pointwise(lambda a, lo, hi: E.select(a > 0, a, a * ((lo + hi) / 2)), _float(x, "rrelu"),
-                     lower, upper, dtype=x.dtype)
 
 
 @aten("prelu(Tensor self, Tensor weight) -> Tensor")

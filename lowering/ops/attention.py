@@ -17,17 +17,19 @@ from lowering.build import broadcast_shape, compute, compute_dtype, reduce
 from lowering.expr import Expr
 from lowering.ops.matmul import contract
 from lowering.ops.message_names import c_name
+from lowering.ops.dropout import drop
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_
 
 
 def attend(q: Value, k: Value, v: Value, scale: float, mask: Value | None = None,
-           causal: bool = False) -> Value:
+           causal: bool = False, dropout: float = 0.0) -> Value:
     """q (b..., l, e), k (b..., s, e), v (b..., s, f) -> (b..., l, f); batch dims broadcast, and so
     does mask with (b..., l, s): bool (True takes part) or added to the scores. causal: query i
-    sees keys 0 ... i."""
+    sees keys 0 ... i. dropout: which part of the weights is left out, at random."""
     e, total = weights(q, k, scale, mask, causal)
+    e = drop(e, dropout, True)
     return weighted(e, total, v, mask is not None)
 
 
@@ -88,11 +90,9 @@ def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0, is_causal=Fa
     """Shapes: query (..., l, e), key (..., s, e), value (..., s, f) -> (..., l, f). enable_gqa: the
     heads (third dim from the end) of query are a multiple of those of key and value."""
     _check(q, k, v, mask)
-    if dropout_p > 0:
-        raise RuntimeError("random operators are not supported yet")
     factor = float(scale) if scale is not None else 1 / math.sqrt(q.shape[-1])
     if enable_gqa and q.ndim >= 3 and (q.shape[-3] != k.shape[-3] or q.shape[-3] != v.shape[-3]):
-        return _grouped(q, k, v, factor, mask, is_causal)
+        return _grouped(q, k, v, factor, mask, is_causal, dropout_p)
     try:
         batch = broadcast_shape(q.shape[:-2], k.shape[:-2], v.shape[:-2])
         scores = (*batch, q.shape[-2], k.shape[-2])
@@ -103,7 +103,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0, is_causal=Fa
     if masked != scores:
         raise RuntimeError(f"output with shape {list(scores)} doesn't match the broadcast shape "
                            f"{list(masked)}")
-    return attend(_with_batch(q, batch), k, v, factor, mask, is_causal)
+    return attend(_with_batch(q, batch), k, v, factor, mask, is_causal, dropout_p)
 
 
 def _with_batch(q: Value, batch: tuple[int, ...]) -> Value:
@@ -114,7 +114,7 @@ def _with_batch(q: Value, batch: tuple[int, ...]) -> Value:
 
 
 def _grouped(q: Value, k: Value, v: Value, scale: float, mask: Value | None,
-             causal: bool) -> Value:
+             causal: bool, dropout: float) -> Value:
     """Each head of key and value serves a group of consecutive query heads."""
     heads, shared = q.shape[-3], k.shape[-3]
     if heads % max(shared, 1) or k.shape[-3] != v.shape[-3]:
@@ -125,7 +125,7 @@ def _grouped(q: Value, k: Value, v: Value, scale: float, mask: Value | None,
     k, v = (views.reshape(x.shape, (*x.shape[:-2], 1, *x.shape[-2:])).get(x) for x in (k, v))
     if mask is not None and mask.ndim >= 3:
         mask = _split_heads(mask, 1, 1) if mask.shape[-3] == 1 else _split_heads(mask, shared, size)
-    y = attend(q, k, v, scale, mask, causal)
+    y = attend(q, k, v, scale, mask, causal, dropout)
     return views.reshape(y.shape, (*lead, heads, *y.shape[-2:])).get(y)
 
 

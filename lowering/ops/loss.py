@@ -1,4 +1,4 @@
-"""Losses of a prediction against a target of the same kind; and dropout, which evaluation ignores.
+"""Losses of a prediction against a target of the same kind.
 
 reduction: 0 none, 1 mean, 2 sum. The losses of classes are in loss_class.py.
 """
@@ -9,12 +9,12 @@ import math
 from typing import Callable
 
 from lowering import expr as E
-from lowering.build import float_result, full, pointwise, reduce, result_type
+from lowering.build import float_result, pointwise, reduce, result_type
 from lowering.expr import Expr
 from lowering.ops.normalization import pairwise_distance
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
-from runtime.dtypes import bool_, i64
+from runtime.dtypes import i64
 
 NONE, MEAN, SUM = 0, 1, 2
 
@@ -215,32 +215,3 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6,
     if swap:
         far = pointwise(E.minimum, far, pairwise_distance(positive, negative, p, eps))
     return _between(lambda a, b: E.maximum(a - b + margin, 0), reduction, near, far)
-
-
-# Dropout
-
-
-def _dropout(x: Value, p: float, train: bool) -> Value:
-    """x itself in evaluation; nothing left where everything is dropped."""
-    if not 0 <= p <= 1:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
-    if not train or p == 0 or x.numel == 0:
-        return x
-    if p == 1:
-        return pointwise(lambda a: a * 0, x)
-    raise RuntimeError("random operators are not supported yet")
-
-
-@aten("dropout(Tensor input, float p, bool train) -> Tensor",
-      "feature_dropout(Tensor input, float p, bool train) -> Tensor",
-      "alpha_dropout(Tensor input, float p, bool train) -> Tensor",
-      "feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor")
-def dropout(x, p, train):
-    return _dropout(x, p, train)
-
-
-@aten("native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)")
-def native_dropout(x, p, train):
-    """Also which elements were kept."""
-    trained = train is None or train
-    return _dropout(x, p, trained), full(x.shape, not (trained and p == 1), bool_)

@@ -15,9 +15,10 @@ from lowering.build import cast, compute_dtype, full, loop, update
 from lowering.expr import Expr
 from lowering.ops.matmul import add_bias, contract
 from lowering.ops.recurrent_cell import gates_of, gru_step, lstm_step, product, simple_step
+from lowering.ops.dropout import drop
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
-from lowering.views import select
+from lowering.views import permute, select
 
 # Sequences of up to this many steps are written out.
 UNROLLED = 4
@@ -102,8 +103,6 @@ def _sequence(step: Step, x: Value, initial: Sequence[Value], params: Sequence[V
     bias of the hidden product may be added with the input's."""
     if x.ndim != 3:
         raise RuntimeError(f"input must have 3 dimensions, got {x.ndim}")
-    if train and dropout > 0 and layers > 1:
-        raise RuntimeError("random operators are not supported yet")
     ways = 2 if bidirectional else 1
     directions = _directions(params, has_biases, layers * ways)
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
@@ -129,7 +128,17 @@ def _sequence(step: Step, x: Value, initial: Sequence[Value], params: Sequence[V
             out, states = _run(step, d, gates, states, out, way * size, way == 1, batch_first)
             final = [_with_row(f, s, k) for f, s in zip(final, states)]
         x = out
+        if train and layer < layers - 1:
+            x = _drop(x, dropout, batch_first)
     return x, final
+
+
+def _drop(x: Value, p: float, batch_first: bool) -> Value:
+    """Dropout between layers, drawn step by step."""
+    if not batch_first:
+        return drop(x, p, True)
+    dropped = drop(permute(x.shape, (1, 0, 2)).get(x), p, True)
+    return permute(dropped.shape, (1, 0, 2)).get(dropped)
 
 
 def _check(x: Value, d: Direction) -> None:

@@ -7,7 +7,7 @@ from typing import Callable, Iterator
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.tensor_ir import (
-    Check, Generic, If, Loop, Region, Scan, Scatter, Sort, TensorOp, Value, with_sizes,
+    Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, Value, with_sizes,
 )
 from lowering.sizes import Size
 
@@ -64,6 +64,8 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
             op.write = tuple(in_expr(w) for w in op.write)
         elif isinstance(op, (Sort, Scan)):
             op.x = change(op.x)
+        elif isinstance(op, Random):
+            op.state = change(op.state)
         elif isinstance(op, (If, Check)):
             op.condition = change(op.condition)
         elif isinstance(op, Loop):

@@ -1,0 +1,76 @@
+"""Random choices: permutations, and positions drawn in proportion to weights."""
+
+from __future__ import annotations
+
+from lowering import expr as E
+from lowering.build import cast, compute, generic, loop, scan, scatter, sort
+from lowering.expr import Expr
+from lowering.ops.random import MAKE_INTEGERS, with_generator
+from lowering.ops.table import aten
+from lowering.random_stream import current
+from lowering.tensor_ir import Value
+from runtime.dtypes import f64, i64
+
+
+@aten(*with_generator("randperm(int n", MAKE_INTEGERS))
+def randperm(n, *, dtype=None, **place):
+    """Fisher-Yates from the front: position i swaps with one of those from i on."""
+    if isinstance(n, int) and n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    whole = compute((n,), lambda i: i)
+    if n >= 2:
+        draw = current().draw(n - 1)
+        jumps = compute((n - 1,), lambda i: i + E.binary("irem", draw.word32(i), n - i))
+        whole = loop(n - 1, [whole], lambda turn, x: [_swapped(x, turn, jumps)])[0]
+    return cast(whole, dtype or i64)
+
+
+def _swapped(x: Value, turn: Value, jumps: Value) -> Value:
+    """x with the elements at `turn` and jumps[turn] in each other's place."""
+    i, j = E.load(turn), E.load(jumps, [E.load(turn)])
+    pair = compute((2,), lambda k: E.load(x, [E.select(E.eq(k, 0), j, i)]))
+    return scatter(x, (2,), lambda k: [E.select(E.eq(k, 0), i, j)], lambda k: E.load(pair, [k]))
+
+
+@aten("multinomial(Tensor self, int num_samples, bool replacement=False, *, "
+      "Generator? generator=None) -> Tensor")
+def multinomial(x, count, replacement=False, *, generator=None):
+    """Positions in each row of x, in proportion to its values. i64 [rows, count]."""
+    if x.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if count <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    n = x.shape[-1]
+    if not replacement and count > n:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without "
+                           "replacement")
+    rows = x.shape[0] if x.ndim == 2 else 1
+    weights = compute((rows, n), lambda r, k: E.load(x, [r, k] if x.ndim == 2 else [k]))
+    picked = (_with_replacement if replacement else _without)(weights, count)
+    if x.ndim == 2:
+        return picked
+    return compute((count,), lambda k: E.load(picked, [0, k]))
+
+
+def _without(weights: Value, count: int) -> Value:
+    """The largest of weight / exponential: a draw without replacement."""
+    rows, n = weights.shape
+    draw = current().draw(2 * rows * n)
+
+    def ratio(r: Expr, k: Expr) -> Expr:
+        waits = -E.unary("log1p", -draw.uniform53(r * n + k))
+        near = weights.dtype
+        return E.load(weights, [r, k]) / E.cast(waits, near)
+
+    order = sort(compute((rows, n), ratio), 1, True)[1]
+    return compute((rows, count), lambda r, k: E.load(order, [r, k]))
+
+
+def _with_replacement(weights: Value, count: int) -> Value:
+    """How many running sums, of the whole as one, are below a uniform number."""
+    rows, n = weights.shape
+    sums = scan(cast(weights, f64), 1, "add")[0]
+    draw = current().draw(2 * rows * count)
+    below = E.load(sums, [E.index(0), E.index(2)]) / E.load(sums, [E.index(0), E.const(n - 1)]) < (
+        draw.uniform53(E.index(0) * count + E.index(1)))
+    return generic((rows, count, n), 2, E.cast(below, i64), "add")

@@ -1,0 +1,130 @@
+"""Random numbers in compiled code: PyTorch's stream, in the artifact and in the interpreter.
+
+Every operator is compared in tests/test_operators.py; here are programs, state and seeds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import aot
+from lowering.random_words import DEFAULT_SEED, draw, moved, seeded, untemper
+from tests.conftest import import_torch
+
+torch = import_torch()
+
+
+def test_the_window_moves_as_the_twister_does():
+    window = seeded(5)
+    words = draw(window, 2000)
+    assert (words == np.random.RandomState(5).randint(0, 2**32, 2000, np.uint64)).all()
+    for count in (0, 1, 623, 624, 625, 1500):
+        assert (draw(moved(window, words[:count]), 50) == words[count:count + 50]).all()
+    raw = untemper(words)
+    assert (untemper(words[7:]) == raw[7:]).all()
+
+
+class Dropouts(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.nn.functional.dropout(torch.relu(layer(x)), 0.25, self.training)
+        return x + torch.rand_like(x)
+
+
+def branches(x):
+    for _ in range(int(x.sum())):
+        x = x + torch.rand(2, 2)
+    if bool(x[0, 0] > 3):
+        x = x + torch.randn(3)[0]
+    else:
+        x = x - torch.rand(2, 2)
+    return x + torch.rand(2, 2)
+
+
+def odd_normals(x):
+    y = torch.randn(5) + torch.randn(3)[0]
+    if bool(x[0, 0] > 1):
+        y = y + torch.randn(1)
+    return y, torch.randn(2)
+
+
+def written(x):
+    x = x.clone()
+    x[:1].uniform_(-1.0, 1.0)
+    x[:, 1].normal_(2.0, 0.5)
+    return x.bernoulli_(), x.t().contiguous().exponential_(), torch.empty(4).random_(3, 9)
+
+
+def permuted(x):
+    order = torch.randperm(40)
+    return order, torch.randperm(700)[:10], torch.multinomial(x.abs() + 0.1, 2)
+
+
+def many(x):
+    return torch.rand(1300), torch.randn(700), torch.randint(0, 9, (624,)), x * torch.rand(1)
+
+
+@pytest.mark.parametrize("function, x", [
+    (branches, np.full((2, 2), 2, np.float32)), (branches, np.zeros((2, 2), np.float32)),
+    (odd_normals, np.full((2, 2), 2, np.float32)), (odd_normals, np.zeros((2, 2), np.float32)),
+    (written, np.ones((3, 4), np.float32)), (permuted, np.ones((3, 4), np.float32)),
+    (many, np.ones((2,), np.float32)),
+], ids=lambda v: getattr(v, "__name__", ""))
+def test_programs(tmp_path, function, x):
+    _agree(tmp_path, torch.jit.script(function), x)
+
+
+def test_dropout_in_training(tmp_path):
+    _agree(tmp_path, torch.jit.script(Dropouts().train()), np.ones((4, 8), np.float32))
+
+
+def test_recurrent_dropout(tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self, batch_first):
+            super().__init__()
+            self.lstm = torch.nn.LSTM(4, 5, 3, dropout=0.4, batch_first=batch_first)
+
+        def forward(self, x):
+            return self.lstm(x)[0]
+
+    for batch_first in (False, True):
+        _agree(tmp_path, torch.jit.script(Net(batch_first).train()),
+               np.ones((3, 6, 4), np.float32))
+
+
+def _agree(tmp_path, program, x):
+    """Three calls in a row give what PyTorch gives, compiled and interpreted."""
+    path = tmp_path / "model.pt"
+    program.save(str(path))
+    compiled = aot.compile(path, example_inputs=[x])
+    torch.manual_seed(DEFAULT_SEED)
+    for _ in range(3):
+        expected = program(torch.from_numpy(x.copy()))
+        for found in (compiled(x), compiled.interpret(x)):
+            _close(found, expected)
+
+
+def _close(found, expected):
+    if isinstance(expected, torch.Tensor):
+        found, expected = [found], [expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        theirs = theirs.detach().numpy()
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=3e-6, atol=5e-7)
+
+
+def test_reset_begins_the_stream_anew(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.jit.script(branches).save(str(path))
+    x = np.ones((2, 2), np.float32)
+    compiled = aot.compile(path, example_inputs=[x])
+    first, second = compiled(x), compiled(x)
+    assert not np.array_equal(first, second)
+    compiled.reset()
+    np.testing.assert_array_equal(compiled(x), first)
+    np.testing.assert_array_equal(compiled.instance()(x), first)
