@@ -289,9 +289,10 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
         ev.memory.set_current(storage, results[k])
     for container, content in containers:
         merged = content(results)
-        if isinstance(merged, Unknown):
-            raise ValueError(f"a list or dict changes under a condition known only at run time: "
-                             f"{merged.problem}")
+        if isinstance(merged, Unknown):  # an error as soon as something uses the container
+            unknown = Unknown(f"a list or dict changes under a condition known only at run time: "
+                              f"{merged.problem}")
+            merged = {None: unknown} if isinstance(container, dict) else [unknown]
         ev.memory.mutate(container)
         replace_content(container, merged)
     for storage in (*then.stale, *otherwise.stale):

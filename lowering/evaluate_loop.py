@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowering import build as B
+from lowering import expr as E
 from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
 )  # fmt: skip
@@ -64,6 +65,9 @@ def run_loop(ev: Evaluator, node: Node, env: Env) -> list:
                 return _keep(ev, node, env, turn, trip, running, state)
             except Unstable as e:
                 raise ValueError(f"a loop whose end is known only at run time: {e}") from None
+            except Raised as e:  # its first turn does, so there must be none
+                ev.check(_ends_at_once(ev, turn, trip, running), e.message)
+                return state
         if not running or turn >= trip:  # type: ignore[operator]
             return state
         if turn >= MOST_TURNS:
@@ -72,6 +76,12 @@ def run_loop(ev: Evaluator, node: Node, env: Env) -> list:
         if isinstance(running, AbstractTensor):
             running = ev.to_number(ev.item(running), bool)
         turn += 1
+
+
+def _ends_at_once(ev: Evaluator, turn: int, trip: int | Value, running: bool | Value) -> Value:
+    """Whether a loop takes no turn from here on."""
+    return ev.memory.build(lambda: B.pointwise(
+        lambda t, r: (t <= turn) | E.eq(r, 0), ev.value_of(trip), ev.value_of(running), dtype=i64))
 
 
 def _has_tensors(block: Block) -> bool:
@@ -102,7 +112,7 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
           running: bool | Value, state: list) -> list:
     """Appends a Loop that begins at turn `start`; gives the outputs."""
     state, count = list(state), len(state)
-    attributes: list[tuple[dict, str]] = []  # their values follow what the node carries
+    attributes: list[tuple] = []  # (container, key): their values follow what the node carries
     varying: set[int] = set()
     written: dict[Storage, None] = {}
     aliases: set[tuple[int, Storage | int]] = set()
@@ -150,7 +160,7 @@ class _Body:
     """One evaluation of the body with some of the state as parameters."""
 
     def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
-                 attributes: list[tuple[dict, str]], varying: set[int],
+                 attributes: list[tuple], varying: set[int],
                  written: dict[Storage, None], aliases: set[tuple[int, Storage | int]],
                  stale: set[Storage]):
         self.ev, self.node, self.env, self.start = ev, node, env, start
@@ -169,26 +179,25 @@ class _Body:
             try:
                 with ev.memory.inside(self.region):
                     grown = self._evaluate(frame)
-            except Raised as e:
-                raise ValueError(f"every turn of a loop raises: {e.message}") from None
             finally:
                 storages, containers = ev.memory.undo(frame)
             for container, content in containers.values():
                 if not _same(container, content):
-                    grown |= self._carry_attributes(container, content)
+                    grown |= self._carry_content(container, content)
         return not grown
 
-    def _carry_attributes(self, container: object, content: object) -> bool:
-        """Adds the attributes of an object that the body has set to what the loop carries; whether
-        there was a new one."""
-        if not any(container is owned for _, owned in self.ev.memory.attributes.values()) or (
-                container.keys() != content.keys()):  # type: ignore[attr-defined]
-            raise Unstable("a list, dict or attribute changes in its body")
+    def _carry_content(self, container: object, content: object) -> bool:
+        """Adds what the body has set in an object, list or dict to what the loop carries; whether
+        there was something new. Lengths and keys stay what they are."""
         found = False
-        for name, value in container.items():  # type: ignore[attr-defined]
-            known = any(owner is container and name == n for owner, n in self.attributes)
-            if not known and not _same(value, content[name]):  # type: ignore[index]
-                self.attributes.append((container, name))  # type: ignore[arg-type]
+        keys = _keys(container)
+        if keys != _keys(content):
+            raise Unstable("a list or dict changes its length in its body")
+        for key in keys:
+            value = container[key]  # type: ignore[index]
+            known = any(owner is container and key == k for owner, k in self.attributes)
+            if not known and not _same(value, content[key]):  # type: ignore[index]
+                self.attributes.append((container, key))
                 self.state.append(value)
                 found = True
         return found
@@ -254,6 +263,11 @@ class _Body:
 
     def yields(self, conditional: bool) -> list[Value]:
         return self._yields if conditional else self._yields[1:]
+
+
+def _keys(container: object) -> list:
+    return list(container) if isinstance(container, dict) else list(
+        range(len(container)))  # type: ignore[arg-type]
 
 
 def _same(a: object, b: object) -> bool:

@@ -41,6 +41,7 @@ class Frame:
         self.serial = Storage._serials
         self.storages: dict[Storage, Value] = {}
         self.containers: dict[int, tuple[object, object]] = {}  # id -> (container, copy)
+        self.born: dict[int, object] = {}  # lists and dicts made in the branch, by id
         self.stale: dict[Storage, bool] = {}  # storages whose `stale` changed -> what it was
         self.links: list[tuple[Storage, Storage]] = []  # rivals noted
 
@@ -287,11 +288,18 @@ class Memory:
 
     # Other state
 
+    def made(self, container: object) -> None:
+        """To be called when a list or dict is made: nothing outside the branch knows it."""
+        if self.frames:
+            self.frames[-1].born[id(container)] = container
+
     def mutate(self, container: object) -> None:
         """To be called before a list or dict changes."""
-        if self.frames and id(container) not in self.frames[-1].containers:
-            before = container.copy()  # type: ignore[attr-defined]
-            self.frames[-1].containers[id(container)] = (container, before)
+        if not self.frames:
+            return
+        frame, key = self.frames[-1], id(container)
+        if key not in frame.containers and key not in frame.born:
+            frame.containers[key] = (container, container.copy())  # type: ignore[attr-defined]
 
     def written_attributes(self, obj: ScriptObject) -> dict[str, object]:
         """The attributes of an object that the program has set, a dict that changes with it."""

@@ -34,6 +34,13 @@ DEEPEST_CALL = 150
 # A program that unrolls to more nodes than this does not end, or would not fit into memory.
 MOST_NODES = 2_000_000
 SHOWN_CALLERS = 3
+# Nodes whose list or dict is a new one.
+_MAKERS = frozenset((
+    "prim::ListConstruct", "prim::DictConstruct", "prim::Constant", "prim::tolist", "aten::list",
+    "aten::dict", "aten::copy", "aten::slice", "aten::add", "aten::mul", "aten::size",
+    "aten::keys", "aten::values", "aten::items", "aten::sorted", "aten::split", "aten::chunk",
+    "aten::unbind", "prim::rangelist",
+))  # fmt: skip
 # What operators raise for arguments that do not fit.
 _WRONG_ARGUMENTS = (
     ValueError, IndexError, TypeError, RuntimeError, KeyError, AttributeError, OverflowError,
@@ -110,6 +117,8 @@ class Evaluator:
             else:
                 result = self.operate(node, [env[v] for v in node.inputs])
                 if len(node.outputs) == 1:
+                    if isinstance(result, (list, dict)) and node.kind in _MAKERS:
+                        self.memory.made(result)
                     env[node.outputs[0]] = result
                     return
                 if not node.outputs:
@@ -129,6 +138,8 @@ class Evaluator:
         except known.Unsupported as e:
             self.node = node
             results = self._record(node, [env[v] for v in node.inputs], str(e))
+        except IndexError as e:  # of an operator: the program asks for what is not there
+            raise Raised(str(e), self.place(node)) from None
         except _WRONG_ARGUMENTS as e:
             self.node = node
             if isinstance(e, (TypeError, AttributeError)) and _has_run_time_numbers(node, env):
@@ -151,9 +162,7 @@ class Evaluator:
                 return self._unknown(args)
             return prim(self, node, args)
         for x in args:
-            if isinstance(x, Unknown) or (
-                isinstance(x, (list, tuple)) and any(isinstance(v, Unknown) for v in x)
-            ):
+            if _has_unknown(x):
                 if not _is_supported(kind):
                     raise Unsupported(kind)
                 return self._unknown(args)
@@ -217,8 +226,8 @@ class Evaluator:
     def _unknown(self, args: list) -> Unknown:
         for x in args:
             self.use(x)
-            if isinstance(x, (list, tuple)):
-                for v in x:
+            if isinstance(x, (list, tuple, dict)):
+                for v in x.values() if isinstance(x, dict) else x:
                     self.use(v)
         return Unknown(None)
 
@@ -279,6 +288,14 @@ def _is_supported(kind: str) -> bool:
         kind in table
         for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
                       evaluate_numbers.KNOWN, evaluate_complex.OPERATORS)
+    )
+
+
+def _has_unknown(x: object) -> bool:
+    if isinstance(x, dict):
+        return any(isinstance(v, Unknown) for v in x.values())
+    return isinstance(x, Unknown) or (
+        isinstance(x, (list, tuple)) and any(isinstance(v, Unknown) for v in x)
     )
 
 
