@@ -2,11 +2,12 @@
 
     for outer dims:
         for blocks of rows that stay in L2:
-            for panels of `width` columns:                # b: one panel, contiguous when packed
-                for tiles of rows:                        # a: rows at constant distances
-                    acc = 0
-                    for k: acc[r][v] += a[r][k] * b[k][v]
-                    store post(acc)
+            for blocks of k, where panels of all of k would fill L2:
+                for panels of `width` columns:            # b: one panel, contiguous when packed
+                    for tiles of rows:                    # a: rows at constant distances
+                        acc = 0, or what the block of k before has stored
+                        for k: acc[r][v] += a[r][k] * b[k][v]
+                        store acc, after the last block post(acc)
 
 Everything about a tile but its position is constant: every address is one register plus an
 immediate. What is left at the edges has tiles of its own size; columns beyond the end are masked.
@@ -14,7 +15,7 @@ immediate. What is left at the edges has tiles of its own size; columns beyond t
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from lowering import expr as E
@@ -23,6 +24,7 @@ from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
+from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs
 from lowering.schedule.transpose import transpose_nest
 from llvm_backend.kernel import KValue
@@ -49,8 +51,12 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     elif product.b.stride(v) != 1:
         product, kernel = _packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
+    blocks = blocks_of_sum(product, rows, tile)
+    if blocks is not None:
+        product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
+        before += kernels
     coder = Coder(name, product.nest.domain)
-    _Contraction(product, rows, tile, packed, target, coder).emit()
+    _Contraction(product, rows, tile, packed, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
 
@@ -89,11 +95,22 @@ def _packed_at_run_time(product: Product, target: Target,
     return replace(product, b=Operand(memory, strides, 0)), packing
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A block of k: its dims, its number (a counter, a constant), whether it is the first or the
+    last."""
+
+    k: list[KDim]
+    number: KValue | int
+    first: bool
+    last: bool
+
+
 class _Contraction:
     """One kernel's worth of state."""
 
     def __init__(self, product: Product, rows: list[int], tile: Tile, packed: bool,
-                 target: Target, coder: Coder):
+                 target: Target, coder: Coder, blocks: SumBlocks | None):
         self.product, self.tile, self.packed, self.target = product, tile, packed, target
         self.nest, self.a, self.b_ = product.nest, product.a, product.b
         self.coder, self.b = coder, coder.b
@@ -104,6 +121,8 @@ class _Contraction:
             steps *= k.extent
         self.panel_step = steps * tile.width if packed else tile.width
         self.runs = self.a.stride(product.vector) == 1
+        self.divided = blocks
+        self.part = _Part(self.k, 0, True, True)
 
     def emit(self) -> None:
         v = self.product.vector
@@ -127,7 +146,7 @@ class _Contraction:
 
     def _blocks(self, p: Point) -> None:
         panels = -(-self.nest.domain[self.product.vector] // self.tile.width)
-        if not self.rows or self.threads > 1 and panels >= 4 * self.threads:
+        if not self.rows or self.threads > 1 and panels >= 4 * self.threads and not self.divided:
             self._panels(p, [(0, self.nest.domain[d]) for d in self.rows])
             return
         d = self.rows[0]
@@ -141,24 +160,26 @@ class _Contraction:
             share = -(-extent // (2 * self.threads * size)) * size
             block = max(size, min(block, share))
             self.threads = 1
+        else:  # as even as can be: a last block of few rows would read all of b for them
+            block = -(-extent // max(1, round(extent / block)))
         full = extent // block
-        if full == 0 or extent <= block + size and not divided:
-            self._panels(p, [(0, extent), *inner])
-            return
         rest = extent - full * block
+        if full == 0 or full == 1 and not rest and not divided:
+            self._parts(p, [(0, extent), *inner])
+            return
 
         def last() -> None:
-            self._panels(p.at(d, None, full * block), [(0, rest), *inner])
+            self._parts(p.at(d, None, full * block), [(0, rest), *inner])
 
         if not divided:
             with self.b.loop(0, full * block, block) as f:
-                self._panels(p.at(d, f.counter), [(0, block), *inner])
+                self._parts(p.at(d, f.counter), [(0, block), *inner])
             if rest:
                 last()
             return
         with self.b.loop(0, full * block + (block if rest else 0), block, "parallel") as f:
             self._whole_or_last(f.counter, full * block, rest > 0,
-                                lambda: self._panels(p.at(d, f.counter), [(0, block), *inner]),
+                                lambda: self._parts(p.at(d, f.counter), [(0, block), *inner]),
                                 last)
 
     def _whole_or_last(self, counter: KValue, end: int, has_last: bool,
@@ -171,6 +192,23 @@ class _Contraction:
             whole()
         with self.b.otherwise(branch):
             last()
+
+    def _parts(self, p: Point, spans: list[tuple[int, int]]) -> None:
+        """All panels, for one block of k after the other."""
+        blocks = self.divided
+        if blocks is None:
+            self._panels(p, spans)
+            return
+        k, = self.k
+        whole = [replace(k, extent=blocks.size)]
+        self.part = _Part(whole, 0, True, False)
+        self._panels(p, spans)
+        if blocks.count > 2:
+            with self.b.loop(1, blocks.count - 1) as f:
+                self.part = _Part(whole, f.counter, False, False)
+                self._panels(p, spans)
+        self.part = _Part([replace(k, extent=blocks.rest)], blocks.count - 1, False, True)
+        self._panels(p, spans)
 
     def _panels(self, p: Point, spans: list[tuple[int, int]]) -> None:
         v, tile = self.product.vector, self.tile
@@ -253,21 +291,26 @@ class _Contraction:
                     out.append(self._multiply_add(one, columns[j], accs[r * vectors + j]))
             return out
 
-        accs = [zero] * (len(offsets) * vectors)
-        accs = self._sum(list(self.k), a_base, b_base, 0, 0, accs, step)
-        finished = []
-        for r, o in enumerate(offsets):
+        points = []
+        for o in offsets:
             for j in range(vectors):
                 q = p
                 for d, i in o.items():
                     q = q.shifted(d, i)
                 q = q.shifted(self.product.vector, j * lanes)
-                q = q.over(self.product.vector, lanes, masks[j])
-                value = accs[r * vectors + j]
-                if self.nest.post is not None:
-                    value = self.coder.value(self.nest.post, q, value)
-                finished.append((value, q))
-        for value, q in finished:
+                points.append(q.over(self.product.vector, lanes, masks[j]))
+        part = self.part
+        if part.first:
+            accs = [zero] * len(points)
+        else:
+            accs = [self.coder.load(self.nest.store, self.nest.address, q) for q in points]
+        if self.divided is not None:
+            a_base, a_offset = self._moved(a_base, a_offset, part.number, self.divided.a)
+            b_base, b_offset = self._moved(b_base, b_offset, part.number, self.divided.b)
+        accs = self._sum(list(part.k), a_base, b_base, 0, 0, accs, step)
+        if part.last and self.nest.post is not None:
+            accs = [self.coder.value(self.nest.post, q, v) for v, q in zip(accs, points)]
+        for value, q in zip(accs, points):
             self.coder.store(self.nest.store, self.nest.address, value, q)
 
     def _mask(self, p: Point, j: int) -> KValue | None:
@@ -339,6 +382,13 @@ class _Contraction:
         if rest:
             return 1
         return next(u for u in (4, 3, 2, 1) if k.extent % u == 0)
+
+    def _moved(self, at: KValue | int, offset: int, number: KValue | int,
+               by: int) -> tuple[KValue | int, int]:
+        """An address `number` times `by` elements on."""
+        if isinstance(number, int):
+            return at, offset + number * by
+        return self._advance(at, number, by), offset
 
     def _advance(self, at: KValue | int, counter: KValue, stride: int) -> KValue:
         part = self.b.mul(counter, stride)

@@ -1,0 +1,88 @@
+"""Divides long sums of products, so that what a part of the sum needs of many rows stays in L2.
+
+    c[m, n] = sum over all k    ~>    c = sum over k of block 0; c += sum over k of block 1; ...
+
+The rows are copied block by block before: those parts of them that a block reads lie together then,
+while in their own memory, far apart, they would share few sets of a cache.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from lowering import expr as E
+from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.nest import Nest
+from lowering.schedule.product import Operand, Product, k_dims
+from lowering.schedule.storage import MemoryBuffer
+from lowering.schedule.tiles import Tile
+from llvm_backend.target import Target
+
+_BLOCK_STEPS = 512  # of k, where it is divided
+_MOST_STEPS = 768  # longer sums are
+_PAD = 16  # elements between rows that are packed, which puts them into different sets of a cache
+_LEAST_ROWS, _LEAST_PANELS = 64, 8  # fewer do not read what is packed often enough
+
+
+@dataclass(frozen=True)
+class SumBlocks:
+    """The only k in blocks of `size`, the last one `rest` long. Between two of them a moves by
+    `a` and b by `b` elements."""
+
+    size: int
+    rest: int
+    count: int
+    a: int
+    b: int
+
+
+def blocks_of_sum(product: Product, rows: list[int], tile: Tile) -> SumBlocks | None:
+    """How a long sum over one dim is divided, None if it is not. The parts' sums stand where the
+    result will: it has their dtype, and nobody reads what was there."""
+    nest, (dims, _) = product.nest, k_dims(product)
+    count = math.prod(nest.domain[d] for d in rows)
+    panels = -(-nest.domain[product.vector] // tile.width)
+    if len(dims) != 1 or dims[0].extent <= _MOST_STEPS or dims[0].a != 1 or (
+            count < _LEAST_ROWS or panels < _LEAST_PANELS or product.a.stride(product.vector)):
+        return None
+    if nest.store.dtype is not product.dtype or nest.post is not None and any(
+            x.attr is nest.store for x in E.loads(nest.post)):
+        return None
+    k = dims[0]
+    parts = -(-k.extent // _BLOCK_STEPS)
+    size = -(-k.extent // (4 * parts)) * 4
+    parts = -(-k.extent // size)
+    others = math.prod(nest.domain[d] for d in range(nest.parallel) if product.a.stride(d))
+    return SumBlocks(size, k.extent - (parts - 1) * size, parts, others * (size + _PAD),
+                   size * k.b)
+
+
+def rows_in_blocks(product: Product, blocks: SumBlocks, target: Target,
+                    name: str) -> tuple[Product, list[Scheduled]]:
+    """a copied block of k by block, so that the part of many rows that a block needs lies together:
+    it would not stay in a cache whose sets it all falls into."""
+    nest, a = product.nest, product.a
+    dims = [d for d in range(nest.parallel) if a.stride(d)]
+    strides, step = {}, blocks.size + _PAD
+    for d in reversed(dims):
+        strides[d] = step
+        step *= nest.domain[d]
+    k, = product.reduced
+    memory = MemoryBuffer(a.memory.dtype, step * blocks.count, "arena")
+    whole = blocks.count - (blocks.rest != blocks.size)
+    kernels = []
+    for first, count, size in ((0, whole, blocks.size), (whole, 1, blocks.rest)):
+        if first == blocks.count:
+            break
+        domain = (count, *(nest.domain[d] for d in dims), size)
+        block, within = E.index(0) + first, E.index(len(dims) + 1)
+        load = E.const(a.offset) + (block * blocks.size + within) * a.stride(k)
+        store = block * step + within
+        for n, d in enumerate(dims):
+            load = load + E.index(n + 1) * a.stride(d)
+            store = store + E.index(n + 1) * strides[d]
+        copy = Nest(domain, len(domain), E.load(a.memory, [load]), None, None, memory, store)
+        kernels.append(schedule_loops([copy], target, f"{name}{first}"))
+    moved = Operand(memory, {**strides, k: 1}, 0)
+    return replace(product, a=moved), kernels

@@ -1,0 +1,63 @@
+"""Long sums of products, done in blocks of the reduced dim, against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llvm_backend.native import resolve_target
+from lowering import build as B
+from lowering import expr as E
+from lowering.lower import lower_program
+from lowering.optimize import optimize
+from lowering.schedule.sum_blocks import _LEAST_ROWS, _MOST_STEPS
+from lowering.tensor_ir import Region, TensorProgram, Value
+from runtime.dtypes import f32, f64
+from tests.compiled_engines import run_compiled
+
+
+def product(rows: int, columns: int, steps: int, dtype, constant: bool,
+            batch: int = 1) -> tuple[TensorProgram, list[np.ndarray], np.ndarray]:
+    """relu(x @ w + bias) + residual; w is a constant or an argument, x has `batch` matrices."""
+    rng = np.random.default_rng(rows)
+    x, w, bias, residual = (
+        rng.uniform(-1, 1, shape).astype(dtype.storage)
+        for shape in ((batch, rows, steps), (steps, columns), (columns,), (batch, rows, columns)))
+    arrays = [x, residual] + ([] if constant else [w])
+    region = Region([Value(a.shape, dtype) for a in arrays])
+    with B.collect(region):
+        right = B.constant(w, dtype) if constant else region.params[2]
+        b, i, j, k = (E.index(d) for d in range(4))
+        sums = B.generic((batch, rows, columns, steps), 3,
+                         E.load(region.params[0], [b, i, k]) * E.load(right, [k, j]), "add")
+        y = B.pointwise(lambda s, c: E.maximum(s + c, 0), sums, B.constant(bias, dtype))
+        region.results = [B.pointwise(lambda p, q: p + q, y, region.params[1])]
+    wanted = np.maximum(x.astype(np.float64) @ w + bias, 0) + residual
+    return TensorProgram("forward", region, ["x", "r", "w"][:len(arrays)], "", ""), arrays, wanted
+
+
+@pytest.mark.parametrize("rows, columns, steps, batch", [
+    (_LEAST_ROWS, 600, _MOST_STEPS + 1, 1),  # two blocks, the last one shorter
+    (_LEAST_ROWS + 3, 557, 2 * _MOST_STEPS + 37, 1),  # several: a loop between first and last
+    (300, 600, 2048, 1),  # rows in blocks too
+    (70, 600, 801, 2),
+    (_LEAST_ROWS - 1, 600, 801, 1),  # few rows: in one
+])
+@pytest.mark.parametrize("cpu, constant, dtype, threads", [
+    ("native", True, f32, 1), ("native", False, f32, 2), ("x86-64-v3", True, f64, 1)])
+def test_blocks_of_the_sum_give_the_sum(rows, columns, steps, batch, cpu, constant, dtype,
+                                        threads) -> None:
+    program, arrays, wanted = product(rows, columns, steps, dtype, constant, batch)
+    found, = run_compiled(program, arrays, True, cpu, threads)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("rows, steps, divided", [
+    (_LEAST_ROWS, _MOST_STEPS + 1, True), (_LEAST_ROWS, _MOST_STEPS, False),
+    (_LEAST_ROWS - 1, _MOST_STEPS + 1, False)])
+def test_long_sums_of_many_rows_are_divided(rows: int, steps: int, divided: bool) -> None:
+    target = resolve_target("native")
+    program, _, _ = product(rows, 600, steps, f32, True)
+    optimize(program, target)
+    kernels = lower_program(program, target, "m").kernels()
+    assert any("_rows" in kernel.name for kernel in kernels) == divided
