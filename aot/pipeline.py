@@ -160,6 +160,7 @@ class Compiled:
         self._jit: JitModel | None = None
         self._model: CompiledModel | None = None
         self._interpreted: ScriptObject | None = None
+        self._generator = RandomState(DEFAULT_SEED)  # the interpreter's
         self._start: ScriptObject | None = None  # the module, for the interpreter to begin with
         if module is not None:
             self._start = copy_object(module.object) if self.changes_module else module.object
@@ -175,7 +176,6 @@ class Compiled:
             if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
                 return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
         return self._main(*args)
-        self._generator = RandomState(DEFAULT_SEED)  # the interpreter's
 
     def __getattr__(self, name: str) -> CompiledMethod:
         methods = self.__dict__.get("methods", {})
@@ -204,6 +204,7 @@ class Compiled:
     def reset(self) -> None:
         """Puts the state, compiled and interpreted, back to the start."""
         self._interpreted = None
+        self._generator = RandomState(DEFAULT_SEED)
         if self._model is not None:
             self._model.reset()
 
@@ -223,7 +224,6 @@ class Compiled:
     def artifact(self) -> Artifact:
         if self._artifact is None:
             self._artifact = compile_program(self._lowered, self._target, ("object",),
-        self._generator = RandomState(DEFAULT_SEED)
                                              self._progress.stage)
         return self._artifact
 
