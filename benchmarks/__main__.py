@@ -49,7 +49,8 @@ def main() -> int:
                       "walls": {}, "rows": [], "costs": {}}
     machine = Machine()
     for threads in options.threads:
-        workers = [Worker(engine, threads) for engine in engines]
+        clock = "process_time" if options.cpu_time else "perf_counter"
+        workers = [Worker(engine, threads, clock) for engine in engines]
         for name in names:
             folder = (work / name).resolve()
             wall = machine.measure(threads)
@@ -81,6 +82,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), metavar="ENGINE",
                         help=" ".join(ENGINES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time instead of the clock's, "
+                        "for one thread on a machine that others use")
     parser.add_argument("--no-costs", action="store_true",
                         help="leaves out what artifacts cost: compile time, bytes, cold start")
     parser.add_argument("--work", default="build/benchmarks/models",

@@ -42,16 +42,16 @@ class Result:
 class Worker:
     """The other end of benchmarks/worker.py."""
 
-    def __init__(self, engine: str, threads: int):
+    def __init__(self, engine: str, threads: int, clock: str = "perf_counter"):
         self.engine, self.threads = engine, threads
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
                        "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
                        "PYTHONPATH": os.pathsep.join(
                            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", engine, str(threads)], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment)
+            [sys.executable, "-m", "benchmarks.worker", engine, str(threads), clock],
+            cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env=environment)
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -1,10 +1,12 @@
-"""One engine in a process of its own: `python -m benchmarks.worker ENGINE THREADS`.
+"""One engine in a process of its own: `python -m benchmarks.worker ENGINE THREADS [CLOCK]`.
 
 Engines bring thread pools, and settings of the whole process; apart they cannot disturb each other.
 Commands come in as JSON, a line each, and so go the answers:
 
     {"load": FOLDER}      -> {"seconds": ..., "error": ..., "failure": ...}
     {"time": SECONDS}     -> {"times": [seconds of each call]}
+
+CLOCK is a function of the module time: perf_counter, or process_time where others use the machine.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +63,9 @@ def load(engine: str, folder: Path, threads: int) -> tuple[Call, float, float]:
     return call, seconds, error
 
 
-def run(call: Call, seconds: float) -> list[float]:
+def run(call: Call, seconds: float, clock: Callable[[], float]) -> list[float]:
     """Times of calls one after another, for so long; one call at least."""
-    clock, times = time.perf_counter, []
+    times = []
     end = clock() + seconds
     while True:
         begun = clock()
@@ -75,6 +78,7 @@ def run(call: Call, seconds: float) -> list[float]:
 
 def main() -> None:
     engine, threads = sys.argv[1], int(sys.argv[2])
+    clock = getattr(time, sys.argv[3] if len(sys.argv) > 3 else "perf_counter")
     warnings.filterwarnings("ignore")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
@@ -90,7 +94,8 @@ def main() -> None:
                 answer = {"seconds": 0.0, "error": 0.0,
                           "failure": f"{type(e).__name__}: {str(e).strip()[:200]}"}
         else:
-            answer = {"times": run(call, command["time"]) if call is not None else []}
+            seconds = command["time"]
+            answer = {"times": run(call, seconds, clock) if call is not None else []}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
