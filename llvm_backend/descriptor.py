@@ -14,7 +14,7 @@ ALIGNMENT = 64
 VALUE_TYPE = "{ ptr, ptr, i32, i8, i8, i16, i32, i32, ptr }"
 METHOD_TYPE = "{ ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }"
 MODEL_TYPE = ("{ i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr, "
-              "i64, ptr, i64, ptr, ptr, ptr, ptr }")
+              "i64, ptr, i64, ptr, ptr, ptr, ptr, ptr }")
 
 
 def weights_symbol(program: Program) -> str:
@@ -56,6 +56,7 @@ def describe_program(program: Program, target: Target) -> ModelDescription:
         stateful=program.state_bytes > 0,
         allocates=program.heap_blocks > 0,
         state_size=abi.SAVED_HEAD + program.state_bytes if program.state_bytes else 0,
+        draws=bool(program.generator),
     )
 
 
@@ -130,7 +131,7 @@ def descriptor(c: Constants, d: ModelDescription) -> None:
     table = c.array("@.methods", METHOD_TYPE, methods)
     features = c.strings("@.features", list(d.cpu_features))
     fields = [
-        f"i32 {abi.ABI_VERSION}", "i32 168", f"ptr {c.string(d.name)}",
+        f"i32 {abi.ABI_VERSION}", "i32 176", f"ptr {c.string(d.name)}",
         f"ptr {c.string(d.producer)}", f"ptr {c.string(d.target_triple)}",
         f"ptr {c.string(d.target_cpu)}", f"ptr {features}", f"i32 {len(d.cpu_features)}",
         f"i32 {len(d.methods)}", f"ptr {table}", f"i64 {d.instance_size}",
@@ -141,5 +142,6 @@ def descriptor(c: Constants, d: ModelDescription) -> None:
         f"i64 {d.state_size}",
         *(f"ptr @{d.name}_{x}" if d.state_size else "ptr null"
           for x in ("reset", "copy_state", "save_state", "restore_state")),
+        f"ptr @{d.name}_seed" if d.draws else "ptr null",
     ]
     c.lines.append(f"@{d.name}_model = constant {MODEL_TYPE} {{ {', '.join(fields)} }}, align 8")

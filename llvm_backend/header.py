@@ -163,6 +163,16 @@ aot_status {name}_reset({name}_instance *instance);
 aot_status {name}_copy_state({name}_instance *to, const {name}_instance *from);
 aot_status {name}_save_state(const {name}_instance *instance, void *bytes);
 aot_status {name}_restore_state({name}_instance *instance, const void *bytes, uint64_t size);
+{_seed(model)}"""
+
+
+def _seed(model: ModelDescription) -> str:
+    if not model.draws:
+        return ""
+    return f"""
+/* Begins the instance's random numbers anew: those of PyTorch's CPU generator after
+ * torch.manual_seed(seed). init and reset begin with the seed of the options. */
+aot_status {model.name}_seed({model.name}_instance *instance, uint64_t seed);
 """
 
 

@@ -7,6 +7,7 @@ of faulting on it. Instance: head of aot.h (64 bytes), state, arena, table of th
 from __future__ import annotations
 
 from llvm_backend.descriptor import Constants, weights_symbol
+from llvm_backend.generator_code import generator_functions, seed_from_options
 from llvm_backend.heap_code import HEAD_BYTES, heap_begin
 from llvm_backend.program import Program
 from runtime import abi
@@ -209,7 +210,8 @@ def instance_functions(program: Program, d: ModelDescription, c: Constants) -> s
         words |= {
             "head": HEAD_BYTES, "bytes": program.state_bytes, "size": d.state_size,
             "magic": abi.SAVED_MAGIC, "version": abi.SAVED_VERSION,
-            "fingerprint": program.state_fingerprint, "fill": _initial(program),
+            "fingerprint": program.state_fingerprint,
+            "fill": _initial(program) + seed_from_options(program),
             "wrong_size": c.string(f"the saved state of '{d.name}' has {d.state_size} bytes; "
                                    "another size or NULL was given"),
             "no_state": c.string("the bytes are no saved state, or of another version of the "
@@ -217,7 +219,7 @@ def instance_functions(program: Program, d: ModelDescription, c: Constants) -> s
             "other_model": c.string(f"the saved state is not of '{d.name}' as it was compiled: "
                                     "what is kept between calls differs"),
         }
-    return text.format(**words)
+    return text.format(**words) + generator_functions(program, EMPTY)
 
 
 def _initial(program: Program) -> str:

@@ -129,6 +129,7 @@ class Program:
     state_bytes: int = 0
     heap_blocks: int = 0
     state_fingerprint: int = 0  # of what the state is made of: saved states carry it
+    generator: dict[str, int] = field(default_factory=dict)  # where parts of it are in the state
 
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""

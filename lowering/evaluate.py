@@ -90,7 +90,7 @@ def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: 
     for (function, _), variants, given in zip(methods, found, values):
         name = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
         programs.append(assemble(name, variants, table.live, given, form))
-        programs[-1].changes = bool(table.cells)
+        programs[-1].changes = table.changes
     return programs
 
 

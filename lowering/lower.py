@@ -76,7 +76,7 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         ))
     filled = kept.fill(constants)
     return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
-                   blocks, kept.fingerprint())
+                   blocks, kept.fingerprint(), kept.generator())
 
 
 def _info(v: Value, name: str) -> ValueInfo:

@@ -18,6 +18,7 @@ from lowering.abstract import AbstractTensor, Storage
 from lowering.evaluate_memory import related
 from lowering.evaluate_state import is_same
 from lowering.objects import ScriptObject, TensorData
+from lowering.random_words import INITIAL
 from lowering.state_forms import (
     Form, form_of_data, form_of_value, initial_arrays, leaves, value_of_form,
 )
@@ -44,6 +45,7 @@ class Cell:
     form: Form
     owner: ScriptObject | None = None
     attribute: str = ""
+    generator: str = ""  # which part of the random generator's state this is
 
 
 @dataclass(eq=False)
@@ -60,6 +62,9 @@ class Entered:
     problem: str = ""  # why the cell cannot be kept
     in_place: bool = False
     ends_in: set[Storage] = field(default_factory=set)
+
+
+_PARTS = {id(INITIAL.words): "words", id(INITIAL.normal): "normal"}
 
 
 class StateTable:
@@ -89,6 +94,11 @@ class StateTable:
                     self._visit(x, f"{prefix}{name}.")
                 elif isinstance(x, TensorData):
                     self._holders[id(x.storage)] = self._holders.get(id(x.storage), 0) + 1
+
+    @property
+    def changes(self) -> bool:
+        """Whether methods change what the module holds."""
+        return any(not cell.generator for cell in self.cells.values())
 
     # One evaluation
 
@@ -128,7 +138,8 @@ class StateTable:
             array = dict(initial_arrays(cell.before)).get(path)
             if array is None or (array.shape, array.dtype) != (shape, np.dtype(dtype.storage)):
                 array = np.zeros(shape, dtype.storage)
-            found = self._states[(key, path, dtype, shape)] = State(cell.name, dtype, array)
+            found = self._states[(key, path, dtype, shape)] = State(
+                cell.name, dtype, array, generator=cell.generator)
         return found
 
     def note(self, ev: Evaluator) -> bool:
@@ -145,7 +156,8 @@ class StateTable:
                 key = (id(data.storage), data.offset, data.sizes, data.strides)
                 if key not in self.cells:
                     name = self.names.get(id(data)) or data.storage.name or "buffer"
-                    self.cells[key] = Cell(name, data, form_of_data(data))
+                    self.cells[key] = Cell(name, data, form_of_data(data),
+                                           generator=_PARTS.get(id(data), ""))
         return len(self.cells) > count
 
     def _add_attribute(self, obj: ScriptObject, name: str) -> None:

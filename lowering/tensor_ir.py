@@ -307,6 +307,7 @@ class State:
     dtype: DType
     initial: np.ndarray
     meaning: str = ""  # of its number, for one that counts the forms of other state
+    generator: str = ""  # which part of the random generator's state it is: 'words', 'normal'
 
 
 @dataclass(eq=False)

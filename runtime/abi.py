@@ -75,6 +75,7 @@ MessageFunction = ctypes.CFUNCTYPE(c_char_p, c_void_p)
 ReleaseFunction = ctypes.CFUNCTYPE(None, c_void_p)
 ResetFunction = ctypes.CFUNCTYPE(c_int32, c_void_p)
 CopyFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)  # save has this type too
+SeedFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_uint64)
 RestoreFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_uint64)
 
 
@@ -124,6 +125,7 @@ class CModel(ctypes.Structure):
         ("copy", CopyFunction),
         ("save", CopyFunction),
         ("restore", RestoreFunction),
+        ("seed", SeedFunction),
     ]
 
 
@@ -188,4 +190,5 @@ def describe(model: CModel) -> ModelDescription:
         stateful=bool(model.flags & STATEFUL),
         allocates=bool(model.release),
         state_size=model.state_size,
+        draws=bool(model.seed),
     )

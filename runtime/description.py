@@ -114,6 +114,7 @@ class ModelDescription:
     stateful: bool = False
     allocates: bool = False  # it has a NAME_release
     state_size: int = 0  # of a saved state; 0 where nothing is kept from call to call
+    draws: bool = False  # random numbers
 
     def method(self, name: str) -> MethodDescription:
         """The method of this name; KeyError otherwise."""

@@ -5,6 +5,8 @@ Every operator is compared in tests/test_operators.py; here are programs, state 
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,74 @@ def test_reset_begins_the_stream_anew(tmp_path):
     compiled.reset()
     np.testing.assert_array_equal(compiled(x), first)
     np.testing.assert_array_equal(compiled.instance()(x), first)
+
+
+C_SEEDS = r"""
+#include "m.h"
+#include <stdio.h>
+
+static float out[5];
+static int32_t status;
+
+static void show(m_instance *model) {
+    status |= m_forward(model, out);
+    for (int k = 0; k < 5; k++) printf("%.9g ", out[k]);
+    puts("");
+}
+
+int main(void) {
+    m_instance *model, *other;
+    aot_options options = {0};
+    status = m_create(&model, NULL);
+    show(model);
+    status |= m_seed(model, 7);
+    show(model);
+    show(model);
+    status |= m_model.seed(model, ((uint64_t)1 << 32) + 7);
+    show(model);
+    options.seed = 123456789;
+    status |= m_create(&other, &options);
+    show(other);
+    show(other);
+    status |= m_reset(other);
+    show(other);
+    status |= m_copy_state(model, other);
+    show(model);
+    status |= m_seed(model, 0);
+    show(model);
+    if (m_seed(NULL, 1) != AOT_INVALID_ARGUMENT) return 2;
+    m_destroy(model);
+    m_destroy(other);
+    return status;
+}
+"""
+
+
+def three_normals():
+    return torch.cat([torch.randn(3), torch.rand(2)])
+
+
+def test_seeds_in_c(tmp_path):
+    path = tmp_path / "m.pt"
+    torch.jit.script(three_normals).save(str(path))
+    aot.compile(path, inputs=[], name="m").save(tmp_path / "m.o")
+    (tmp_path / "main.c").write_text(C_SEEDS)
+    lines = _built_and_run(tmp_path, "cc", "-std=c99")
+    expected = []
+    for seed, calls in ((DEFAULT_SEED, 1), (7, 2), (2**32 + 7, 1), (123456789, 2)):
+        torch.manual_seed(seed)
+        expected += [three_normals() for _ in range(calls)]
+    torch.manual_seed(123456789)
+    expected += [three_normals(), three_normals()]
+    torch.manual_seed(0)
+    expected.append(three_normals())
+    assert len(lines) == len(expected)
+    for line, numbers in zip(lines, expected):
+        np.testing.assert_array_equal(np.array(line.split(), np.float32), numbers.numpy())
+
+
+def _built_and_run(where, *compiler):
+    command = [*compiler, "-Wall", "-Werror", "-o", "main", "main.c", "m.o"]
+    subprocess.run(command, cwd=where, check=True)
+    done = subprocess.run([where / "main"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()

@@ -115,6 +115,10 @@ class StateSlots:
         return copies
 
 
+    def generator(self) -> dict[str, int]:
+        """Where the parts of the random generator's state are."""
+        return {s.generator: slot.offset for s, slot in self._slots.items() if s.generator}
+
     def fingerprint(self) -> int:
         """A number of 63 bits for what the state is made of and where it lies."""
         text = "".join(f"{s.name} {s.dtype} {s.initial.shape} {slot.offset} {s.meaning};"

@@ -216,6 +216,10 @@ enum { AOT_STATEFUL = 1 };
  * instance of the same model in this or another process. The bytes carry a version and what the
  * state is made of: other bytes, or another size, give AOT_INVALID_ARGUMENT and leave the state.
  *
+ * seed: NULL in models without random numbers, or begins those of the instance anew: the numbers
+ * are those of PyTorch's CPU generator after torch.manual_seed(seed). init and reset begin with the
+ * seed of the options. The generator is part of the state that copy, save and restore handle.
+ *
  * message: what went wrong in the last init or run of this instance, "" if nothing did; never
  * NULL, valid until the instance's next call. May be called after a failed init. */
 typedef struct aot_model {
@@ -242,6 +246,7 @@ typedef struct aot_model {
     aot_status (*copy)(void *to, const void *from);
     aot_status (*save)(const void *instance, void *bytes);
     aot_status (*restore)(void *instance, const void *bytes, uint64_t size);
+    aot_status (*seed)(void *instance, uint64_t seed);
 } aot_model;
 
 /* ---- Layout, for those who write these structs from a compiler -------------------------------
@@ -260,15 +265,15 @@ typedef struct aot_model {
  *                                   arguments 32, results 40, run 48, dim_names 56, num_dims 64,
  *                                   reserved 68, flops 72
  *     LLVM { ptr, ptr, ptr, i32, i32, ptr, ptr, ptr, ptr, i32, i32, i64 }
- *   aot_model (168, align 8)        abi_version 0, struct_size 4, name 8, producer 16,
+ *   aot_model (176, align 8)        abi_version 0, struct_size 4, name 8, producer 16,
  *                                   target_triple 24, target_cpu 32, cpu_features 40,
  *                                   num_cpu_features 48, num_methods 52, methods 56,
  *                                   instance_size 64, instance_alignment 72, weight_bytes 80,
  *                                   arena_bytes 88, init 96, message 104, flags 112,
  *                                   release 120, state_size 128, reset 136, copy 144, save 152,
- *                                   restore 160
+ *                                   restore 160, seed 168
  *     LLVM { i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64, i64, ptr, ptr,
- *            i64, ptr, i64, ptr, ptr, ptr, ptr }
+ *            i64, ptr, i64, ptr, ptr, ptr, ptr, ptr }
  *
  * An instance begins with this head (64 bytes); the rest is the object's own business. init writes
  * all of it; every entry checks `model` first, so that memory without an init is refused:

@@ -56,7 +56,7 @@ AT(aot_method, num_dims, 64);
 AT(aot_method, reserved, 68);
 AT(aot_method, flops, 72);
 
-CHECK(sizeof(aot_model) == 168);
+CHECK(sizeof(aot_model) == 176);
 AT(aot_model, abi_version, 0);
 AT(aot_model, struct_size, 4);
 AT(aot_model, name, 8);
@@ -80,6 +80,7 @@ AT(aot_model, reset, 136);
 AT(aot_model, copy, 144);
 AT(aot_model, save, 152);
 AT(aot_model, restore, 160);
+AT(aot_model, seed, 168);
 
 /* A call of each inline, so that they compile. */
 int main(void) {

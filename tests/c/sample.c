@@ -367,4 +367,4 @@ const aot_model sample_model = {
 #else
     AOT_STATEFUL,
 #endif
-    0, sample_STATE_SIZE, reset, copy, save, restore};
+    0, sample_STATE_SIZE, reset, copy, save, restore, NULL};
