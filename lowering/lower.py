@@ -254,10 +254,10 @@ class _Lowering:
                 self._place_on_base(op, op.base, state)
             scheduled = schedule_scatter(op, self.storages, self.target, self._name())
             return nodes + self._steps(scheduled)
-        if isinstance(op, Check):
         if isinstance(op, Random):
             self._new(op.out, None, state)
             return self._steps([schedule_random(op, self.storages, self.target, self._name())])
+        if isinstance(op, Check):
             nodes, condition = self._scalar(op.condition)
             return [*nodes, Assert(condition, op.message)]
         if isinstance(op, If):
