@@ -18,7 +18,8 @@ from runtime.errors import InputError
 
 
 def compile(module: Any, example_inputs: Sequence[Any] | None = None,
-            inputs: Sequence[str] | None = None, *, method: str = "forward",
+            inputs: Sequence[str] | Sequence[Sequence[str]] | None = None, *,
+            method: str = "forward",
             methods: Mapping[str, Sequence[Any] | None] | None = None, threads: int = 1,
             cpu: str = "native", name: str | None = None, optimize: bool = True) -> Compiled:
     """Compiles a method of a module, or of the archive at a path, or several.
@@ -36,6 +37,10 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     words or its example inputs (all words: {"forward": ["x:f32[1,4]"], "reset": []}; None: as a
     traced archive says). The first one is what a call of the result runs.
 
+    A method may be compiled for several signatures: instead of a list of words, here or as
+    `inputs`, give a list of such lists, [["x:f32[1,512]", "n:int=2"], ["x:f32[1,256]", "n:int=1"]].
+    A call runs the first one that its arguments fit, and InputError lists all where none does.
+
     InputError where the inputs do not fit, ArchiveError and CompileError as the message says."""
     if example_inputs is not None and inputs is not None:
         raise InputError("give example_inputs or inputs, not both")
@@ -49,17 +54,31 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     if example_inputs is not None:
         example_inputs = importlib.import_module("aot.accept").arrays(tuple(example_inputs))
     if methods is None:
-        given = [(method, parse_inputs(inputs) if inputs is not None
-                  else _like(module, method, example_inputs))]
+        given = ([(method, _like(module, method, example_inputs))] if inputs is None
+                 else _signatures(module, method, inputs))
     elif not methods or inputs is not None or example_inputs is not None:
         raise InputError("methods: expected a dict of at least one method, with the inputs in it")
     else:
-        given = [(each, parse_inputs(words) if words and all(isinstance(w, str) for w in words)
-                  else _like(module, each, words)) for each, words in methods.items()]
+        given = [one for each, words in methods.items()
+                 for one in _signatures(module, each, words)]
     (method, first), *others = given
     options = CompileOptions(first, method, name or name_of_path(stem), cpu, threads, optimize,
                              more_methods=tuple(others))
     return compile_module(module, options, Progress(), where)
+
+
+def _signatures(module: ScriptModule, method: str, words: Sequence[Any] | None
+                ) -> list[tuple[str, tuple[Input, ...] | None]]:
+    """The method with its inputs, once for each signature."""
+    several = words is not None and bool(words) and all(
+        isinstance(each, (list, tuple)) and each and _are_words(each) for each in words)
+    return [(method, parse_inputs(each) if each is not None and each and _are_words(each)
+             else _like(module, method, each))
+            for each in (words if several and words is not None else [words])]
+
+
+def _are_words(x: Sequence[Any]) -> bool:
+    return all(isinstance(word, str) for word in x)
 
 
 def _like(module: ScriptModule, method: str,

@@ -3,12 +3,13 @@
     x:f32[1,3,224,224]   a tensor; dtypes f32 f64 f16 bf16 i8 i16 i32 i64 u8 bool (or float32 ...)
     x:f32[]              a tensor of rank 0
     n:int  f:float  flag:bool          a scalar that the caller gives at run time
-    n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in
+    n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in (n:i64=5 too)
     none  mask:none      None
     state:(f32[1,8],f32[1,8])   a tuple, here of two tensors;  xs:[f32[3],f32[4]]   a list
 
 One spec an argument, in the method's order; the name becomes the parameter's name in the header.
-Arguments that are left out at the end take their defaults.
+Arguments that are left out at the end take their defaults. A method may be given several times,
+each with other inputs: a call picks by its arguments, numbers that differ (n:int=5) among them.
 """
 
 from __future__ import annotations
@@ -40,12 +41,16 @@ class TensorInput:
 
 @dataclass(frozen=True)
 class ScalarInput:
-    """An int, float or bool given at run time."""
+    """An int, float or bool given at run time. `value`: the only one that may be given, which
+    chooses among the signatures of a method."""
 
     name: str
     kind: str  # 'int', 'float' or 'bool'
+    value: int | float | bool | None = None
 
     def __str__(self) -> str:
+        if self.value is not None:
+            return str(ConstantInput(self.name, self.value))
         return f"{self.name or 'x'}:{self.kind}"
 
 
@@ -101,6 +106,7 @@ SCALARS = ("int", "float", "bool")
 C_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_ELEMENTS = 1 << 40  # more is a typing error, and would overflow sizes further on
 _TENSOR = re.compile(r"(?P<dtype>[A-Za-z0-9_]+)\[(?P<dims>[^\[\]]*)\]\Z")
+_ALIASES = {"i64": "int", "f64": "float"}  # the element types that numbers of run time have
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -144,7 +150,8 @@ def _parse_type(spec: str, name: str, text: str) -> Input:
             return SequenceInput(name, kind, items)
     if "=" in text and "[" not in text.partition("=")[0]:
         kind, _, value = text.partition("=")
-        return ConstantInput(name, _constant(spec, kind.strip().lower(), value))
+        kind = kind.strip().lower()
+        return ConstantInput(name, _constant(spec, _ALIASES.get(kind, kind), value))
     if "[" in text or "]" in text:
         return _tensor(spec, name, text)
     if text.lower() == "none":

@@ -31,7 +31,8 @@ class CompileOptions:
     optimize: bool = True
     # Names of tensor passes that are left out, for finding the one that breaks something.
     without: frozenset[str] = field(default_factory=frozenset)
-    # Further methods of the artifact: (name, inputs). All share weights and state.
+    # Further methods of the artifact: (name, inputs), or the same with other inputs. All share
+    # weights and state.
     more_methods: tuple[tuple[str, Optional[tuple[Input, ...]]], ...] = ()
 
     # These change no code:
@@ -40,10 +41,10 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        names = [name for name, _ in self.methods]
-        for name in names:
-            if names.count(name) > 1:
-                raise CompileError(f"--method {name} is given {names.count(name)} times")
+        for name, inputs in self.methods:
+            count = self.methods.count((name, inputs))
+            if count > 1:
+                raise CompileError(f"--method {name} is given {count} times with the same inputs")
         if not 1 <= self.threads <= 1024:
             raise CompileError(f"--threads {self.threads}: expected a number from 1 to 1024")
 

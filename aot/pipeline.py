@@ -21,7 +21,9 @@ from aot.inputs import Input, input_of_value
 from aot.jit import Method, ScriptModule, load
 from aot.options import CompileOptions, environment
 from aot.progress import Progress, Stats
-from aot.specs import as_specs, example_inputs, has_constants, run_time_arguments
+from aot.specs import (
+    as_choices, as_specs, example_inputs, has_constants, run_time_arguments,
+)  # fmt: skip
 from lowering.evaluate import evaluate_methods
 from lowering.graph import Function
 from lowering.lower import lower_programs
@@ -29,9 +31,9 @@ from lowering.objects import ScriptObject, copy_object
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_programs
+from lowering.random_words import DEFAULT_SEED, RandomState
 from lowering.run_method import run_method
 from lowering.tensor_ir import TensorProgram
-from lowering.random_words import DEFAULT_SEED, RandomState
 from llvm_backend.compile import Artifact, JitModel, compile_program
 from llvm_backend.header import header_text
 from llvm_backend.linking import write_executable, write_file, write_object, write_shared_library
@@ -41,6 +43,7 @@ from llvm_backend.program import Program
 from llvm_backend.target import Target
 from runtime.errors import CompileError
 from runtime.loader import CompiledModel
+from runtime.signatures import run_first
 
 _NO_TENSORS = (np.ndarray, int, float, str, type(None))
 
@@ -111,6 +114,7 @@ def _compile(module: ScriptModule | None, functions: list[Function],
     target = replace(resolve_target(options.cpu), threads=options.threads)
 
     progress.stage("evaluate")
+    inputs = _choices(functions, inputs)
     programs = evaluate_methods([(f, as_specs(i)) for f, i in zip(functions, inputs)], instance)
     _debug(2, lambda: "\n".join(str(f.graph) for f in functions))
 
@@ -127,6 +131,17 @@ def _compile(module: ScriptModule | None, functions: list[Function],
                              lambda done, total: progress.step(f"{done}/{total}"))
     _debug(4, lambda: print_kernels(lowered.kernels()))
     return Compiled(module, options, functions, inputs, programs, lowered, target, progress)
+
+
+def _choices(functions: list[Function],
+             inputs: list[tuple[Input, ...]]) -> list[tuple[Input, ...]]:
+    """The inputs, with numbers that choose among the signatures of a method as such."""
+    inputs = list(inputs)
+    for function in dict.fromkeys(functions):
+        rows = [k for k, f in enumerate(functions) if f is function]
+        for k, signature in zip(rows, as_choices([inputs[k] for k in rows])):
+            inputs[k] = signature
+    return inputs
 
 
 def _method(module: ScriptModule, name: str, where: object) -> Method:
@@ -164,7 +179,10 @@ class Compiled:
         self._start: ScriptObject | None = None  # the module, for the interpreter to begin with
         if module is not None:
             self._start = copy_object(module.object) if self.changes_module else module.object
-        self.methods = {p.name: CompiledMethod(self, p.name, i) for p, i in zip(programs, inputs)}
+        signatures: dict[str, list[tuple[Input, ...]]] = {}
+        for p, i in zip(programs, inputs):
+            signatures.setdefault(p.name, []).append(i)
+        self.methods = {name: CompiledMethod(self, name, s) for name, s in signatures.items()}
         self._main = self.methods[programs[0].name]
 
     def __call__(self, *args: Any) -> Any:
@@ -207,6 +225,18 @@ class Compiled:
         self._generator = RandomState(DEFAULT_SEED)
         if self._model is not None:
             self._model.reset()
+
+    def copy(self) -> CompiledModel:
+        """A model of the same code whose state begins as this one's is now."""
+        return self.model.copy()
+
+    def save_state(self) -> bytes:
+        """What the compiled model keeps from call to call, for `restore_state`."""
+        return self.model.save_state()
+
+    def restore_state(self, saved: bytes) -> None:
+        """Puts the state back to what `save_state` gave; InputError where it is none."""
+        self.model.restore_state(saved)
 
     def interpret(self, *args: Any) -> Any:
         """The first method in the numpy interpreter."""
@@ -271,22 +301,32 @@ class Compiled:
 
 
 class CompiledMethod:
-    """One method of a Compiled: callable with numpy arrays."""
+    """One method of a Compiled: callable with numpy arrays. `signatures` has the inputs of each
+    that it was compiled for; a call runs the first one that its arguments fit."""
 
-    def __init__(self, compiled: Compiled, name: str, inputs: tuple[Input, ...]):
-        self.name, self.inputs = name, inputs
+    def __init__(self, compiled: Compiled, name: str, signatures: list[tuple[Input, ...]]):
+        self.name, self.signatures = name, signatures
         self._compiled = compiled
-        self._constants = has_constants(inputs)
+        self._constants = any(map(has_constants, signatures))
         self._method: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
         """Runs it on the Compiled's instance."""
-        if self._constants:
-            args = tuple(run_time_arguments(self.inputs, args))
         if self._method is None:
             self._method = self._compiled.model.methods[self.name]
-        return self._method(*args)
+        if not self._constants:
+            return self._method(*args)
+        if len(self.signatures) == 1:
+            return self._method(*run_time_arguments(self.signatures[0], args))
+        calls = [(f"({', '.join(map(str, inputs))})", _without_constants(inputs, method))
+                 for inputs, method in zip(self.signatures, self._method.methods)]
+        return run_first(self.name, calls, *args)
 
     def interpret(self, *args: Any) -> Any:
         """The same method in the numpy interpreter, which has a state of its own."""
         return self._compiled._interpret(self.name, args)
+
+
+def _without_constants(inputs: tuple[Input, ...],
+                       method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: method(*run_time_arguments(inputs, args))

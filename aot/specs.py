@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def _spec(given: Input) -> InputSpec:
     if isinstance(given, TensorInput):
         return InputSpec(given.name, "tensor", given.dtype, given.shape)
     if isinstance(given, ScalarInput):
-        return InputSpec(given.name, given.kind)
+        return InputSpec(given.name, given.kind, value=given.value)
     if isinstance(given, ConstantInput):
         return InputSpec(given.name, "constant", value=given.value)
     items = tuple(_spec(item) for item in given.items)
@@ -90,6 +91,22 @@ def _hint(type_text: str) -> str | None:
         items = [_hint(item.strip()) for item in type_text[1:-1].split(",")]
         return f"({','.join(map(str, items))})" if None not in items else None
     return plain.get(type_text)
+
+
+def as_choices(signatures: list[tuple[Input, ...]]) -> list[tuple[Input, ...]]:
+    """The signatures of one method with the numbers in which they differ as arguments of run time,
+    which choose one. What is the same constant in all of them stays compiled in."""
+    same = [len(set(column)) == 1 for column in zip(*signatures)]
+    return [tuple(given if k < len(same) and same[k] else _as_choice(given)
+                  for k, given in enumerate(signature)) for signature in signatures]
+
+
+def _as_choice(given: Input) -> Input:
+    if isinstance(given, ConstantInput) and isinstance(given.value, (int, float)):
+        return ScalarInput(given.name, type(given.value).__name__, given.value)
+    if isinstance(given, (SequenceInput, DictInput)):
+        return replace(given, items=tuple(map(_as_choice, given.items)))
+    return given
 
 
 def has_constants(inputs: tuple[Input, ...]) -> bool:

@@ -35,7 +35,9 @@ class InputSpec:
 
     kind 'tensor' (dtype, shape); 'int', 'float', 'bool' (a number given at run time); 'constant'
     (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items) and
-    'dict' (keys and items). An empty name stands for the method's own parameter's.
+    'dict' (keys and items). A number given at run time may be known now all the same: `value` is
+    then the only one that the caller may give. An empty name stands for the method's own
+    parameter's.
     """
 
     name: str
@@ -134,12 +136,13 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
     if missing:
         raise CompileError(f"{function.name}: the argument '{missing[0]}' is missing")
     names: list[str] = []
+    numbers: dict[int, int | float | bool] = {}
     texts: dict[str, str] = {}
     args: list[object] = [] if module is None else [module]
     with B.collect(ev.memory.root):
         for spec, parameter in zip(inputs, parameters):
             name = spec.name or parameter.name
-            value, text = _argument(ev, spec, name, names, values)
+            value, text = _argument(ev, spec, name, names, numbers, values)
             args.append(value)
             if text is not None:
                 texts[name] = text
@@ -154,7 +157,7 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
             if table.leave(ev):
                 return None
         except (Raised, ValueError, CompileError) as e:
-            if table.note(ev):  # it may come of state taken for constant
+            if table.note(ev) or table.look(ev):  # it may come of state taken for constant
                 return None
             if ev.problems:  # what else went wrong may be their consequence
                 raise CompileError(ev.problems_text()) from None
@@ -164,18 +167,19 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
             if isinstance(e, CompileError):
                 raise
             raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told
-    return Variant(region, names, arguments_text(texts), output, ev.state)
+    return Variant(region, names, numbers, arguments_text(texts), output, ev.state)
 
 
 def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
-              shared: dict) -> tuple[object, str | None]:
+              numbers: dict[int, int | float | bool], shared: dict) -> tuple[object, str | None]:
     """An argument's abstract value and the text of its structure (None: it is compiled in). Its
-    parameters are those of `shared`, where they are in it."""
+    parameters are those of `shared`, where they are in it. `numbers`: those
+    that must be given, by position."""
     if spec.kind == "constant":
         return abstract(ev, spec.value), None
     if spec.kind in ("list", "tuple", "dict"):
         keys = spec.keys if spec.kind == "dict" else range(len(spec.items))
-        parts = [_argument(ev, s, f"{name}.{k}", names, shared)
+        parts = [_argument(ev, s, f"{name}.{k}", names, numbers, shared)
                  for s, k in zip(spec.items, keys)]
         values, texts = [v for v, _ in parts], [t or "N" for _, t in parts]
         if spec.kind == "list":
@@ -192,4 +196,9 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
     param = shared.setdefault(len(names), Value(shape, dtype, name=name,
                                                 wrapped=spec.kind != "tensor"))
     ev.memory.root.params.append(param)
-    return (AbstractTensor(Storage(param)) if spec.kind == "tensor" else param), "T"
+    if spec.kind == "tensor":
+        return AbstractTensor(Storage(param)), "T"
+    if isinstance(spec.value, (int, float)):
+        numbers[len(names) - 1] = spec.value
+        return spec.value, "T"
+    return param, "T"

@@ -32,6 +32,7 @@ class Variant:
 
     region: Region
     names: list[str] = field(default_factory=list)  # of the inputs
+    numbers: dict[int, int | float | bool] = field(default_factory=dict)  # that they must be
     arguments: str = ""  # structures
     result: str = ""
     state: dict[Key, Entered] = field(default_factory=dict)
@@ -79,7 +80,8 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
         states = [*states, form]
         params = [*params, body.params[0]]
     body.params = [*first.region.params, *params]
-    return TensorProgram(name, body, first.names, first.arguments, first.result, states)
+    return TensorProgram(name, body, first.names, first.arguments, first.result, states,
+                         first.numbers)
 
 
 def _chosen(name: str, variants: list[Variant], outputs: list[Value]) -> Region:

@@ -70,7 +70,8 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         constants.place(memories(nodes))
         methods.append(Method(
             program.name,
-            [_info(v, n) for v, n in zip(program.body.params, program.input_names)],
+            [_info(v, n, program.input_numbers.get(k))
+             for k, (v, n) in enumerate(zip(program.body.params, program.input_names))],
             [_info(v, f"out{k}") for k, v in enumerate(program.outputs)],
             host(nodes), program.input_structure, program.output_structure,
         ))
@@ -79,12 +80,12 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
                    blocks, kept.fingerprint(), kept.generator())
 
 
-def _info(v: Value, name: str) -> ValueInfo:
+def _info(v: Value, name: str, number: int | float | bool | None = None) -> ValueInfo:
     kind = "tensor"
     if v.wrapped:
         kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"
     return ValueInfo(name, v.dtype, tuple(
-        RUN_TIME_SIZE if isinstance(n, Size) else n for n in v.shape), kind)
+        RUN_TIME_SIZE if isinstance(n, Size) else n for n in v.shape), kind, number)
 
 
 class _Lowering:

@@ -167,15 +167,20 @@ class StateTable:
         title, before = self._objects[id(obj)][1] + name, obj.attributes[name]
         self.cells[key] = Cell(title, before, form_of_data(before), obj, name)
 
-    def leave(self, ev: Evaluator) -> bool:
-        """Notes what each cell holds at the end of an evaluation; whether one is found live."""
+    def look(self, ev: Evaluator) -> bool:
+        """Notes which cells an evaluation has looked at; whether one is found live."""
         count = len(self.live)
         reads = read_values(ev.memory.root)
-        for key, e in ev.state.items():
-            if e.read or any(v in reads for v in e.begins.values()):
-                self.live.add(key)
-            self._end(ev, key, e)
+        self.live |= {key for key, e in ev.state.items()
+                      if e.read or any(v in reads for v in e.begins.values())}
         return len(self.live) > count
+
+    def leave(self, ev: Evaluator) -> bool:
+        """Notes what each cell holds at the end of an evaluation; whether one is found live."""
+        found = self.look(ev)
+        for key, e in ev.state.items():
+            self._end(ev, key, e)
+        return found
 
     def _end(self, ev: Evaluator, key: Key, e: Entered) -> None:
         cell = e.cell

@@ -322,6 +322,7 @@ class TensorProgram:
     input_structure: str
     output_structure: str
     state: list[State] = field(default_factory=list)
+    input_numbers: dict[int, int | float | bool] = field(default_factory=dict)  # the only ones
     changes: bool = False  # the module: what it holds does not tell what the next call gives
 
     @property

@@ -23,12 +23,11 @@ def fitter(method: MethodDescription, info: ValueInfo) -> Fitter:
     """value -> what the input takes (a C-contiguous, aligned array of the dtype and shape, or an
     int, float, bool). The function raises InputError."""
     where = f"{method.name}: argument '{info.name}'"
-    if info.kind == "int":
-        return lambda value: _int(value, where)
-    if info.kind == "float":
-        return lambda value: _float(value, where)
-    if info.kind == "bool":
-        return lambda value: _bool(value, where)
+    if info.kind != "tensor":
+        convert = {"int": _int, "float": _float, "bool": _bool}[info.kind]
+        if info.value is None:
+            return lambda value: convert(value, where)
+        return lambda value: _asked(convert(value, where), info.value, where)
     expected = info.text(method.dim_names)
     dtype, shape, ndarray = info.dtype.storage, info.shape, np.ndarray
 
@@ -65,6 +64,12 @@ def _bool(value: Any, where: str) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise InputError(f"{where}: expected a bool, found {_found(value)}")
+
+
+def _asked(value: Any, asked: Any, where: str) -> Any:
+    if value != asked:
+        raise InputError(f"{where}: expected {asked}, found {value}")
+    return value
 
 
 def _tensor(value: Any, info: ValueInfo, expected: str, where: str) -> np.ndarray:

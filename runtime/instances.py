@@ -46,7 +46,7 @@ class Instances:
     once, so that a CPU that does not fit shows here: TargetError."""
 
     def __init__(self, address: int, keepalive: object, options: abi.Options):
-        self.c = abi.model_at(address)
+        self.address, self.c = address, abi.model_at(address)
         self.description: ModelDescription = abi.describe(self.c)
         self.options = options
         self._keepalive = keepalive
@@ -76,6 +76,38 @@ class Instances:
         if self._lock is not None:
             with self._lock:
                 self._init(self._free[0])
+
+    def copy(self) -> Instances:
+        """Others with the same options, and a state of their own that begins as this one is."""
+        other = Instances(self.address, self._keepalive, self.options)
+        if self._lock is not None and self.description.state_size:
+            with self._lock:
+                status = self.c.copy(other._free[0].address, self._free[0].address)
+            if status != abi.OK:
+                raise self.failure(other._free[0], status, "copy")
+        return other
+
+    def save(self) -> bytes:
+        """The state; empty where nothing is kept."""
+        saved = ctypes.create_string_buffer(self.description.state_size)
+        if self._lock is not None and self.description.state_size:
+            with self._lock:
+                status = self.c.save(self._free[0].address, saved)
+            if status != abi.OK:
+                raise self.failure(self._free[0], status, "save")
+        return saved.raw
+
+    def restore(self, saved: bytes) -> None:
+        """Puts the state back to what `save` gave. InputError for other bytes."""
+        if self._lock is None or not self.description.state_size:
+            if saved:
+                raise InputError(f"'{self.description.name}' keeps nothing from call to call; a "
+                                 f"saved state of {len(saved)} bytes was given")
+            return
+        with self._lock:
+            status = self.c.restore(self._free[0].address, saved, len(saved))
+            if status != abi.OK:
+                raise self.failure(self._free[0], status, "restore")
 
     def failure(self, instance: Instance, status: int, where: str) -> AotError:
         """The error for a status, with the instance's message. `where` is the method."""

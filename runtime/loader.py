@@ -7,7 +7,8 @@
 An argument may be anything that gives an array (numpy, DLPack, __array__); bfloat16 is passed and
 returned as its bits in uint16. Calls release the GIL and may come from many threads: each runs on
 an instance of its own. A model with state (`description.stateful`) has one instance and runs one
-call at a time, in the order of the calls; `reset()` puts it back to the archive's state.
+call at a time, in the order of the calls; `reset()` puts it back to the archive's state, `copy()`
+is a model that goes on from there by itself, `save_state` and `restore_state` are for files.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from runtime.errors import InputError
 from runtime.instances import Instances
 from runtime.library_file import open_library
 from runtime.pool import pool_options
+from runtime.signatures import Signatures
 
 ENTRY = "aot_model_entry"  # the descriptor's name in every shared library
 
@@ -45,10 +47,17 @@ class CompiledModel:
     ):
         pool = pool_options(threads, library)
         options = abi.Options(pool.threads, pool.parallel_for, pool.pool, seed)
-        self._instances = Instances(address, keepalive, options)
+        self._run_on(Instances(address, keepalive, options))
+
+    def _run_on(self, instances: Instances) -> None:
+        self._instances = instances
         # Methods hold the instances, not this object: no cycle, so memory goes with the last user.
-        self.methods: dict[str, Method] = {
-            m.name: Method(self._instances, i) for i, m in enumerate(self.description.methods)
+        rows: dict[str, list[Method]] = {}
+        for i, m in enumerate(self.description.methods):
+            rows.setdefault(m.name, []).append(Method(self._instances, i))
+        self.methods: dict[str, Method | Signatures] = {
+            name: methods[0] if len(methods) == 1 else Signatures(methods)
+            for name, methods in rows.items()
         }
         for name, method in self.methods.items():
             if not hasattr(type(self), name):  # or it is to be had from `methods` only
@@ -77,12 +86,28 @@ class CompiledModel:
             return main(*args, **kwargs)
         return main.direct(*args)
 
-    def __getattr__(self, name: str) -> Method:
+    def __getattr__(self, name: str) -> Method | Signatures:
         raise AttributeError(f"{type(self).__name__} has no attribute or method {name!r}")
 
     def reset(self) -> None:
         """Put the model's state (buffers that calls changed, random numbers) back to the start."""
         self._instances.reset()
+
+    def copy(self) -> CompiledModel:
+        """Another model of the same code, whose state begins as this one's is now."""
+        other = CompiledModel.__new__(CompiledModel)
+        other._run_on(self._instances.copy())
+        return other
+
+    def save_state(self) -> bytes:
+        """What the model keeps from call to call, for `restore_state` in this process or another;
+        empty where it keeps nothing."""
+        return self._instances.save()
+
+    def restore_state(self, saved: bytes) -> None:
+        """Put the state back to what `save_state` gave. InputError, and the state stays, where the
+        bytes are not of this model."""
+        self._instances.restore(saved)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} '{self.name}' for {self.description.target_cpu}"]

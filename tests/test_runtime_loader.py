@@ -64,7 +64,7 @@ def test_calls_and_structures(model: CompiledLibrary) -> None:
 
 def test_every_dtype(model: CompiledLibrary) -> None:
     arrays = [np.asarray([1, 0], d.storage) for d in COPIED] + [np.zeros((0, 3), np.float32)]
-    for result, array in zip(model.copy(*arrays), arrays):
+    for result, array in zip(model.methods["copy"](*arrays), arrays):
         assert result.dtype == array.dtype and np.array_equal(result, array)
         assert result.flags.owndata and result.flags.writeable and result.flags.c_contiguous
 
@@ -130,8 +130,8 @@ def test_pytorch_tensors(model: CompiledLibrary) -> None:
     bf16 = torch.ones(2, dtype=torch.bfloat16)
     arrays = [np.asarray([1, 0], d.storage) for d in COPIED] + [np.zeros((0, 3), np.float32)]
     with pytest.raises(InputError, match=r"'a3'.*bfloat16.*view\(torch.uint16\)"):
-        model.copy(*arrays[:3], bf16, *arrays[4:])
-    out = model.copy(*arrays[:3], bf16.view(torch.uint16), *arrays[4:])
+        model.methods["copy"](*arrays[:3], bf16, *arrays[4:])
+    out = model.methods["copy"](*arrays[:3], bf16.view(torch.uint16), *arrays[4:])
     assert out[3].tolist() == [0x3F80, 0x3F80]
 
 

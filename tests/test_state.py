@@ -14,7 +14,7 @@ import pytest
 import aot
 from aot.cli import main
 from runtime.c_compiler import INCLUDE_DIR
-from runtime.errors import AotError, CompileError, RuntimeFailure
+from runtime.errors import AotError, CompileError, InputError, RuntimeFailure
 from runtime.loader import load_library
 from tests.conformance.compare import TOLERANCE, relative_error
 from tests.conformance.corpus_table import plain
@@ -58,6 +58,39 @@ class Recurrent(nn.Module):
     @torch.jit.export
     def peek(self, k: int) -> Tuple[Tensor, Tensor]:
         return self.h + k, self.cache
+
+
+def test_copy_save_and_restore() -> None:
+    _, loaded = archive(Recurrent())
+    compiled = aot.compile(loaded, inputs=["x:f32[5,3]"])
+    a, b = arrays(2, 5, 3)
+    compiled(a)
+    saved, other = compiled.save_state(), compiled.copy()
+    second = plain(compiled(b))
+    agree(other(b), second, "a copy goes on from where it was made")
+    assert compiled(b)[1] == 3
+    compiled.restore_state(saved)
+    agree(compiled(b), second, "restored")
+    fresh = compiled.instance()
+    fresh.restore_state(saved)
+    agree(fresh.copy()(b), second, "in another instance")
+    state = compiled.save_state()
+    for wrong in (b"", saved[:-1], saved + b"x", bytes(len(saved)), b"aotstate" + saved[8:16] +
+                  bytes(8) + saved[24:]):
+        with pytest.raises(InputError, match="saved state"):
+            compiled.restore_state(wrong)
+    assert compiled.save_state() == state
+    again = aot.compile(archive(Recurrent())[1], inputs=["x:f32[5,3]"])
+    again.restore_state(saved)  # the same module, compiled anew
+    assert again(b)[1] == 2
+    other_shape = aot.compile(archive(Raises())[1], inputs=["x:f32[2]"])
+    with pytest.raises(InputError, match="saved state"):
+        other_shape.restore_state(saved)
+    stateless = aot.compile(archive(nn.ReLU())[1], inputs=["x:f32[2]"])
+    assert stateless.save_state() == b"" and stateless.copy()(np.ones(2, np.float32))[0] == 1
+    stateless.restore_state(b"")
+    with pytest.raises(InputError, match="keeps nothing"):
+        stateless.restore_state(saved)
 
 
 class Forms(nn.Module):

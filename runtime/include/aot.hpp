@@ -290,11 +290,49 @@ public:
     template <class T> T *as() const noexcept { return static_cast<T *>(memory_.get()); }
     // What went wrong in the last call.
     std::string message() const { return model_ ? model_->message(memory_.get()) : ""; }
-    // The method, or NULL.
+    // The method, or NULL. Of several signatures of one name the first.
     const aot_method *find(std::string_view name) const noexcept {
         for (std::int32_t m = 0; model_ != nullptr && m < model_->num_methods; m++)
             if (name == model_->methods[m].name) return &model_->methods[m];
         return nullptr;
+    }
+    // Of several signatures the first that the inputs fit; where none does, the first of all, whose
+    // run says what is wrong.
+    const aot_method *find(std::string_view name, const Tensor *inputs,
+                           std::size_t num_inputs) const noexcept {
+        for (std::int32_t m = 0; model_ != nullptr && m < model_->num_methods; m++) {
+            const aot_method &method = model_->methods[m];
+            if (name != method.name || num_inputs != static_cast<std::size_t>(method.num_inputs))
+                continue;
+            std::size_t i = 0;
+            for (; i < num_inputs; i++)
+                if (const aot_tensor c = inputs[i].c(); !aot_fits(&c, &method.inputs[i])) break;
+            if (i == num_inputs) return &method;
+        }
+        return find(name);
+    }
+
+    // ---- What the model keeps from call to call -------------------------------------------------
+
+    // Back to the start.
+    Status reset() const { return state([&] { return model_->reset(memory_.get()); }); }
+    // An instance with the same state, made with the given options. Throws Error.
+    Instance copy(const aot_options *options = nullptr) const {
+        Instance other(model(), options);
+        other.state([&] { return model_->copy(other.get(), get()); }).or_throw();
+        return other;
+    }
+    // The state as bytes, for this process or another; none where the model keeps nothing.
+    std::vector<unsigned char> save() const {
+        std::vector<unsigned char> bytes(static_cast<std::size_t>(model_->state_size));
+        state([&] { return model_->save(memory_.get(), bytes.data()); }).or_throw();
+        return bytes;
+    }
+    // Puts the state back to what `save` gave; bytes that are no such are refused.
+    Status restore(const std::vector<unsigned char> &bytes) const {
+        if (model_->state_size == 0 && bytes.size() != 0)
+            return {AOT_INVALID_ARGUMENT, "the model keeps nothing from call to call"};
+        return state([&] { return model_->restore(memory_.get(), bytes.data(), bytes.size()); });
     }
 
     // Runs a method into outputs that the caller gives. Nothing is allocated if all goes well, but
@@ -306,7 +344,7 @@ public:
     }
     Status run(std::string_view method, const Tensor *inputs, std::size_t num_inputs,
                const Tensor *outputs, std::size_t num_outputs) const {
-        const aot_method *m = find(method);
+        const aot_method *m = find(method, inputs, num_inputs);
         if (m == nullptr) return {AOT_NOT_FOUND, "no method '" + std::string(method) + "'"};
         if (num_inputs != static_cast<std::size_t>(m->num_inputs) ||
             num_outputs != static_cast<std::size_t>(m->num_outputs))
@@ -344,7 +382,7 @@ public:
                             std::size_t num_inputs) const {
         std::vector<Array> arrays;
         std::vector<Tensor> outputs;
-        const aot_method *m = find(method);
+        const aot_method *m = find(method, inputs, num_inputs);
         for (std::int32_t i = 0; m != nullptr && i < m->num_outputs; i++)
             if (sized_by_run(m->outputs[i])) return call_sized(*m, inputs, num_inputs);
         if (m != nullptr) {
@@ -358,6 +396,11 @@ public:
     }
 
 private:
+    template <class F> Status state(F function) const {
+        if (model_->state_size == 0) return {}; // nothing is kept
+        const aot_status code = function();
+        return code == AOT_OK ? Status() : Status(code, message());
+    }
     static bool sized_by_run(const aot_value_info &info) noexcept {
         return info.ndim > 0 && info.shape[0] == AOT_RUN_TIME_SIZE;
     }

@@ -82,6 +82,13 @@ static const char *type_text(aot_dtype dtype, int32_t ndim, const int64_t *shape
 
 static const char *info_text(const aot_value_info *info, const aot_method *method, char *text) {
     static const char *const kinds[] = {"", "int", "float", "bool"};
+    if (info->value != NULL && info->kind == AOT_KIND_INT)
+        snprintf(text, TEXT, "int=%lld", (long long)*(const int64_t *)info->value);
+    else if (info->value != NULL && info->kind == AOT_KIND_FLOAT)
+        snprintf(text, TEXT, "float=%.17g", *(const double *)info->value);
+    else if (info->value != NULL)
+        snprintf(text, TEXT, "bool=%s", *(const unsigned char *)info->value ? "true" : "false");
+    if (info->value != NULL) return text;
     if (info->kind > AOT_KIND_TENSOR && info->kind <= AOT_KIND_BOOL) return kinds[info->kind];
     return type_text(info->dtype, info->ndim, info->shape, method, text);
 }
@@ -275,6 +282,52 @@ static int read_inputs(const command *c, call *k) {
     return result;
 }
 
+/* Whether a word of the command line fits an input of a method that may be another one. */
+static int word_fits(const char *source, const aot_value_info *info) {
+    aot_npy array = {0};
+    char message[TEXT];
+    int fits = parse_scalar(source, info, &array) ||
+               aot_npy_read(source, &array, message, sizeof message) == AOT_OK;
+    if (fits && same_dtype(array.dtype, info->dtype)) {
+        array.dtype = info->dtype;
+        const aot_tensor view = aot_npy_view(&array);
+        fits = aot_fits(&view, info);
+    } else {
+        fits = 0;
+    }
+    aot_npy_free(&array);
+    return fits;
+}
+
+/* Of a method that was compiled for several signatures, takes the first that the inputs fit. */
+static int pick_signature(const aot_model *model, command *c) {
+    const char *name = c->method->name;
+    char text[TEXT];
+    int count = 0;
+    for (int32_t m = 0; m < model->num_methods; m++)
+        count += strcmp(model->methods[m].name, name) == 0;
+    if (count == 1) return FINE;
+    for (int32_t m = 0; m < model->num_methods; m++) {
+        const aot_method *method = &model->methods[m];
+        int32_t i = 0;
+        if (strcmp(method->name, name) != 0 || method->num_inputs != c->num_inputs) continue;
+        while (i < method->num_inputs && word_fits(c->inputs[i], &method->inputs[i])) i++;
+        if (i < method->num_inputs) continue;
+        c->method = method;
+        return FINE;
+    }
+    fprintf(stderr, "%s: the inputs fit no signature of %s; it takes one of\n", program, name);
+    for (int32_t m = 0; m < model->num_methods; m++) {
+        const aot_method *method = &model->methods[m];
+        if (strcmp(method->name, name) != 0) continue;
+        for (int32_t i = 0; i < method->num_inputs; i++)
+            fprintf(stderr, "%s%s: %s", i ? ", " : "  ", method->inputs[i].name,
+                    info_text(&method->inputs[i], method, text));
+        fprintf(stderr, "%s\n", method->num_inputs == 0 ? "  nothing" : "");
+    }
+    return USAGE;
+}
+
 static int make_outputs(const aot_method *method, call *k) {
     for (int32_t i = 0; i < method->num_outputs; i++) {
         const aot_value_info *info = &method->outputs[i];
@@ -362,7 +415,8 @@ static int bench(const aot_model *model, const command *c, const call *k) {
     return status == AOT_OK ? FINE : model_failed(model, k, status);
 }
 
-static int execute(const aot_model *model, const command *c, call *k) {
+static int execute(const aot_model *model, command *c, call *k) {
+    if (pick_signature(model, c) != FINE) return USAGE;
     const aot_method *method = c->method;
     const size_t inputs = (size_t)method->num_inputs, outputs = (size_t)method->num_outputs;
     aot_options options = {0};
