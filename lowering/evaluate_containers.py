@@ -7,7 +7,7 @@ import operator
 import re
 from typing import TYPE_CHECKING, Callable
 
-from lowering import evaluate_numbers
+from lowering import evaluate_choice, evaluate_numbers
 from lowering.abstract import AbstractTensor, Raised, describe
 from lowering.evaluate_memory import Memory
 from lowering.graph_print import format_float
@@ -340,6 +340,9 @@ def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dic
     """An operator whose first argument is a list, dict, tuple or string. KeyError for others."""
     fn = TABLE[kind]
     first = args[0] if args else None  # dict() has none
+    of_run_time = evaluate_choice.concerns(kind, args)
+    if of_run_time is not None:
+        return of_run_time(ev, *args, **kwargs)
     if kind in ("prim::min", "prim::max") and isinstance(first, list) and len(args) == 1:
         if first and any(isinstance(v, Value) for v in first):
             result = first[0]

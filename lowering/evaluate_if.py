@@ -302,6 +302,18 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
     return merged_outputs
 
 
+def choose(ev: Evaluator, condition: Value, a: object, b: object) -> object:
+    """a if the condition holds, else b: values that exist already."""
+    branches = []
+    for x in (a, b):
+        branch = Branch(Region(), [x], serial=Storage._serials)
+        with ev.memory.inside(branch.region):
+            _read_all(ev, x, branch.values)
+        branch.related = {t.storage: related(t.storage) for t in branch.values}
+        branches.append(branch)
+    return _merge(ev, condition, *branches)[0]
+
+
 def has_effects(region: Region) -> bool:
     """Whether a Check stands in the region or below it."""
     return any(
