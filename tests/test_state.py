@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import subprocess
 from pathlib import Path
@@ -18,7 +17,7 @@ from runtime.errors import AotError, CompileError, InputError, RuntimeFailure
 from runtime.loader import load_library
 from tests.conformance.compare import TOLERANCE, relative_error
 from tests.conformance.corpus_table import plain
-from tests.conftest import import_torch, require
+from tests.conftest import import_torch
 
 torch = import_torch()
 from torch import Tensor, nn  # noqa: E402
@@ -378,22 +377,6 @@ def test_wrong_methods_are_refused() -> None:
         aot.compile(loaded, methods={})
     with pytest.raises(AotError, match="no method 'nothing'"):
         aot.compile(loaded, methods={"nothing": []})
-
-
-def test_silero_vad() -> None:
-    """A real archive: contexts that are empty at first, and sizes that decide about resets."""
-    spec = importlib.util.find_spec("silero_vad")
-    require(spec is not None and spec.origin is not None, "the package silero-vad")
-    path = Path(spec.origin).parent / "data" / "silero_vad.jit"
-    module = torch.jit.load(str(path))
-    methods = {"forward": ["x:f32[1,512]", "sr:int=16000"], "reset_states": []}
-    compiled = aot.compile(path, methods=methods)
-    for i, x in enumerate(arrays(12, 1, 512)):
-        with torch.no_grad():
-            agree(compiled(x), module(torch.from_numpy(x), 16000), f"chunk {i}")
-        if i == 7:
-            module.reset_states()
-            compiled.reset_states()
 
 
 class Shifts(nn.Module):
