@@ -7,6 +7,7 @@ an internal error says that it is a bug, and leaves a report with the command th
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import stat
 import sys
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from aot import output
-from aot.crash import write_report
+from aot.compiler import compile_archive
 from aot.inputs import EXAMPLES, Input, parse_inputs
 from aot.options import CompileOptions, check_name, environment, name_of_path
 from aot.progress import Progress, progress_for
 from aot.version import VERSION
-from llvm_backend.linking import write_executable, write_file
+from llvm_backend.linking import write_file
 from runtime.errors import AotError, ArchiveError, CompileError, InputError
 from runtime.loader import load_library
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RecursionError:
         return _fail("the program is nested too deeply to compile", debug)
     except Exception as error:  # the last resort: a bug of ours, reported as one
+        write_report = importlib.import_module("aot.crash").write_report
         report = write_report(argv, error, environment().crash_dir)
         summary = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         where = f"the report is in {report}" if report else "no report could be written"
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", metavar="C_IDENTIFIER", help="prefix of all symbols (default: OUT's name)")
     add("--cpu", default="native", help="native, x86-64-v3, ... (default: native)")
     add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
+    add("--no-cache", action="store_true", help="compile anew, and keep nothing for the next time")
     add("--verify", action="store_true", help="run the result against the interpreter")
     add("-v", "--verbose", action="store_true", help="say what is done and how long it takes")
     add("--version", action="version", version=f"{PROGRAM} {VERSION}")
@@ -151,6 +154,7 @@ def _run(arguments: argparse.Namespace) -> None:
         name=arguments.name or name_of_path(named_after.name),
         cpu=arguments.cpu,
         threads=arguments.threads,
+        cache=not arguments.no_cache,
     )
     progress = progress_for(arguments.verbose)
     try:
@@ -182,17 +186,14 @@ def _compile(
     begun: float,
 ) -> None:
     """Compiles and writes: to the files of `stem`, or the text to standard output without one."""
-    # Imported here so that --help and a mistyped option answer at once, without loading LLVM.
-    from aot import pipeline, verify
-
     emit = arguments.emit
     if emit in ("graph", "code"):  # these are of the archive, before anything is compiled
         progress.stage("read")
-        text = pipeline.archive_text(archive, options, emit)
+        text = importlib.import_module("aot.pipeline").archive_text(archive, options, emit)
         progress.finish()
         _write_text(text, stem)
         return
-    compiled = pipeline.compile_archive(archive, options, progress)
+    compiled = compile_archive(archive, options, progress)
     if emit in TEXTS:
         text = compiled.text(emit)
         progress.finish()
@@ -202,12 +203,13 @@ def _compile(
     targets = output.files(stem, emit)
     progress.stage("write")
     if emit == "exe":  # whatever its name ends in
-        write_executable(compiled.object_bytes(), targets[0], options.name)
+        compiled.save_program(targets[0])
     else:
         compiled.save(targets[0])
     if arguments.verify:
         progress.stage("verify")
         artifact = load_library(targets[0], options.threads) if emit == "lib" else compiled
+        verify = importlib.import_module("aot.verify")
         outcome = verify.verify_methods(artifact.methods, compiled.methods,
                                         ROUNDS if compiled.changes_module else 1)
     progress.finish()

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
-from aot.inputs import Input, parse_inputs
-from aot.jit import ScriptModule, load
+import numpy as np
+
+from aot import compile_cache
+from aot.compiled import Compiled, Lowered
+from aot.inputs import Input, input_of_value, parse_inputs
 from aot.options import CompileOptions, name_of_path
-from aot.pipeline import Compiled, compile_module
 from aot.progress import Progress
-from aot.specs import inputs_like
+from llvm_backend.artifact import Artifact
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from aot.jit import ScriptModule
+
+# A method's name, its inputs where they are told by words, and example arguments where by those.
+Request = tuple[str, Optional[tuple[Input, ...]], Optional[tuple[Any, ...]]]
 
 
 def compile(module: Any, example_inputs: Sequence[Any] | None = None,
             inputs: Sequence[str] | Sequence[Sequence[str]] | None = None, *,
             method: str = "forward",
             methods: Mapping[str, Sequence[Any] | None] | None = None, threads: int = 1,
-            cpu: str = "native", name: str | None = None, optimize: bool = True) -> Compiled:
+            cpu: str = "native", name: str | None = None, optimize: bool = True,
+            cache: bool = True) -> Compiled:
     """Compiles a method of a module, or of the archive at a path, or several.
 
     The module is a ScriptModule or ScriptFunction, or a module of aot.nn or of PyTorch, which is
@@ -41,49 +51,105 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     `inputs`, give a list of such lists, [["x:f32[1,512]", "n:int=2"], ["x:f32[1,256]", "n:int=1"]].
     A call runs the first one that its arguments fit, and InputError lists all where none does.
 
+    What an archive at a path was compiled to is kept and found again (aot/compile_cache.py) unless
+    `cache` is False.
+
     InputError where the inputs do not fit, ArchiveError and CompileError as the message says."""
     if example_inputs is not None and inputs is not None:
         raise InputError("give example_inputs or inputs, not both")
-    if isinstance(module, (str, os.PathLike)):
-        where, stem = Path(module), Path(module).stem
-        module = load(module)
-    else:
-        where, stem = "the module", "model"
-        if not isinstance(module, ScriptModule):
-            module = importlib.import_module("aot.accept").script_module(module, example_inputs)
-    if example_inputs is not None:
-        example_inputs = importlib.import_module("aot.accept").arrays(tuple(example_inputs))
     if methods is None:
-        given = ([(method, _like(module, method, example_inputs))] if inputs is None
-                 else _signatures(module, method, inputs))
+        requests = _requests(method, example_inputs if inputs is None else inputs)
     elif not methods or inputs is not None or example_inputs is not None:
         raise InputError("methods: expected a dict of at least one method, with the inputs in it")
     else:
-        given = [one for each, words in methods.items()
-                 for one in _signatures(module, each, words)]
-    (method, first), *others = given
-    options = CompileOptions(first, method, name or name_of_path(stem), cpu, threads, optimize,
-                             more_methods=tuple(others))
-    return compile_module(module, options, Progress(), where)
+        requests = [r for each, given in methods.items() for r in _requests(each, given)]
+    (first, given, _), *others = requests
+    path = Path(module) if isinstance(module, (str, os.PathLike)) else None
+    options = CompileOptions(given, first, name or name_of_path(path.stem if path else "model"),
+                             cpu, threads, optimize, cache=cache,
+                             more_methods=tuple((each, words) for each, words, _ in others))
+    if path is not None:
+        return compile_archive(path, options, Progress(), requests)
+    if not isinstance(module, importlib.import_module("aot.jit").ScriptModule):
+        module = importlib.import_module("aot.accept").script_module(module, example_inputs)
+    lowered = _lower(module, options, requests, Progress(), "the module")
+    return Compiled.of(lowered, options, Progress())
 
 
-def _signatures(module: ScriptModule, method: str, words: Sequence[Any] | None
-                ) -> list[tuple[str, tuple[Input, ...] | None]]:
-    """The method with its inputs, once for each signature."""
-    several = words is not None and bool(words) and all(
-        isinstance(each, (list, tuple)) and each and _are_words(each) for each in words)
-    return [(method, parse_inputs(each) if each is not None and each and _are_words(each)
-             else _like(module, method, each))
-            for each in (words if several and words is not None else [words])]
+def compile_archive(path: Path, options: CompileOptions, progress: Progress,
+                    requests: Sequence[Request] = ()) -> Compiled:
+    """Compiles methods of an archive, or finds their code in the cache. requests: those of the
+    options, where example arguments tell what the inputs are."""
+
+    def lower() -> Lowered:
+        progress.stage("read")
+        module = importlib.import_module("aot.jit").load(path)
+        return _lower(module, options, requests, progress, path)
+
+    cache = compile_cache.open_cache() if options.cache and path.is_file() else None
+    if cache is None:
+        return Compiled.of(lower(), options, progress)
+    progress.stage("look up")
+    digest = compile_cache.file_digest(path)
+    key = compile_cache.key_of(digest, options, [_like(r, None) for r in requests])
+    found = compile_cache.find(cache, key)
+    if found is not None:
+        def again() -> Lowered:
+            if compile_cache.file_digest(path) != digest:
+                raise InputError(f"{path}: the archive has changed since it was compiled")
+            return lower()
+
+        artifact, signatures, changes_module = found
+        return Compiled(options, signatures, changes_module, again, artifact, progress=progress)
+
+    lowered = lower()
+
+    def made(artifact: Artifact) -> None:
+        if compile_cache.file_digest(path) == digest:  # and was all the time
+            compile_cache.keep(cache, key, artifact, lowered.signatures, lowered.changes_module)
+
+    return Compiled.of(lowered, options, progress, made)
+
+
+def _lower(module: ScriptModule, options: CompileOptions, requests: Sequence[Request],
+           progress: Progress, where: object) -> Lowered:
+    if requests:
+        (method, inputs), *others = [(r[0], _like(r, module)) for r in requests]
+        options = replace(options, inputs=inputs, method=method, more_methods=tuple(others))
+    pipeline = importlib.import_module("aot.pipeline")
+    return pipeline.compile_module(module, options, progress, where)
+
+
+def _requests(method: str, given: Sequence[Any] | None) -> list[Request]:
+    """What a user gives for a method, words or examples, once for each signature."""
+    if given and all(isinstance(x, (list, tuple)) and x and _are_words(x) for x in given):
+        return [(method, parse_inputs(words), None) for words in given]
+    if given and _are_words(given):
+        return [(method, parse_inputs(given), None)]
+    return [(method, None, None if given is None else _arrays(tuple(given)))]
 
 
 def _are_words(x: Sequence[Any]) -> bool:
     return all(isinstance(word, str) for word in x)
 
 
-def _like(module: ScriptModule, method: str,
-          examples: Sequence[Any] | None) -> tuple[Input, ...] | None:
-    """A method's inputs, from example arguments if there are any."""
-    if examples is None or method not in module.method_names():
-        return None  # a method that does not exist is refused later
-    return inputs_like(tuple(examples), module.method(method))
+def _like(request: Request, module: ScriptModule | None) -> tuple[Input, ...] | None:
+    """A method's inputs, from example arguments if there are any; without the method's names where
+    there is no module."""
+    method, inputs, examples = request
+    if examples is None:
+        return inputs
+    if module is None:
+        return tuple(map(input_of_value, examples))
+    if method not in module.method_names():
+        return None  # which is refused later
+    return importlib.import_module("aot.specs").inputs_like(examples, module.method(method))
+
+
+def _arrays(x: Any) -> Any:
+    """Tensors in a nest as numpy arrays."""
+    if x is None or isinstance(x, (np.ndarray, int, float, str)):
+        return x
+    if type(x) in (tuple, list):
+        return type(x)(map(_arrays, x))
+    return importlib.import_module("aot.accept").arrays(x)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from collections.abc import Iterable
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -292,3 +292,40 @@ def _known_types() -> str:
 
 def _error(spec: str, problem: str) -> InputError:
     return InputError(f"--input '{spec}': {problem}\n  examples: {EXAMPLES}")
+
+
+def has_constants(inputs: tuple[Input, ...]) -> bool:
+    """True if a value of the arguments is compiled in."""
+    return any(
+        has_constants(given.items) if isinstance(given, (SequenceInput, DictInput))
+        else isinstance(given, ConstantInput) for given in inputs)
+
+
+def run_time_arguments(inputs: tuple[Input, ...], args: tuple[Any, ...]) -> list[Any]:
+    """The arguments of a call as the compiled code takes them: without the constants.
+
+    A call may give all arguments that the method has, or leave out the constant ones. InputError if
+    a constant is given with another value than the one that is compiled in."""
+    if len(args) != len(inputs):
+        inputs = tuple(given for given in inputs if not isinstance(given, ConstantInput))
+    if len(args) != len(inputs):
+        return list(args)  # the model says what is wrong
+    values = [_without_constants(given, value) for given, value in zip(inputs, args)]
+    return [v for given, v in zip(inputs, values) if not isinstance(given, ConstantInput)]
+
+
+def _without_constants(given: Input, value: Any) -> Any:
+    """The value with None, which the compiled code knows it by, where it is a constant."""
+    if isinstance(given, ConstantInput):
+        same = value is None if given.value is None else value == given.value
+        if not same:
+            raise InputError(f"the argument '{given.name}' is {value!r}; {given.value!r} was "
+                             "compiled in, another value needs another compilation")
+        return value if isinstance(value, str) else None
+    if isinstance(given, SequenceInput) and isinstance(value, (tuple, list)):
+        if len(value) == len(given.items):
+            return type(value)(_without_constants(g, v) for g, v in zip(given.items, value))
+    if isinstance(given, DictInput) and isinstance(value, dict):
+        if set(value) == set(given.keys):
+            return {k: _without_constants(g, value[k]) for k, g in zip(given.keys, given.items)}
+    return value

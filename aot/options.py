@@ -38,6 +38,8 @@ class CompileOptions:
     # These change no code:
     # Check every stage's invariants after every pass.
     check: bool = False
+    # Whether machine code may come from the cache, and is kept there.
+    cache: bool = True
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -66,17 +68,28 @@ class Environment:
     # AOT_CRASH_DIR=FOLDER: where the report of an internal error is written; the current folder
     # when not set.
     crash_dir: str = "."
+    # AOT_CACHE=FOLDER: where compilations are kept, and the thread pool of calls from Python; 0
+    # keeps none. Not set: the folder aot in XDG_CACHE_HOME or ~/.cache (runtime/cache_folder.py).
+    cache: str = ""
+    # AOT_CACHE_MB=N: compilations take at most N megabytes there, those used last; 0 keeps none.
+    cache_megabytes: int = 2048
 
 
 def environment() -> Environment:
     """The environment variables, read anew at each call; one that is not understood counts as not
     set."""
-    debug = os.environ.get("AOT_DEBUG", "0").strip()
     return Environment(
-        debug=min(int(debug), 6) if debug.isascii() and debug.isdigit() else 0,
+        debug=min(_number("AOT_DEBUG", 0), 6),
         dump=os.environ.get("AOT_DUMP", ""),
         crash_dir=os.environ.get("AOT_CRASH_DIR", ".") or ".",
+        cache=os.environ.get("AOT_CACHE", ""),
+        cache_megabytes=_number("AOT_CACHE_MB", Environment.cache_megabytes),
     )
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def check_name(name: str) -> None:

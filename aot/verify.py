@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aot.inputs import ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput
-from aot.specs import run_time_arguments
+from aot.inputs import (
+    ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput, run_time_arguments,
+)
 from runtime.dtypes import DType, bf16, to_compute, to_storage
 from runtime.errors import RuntimeFailure
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import aot
-from llvm_backend.compile import aligned_constants
+from llvm_backend.artifact import aligned_bytes
 from llvm_backend.jit import KernelLibrary
 from llvm_backend.program import Call, Copy, HostStmt, Program, Slot
 from llvm_backend.target import Target
@@ -25,7 +25,7 @@ class Memory:
     def __init__(self, program: Program):
         method = program.methods[0]
         rng = np.random.default_rng(0)
-        self.constants = aligned_constants(program)
+        self.constants = aligned_bytes(program.constants, program.constant_bytes)
         self.arena = self._zeros(program.arena_bytes)
         self.state = self._zeros(program.state_bytes)
         self.inputs, self.outputs = [], []
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
     compiled = aot.compile(str(options.model))
-    program, target = compiled._lowered, compiled._target
+    program, target = compiled.lowered.program, compiled.lowered.target
     rows = profile(program, target, options.runs)
     whole = sum(r[0] for r in rows)
     print(f"{whole * 1e3:.3f} ms in {sum(r[1] for r in rows)} calls of {len(rows)} kernels")

@@ -17,11 +17,6 @@ MODEL_TYPE = ("{ i32, i32, ptr, ptr, ptr, ptr, ptr, i32, i32, ptr, i64, i64, i64
               "i64, ptr, i64, ptr, ptr, ptr, ptr, ptr }")
 
 
-def weights_symbol(program: Program) -> str:
-    """The symbol of the program's constants; no C identifier, so no other symbol is like it."""
-    return f"{program.name}.weights"
-
-
 def _flops(statements: list[HostStmt]) -> int:
     """Operations of a run; a branch counts as its longer side, a loop of unknown length once."""
     total = 0

@@ -2,7 +2,7 @@
 
 The compiler sees one undefined hidden symbol; here it gets a section of its own, `.rodata.weights`,
 appended to the file with a new table of section headers. So half a gigabyte of weights passes
-through neither LLVM's text nor its assembler, on every target, and is copied once.
+through neither LLVM's text nor its assembler, on every target, and is not copied.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ _OBJECT = 1  # a local symbol's st_info: binding 0, type object
 
 
 def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarray]],
-                   size: int) -> bytes:
+                   size: int) -> list[bytes | memoryview]:
     """The 64-bit little-endian object with `symbol` defined as `size` bytes: the parts at their
-    offsets, zeros between. CompileError for more than an object can address."""
+    offsets, zeros between. In pieces that follow one another, so that weights are not copied to be
+    written. CompileError for more than an object can address."""
     if size == 0:
-        return code
+        return [code]
     if size > _LIMIT:
         raise CompileError(f"the weights take {size / 2**30:.2f} GiB; an object holds at most "
                            f"{_LIMIT / 2**30:.2f} GiB")
@@ -42,7 +43,7 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
     text = bytes(head[names[4]:names[4] + names[5]])
     new_name = len(text)
     text += b".rodata.weights\0"
-    out: list[bytes | memoryview] = [head]
+    out: list[bytes | memoryview] = []
     at = len(head)
 
     def align(to: int) -> int:
@@ -70,7 +71,8 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
     fields[6], fields[12] = align(8), len(sections)
     out += [_SECTION.pack(*s) for s in sections]
     _HEADER.pack_into(head, 0, *fields)
-    return b"".join(out)
+    out.insert(0, bytes(head))
+    return out
 
 
 def _define(head: bytearray, sections: list[list[int]], symbol: str, index: int, size: int) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvm_backend.descriptor import HEAD_BYTES, Constants, weights_symbol
+from llvm_backend.artifact import weights_name
+from llvm_backend.descriptor import HEAD_BYTES, Constants
 from llvm_backend.heap_code import block_address, grow
 from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostIf,
                                   HostLoop, HostStmt, Method, Program, Slot)
@@ -77,7 +78,7 @@ class _Body:
             base = f"%{'in' if s.space == 'input' else 'out'}{s.index}"
             return self.fresh(f"getelementptr i8, ptr {base}, i64 {s.offset}") if s.offset else base
         if s.space == "constant":
-            return self.fresh(f"getelementptr i8, ptr @{weights_symbol(self.program)}, "
+            return self.fresh(f"getelementptr i8, ptr @{weights_name(self.program.name)}, "
                               f"i64 {s.offset}")
         if s.space == "heap":
             return self.fresh(f"load ptr, ptr {self.fresh(block_address(self.program, s.index))}, "

@@ -6,7 +6,8 @@ of faulting on it. Instance: head of aot.h (64 bytes), state, arena, table of th
 
 from __future__ import annotations
 
-from llvm_backend.descriptor import Constants, weights_symbol
+from llvm_backend.artifact import weights_name
+from llvm_backend.descriptor import Constants
 from llvm_backend.generator_code import generator_functions, seed_from_options
 from llvm_backend.heap_code import HEAD_BYTES, heap_begin
 from llvm_backend.program import Program
@@ -227,7 +228,7 @@ def _initial(program: Program) -> str:
     lines = []
     for k, (at, source, size) in enumerate(program.state):
         lines += [f"  %to{k} = getelementptr i8, ptr %state, i64 {at}",
-                  f"  %from{k} = getelementptr i8, ptr @{weights_symbol(program)}, i64 {source}",
+                  f"  %from{k} = getelementptr i8, ptr @{weights_name(program.name)}, i64 {source}",
                   f"  call void @llvm.memcpy.p0.p0.i64(ptr align 1 %to{k}, "
                   f"ptr align 1 %from{k}, i64 {size}, i1 false)"]
     return "\n".join(lines)

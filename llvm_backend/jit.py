@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from llvm_backend import codegen
+from llvm_backend.artifact import Artifact, weights_name
 from llvm_backend.emit_kernel import attributes, emit_kernel, trip_count
 from llvm_backend.expand_math import expand_math
 from llvm_backend.kernel import Kernel
@@ -51,6 +52,24 @@ def check_runs_here(target: Target) -> None:
     if missing:
         raise TargetError(f"this CPU lacks {', '.join(missing)}, which {target.name} code uses; "
                           "choose --cpu native")
+
+
+class JitModel:
+    """An artifact as machine code of this process; `address` is its aot_model descriptor's.
+
+    TargetError if it is of another architecture; whether this CPU runs it, its init says."""
+
+    def __init__(self, artifact: Artifact):
+        self.description = artifact.description
+        here, name = native_target().triple, artifact.description.name
+        if artifact.description.target_triple.split("-")[0] != here.split("-")[0]:
+            raise TargetError(f"code for {artifact.description.target_triple} cannot run here "
+                              f"({here})")
+        self._weights = artifact.weights()  # where they are, for as long as the code
+        symbol = f"{name}_model"
+        self._loaded = LoadedObject(artifact.code, [symbol],
+                                    {weights_name(name): self._weights.ctypes.data})
+        self.address = self._loaded.addresses[symbol]
 
 
 class KernelFunction:

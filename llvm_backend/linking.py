@@ -11,7 +11,7 @@ import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from runtime.c_compiler import C_FLAGS, run_compiler, source
 from runtime.description import is_c_identifier
@@ -21,12 +21,17 @@ LIBRARY_SOURCES = ("aot_pool.c",)
 PROGRAM_SOURCES = ("main.c", "aot_npy.c", "aot_pool.c")
 
 
-def write_object(object_code: bytes, path: str | Path) -> None:
+Pieces = Iterable["bytes | memoryview"]  # that follow one another
+
+
+def write_object(object_code: bytes | Pieces, path: str | Path) -> None:
     """Write an object file. CompileError if the path cannot be written."""
     write_file(object_code, path)
 
 
-def write_shared_library(object_code: bytes, path: str | Path, name: str) -> None:
+def write_shared_library(
+    object_code: bytes | Pieces, path: str | Path, name: str
+) -> None:
     """Link the object of the model `name` into a shared library that `load_library` loads.
 
     It exports the object's symbols, the descriptor as `aot_model_entry`, and the thread pool.
@@ -37,7 +42,7 @@ def write_shared_library(object_code: bytes, path: str | Path, name: str) -> Non
     _link(object_code, path, LIBRARY_SOURCES, arguments, "writing a shared library")
 
 
-def write_executable(object_code: bytes, path: str | Path, name: str) -> None:
+def write_executable(object_code: bytes | Pieces, path: str | Path, name: str) -> None:
     """Link the object of the model `name` and runtime/src/main.c into a program.
 
     CompileError: no C compiler, it failed, or the path cannot be written."""
@@ -45,11 +50,16 @@ def write_executable(object_code: bytes, path: str | Path, name: str) -> None:
     _link(object_code, Path(path), PROGRAM_SOURCES, arguments, "writing a program")
 
 
-def write_file(data: bytes | str, path: str | Path) -> None:
+def write_file(data: bytes | str | Pieces, path: str | Path) -> None:
     """Write a file (text as UTF-8). CompileError if it cannot be written."""
-    raw = data.encode("utf-8") if isinstance(data, str) else data
     with _replacing(Path(path)) as temporary:
-        temporary.write_bytes(raw)
+        _write(data, temporary)
+
+
+def _write(data: bytes | str | Pieces, path: Path) -> None:
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    with path.open("wb") as file:
+        file.writelines([raw] if isinstance(raw, bytes) else raw)
 
 
 def _identifier(name: str) -> str:
@@ -59,12 +69,13 @@ def _identifier(name: str) -> str:
 
 
 def _link(
-    object_code: bytes, path: Path, sources: tuple[str, ...], arguments: list[str], purpose: str
+    object_code: bytes | Pieces, path: Path, sources: tuple[str, ...], arguments: list[str],
+    purpose: str,
 ) -> None:
     files = [source(name) for name in sources]
     with _replacing(path) as temporary:
         object_file = temporary.with_name("model.o")
-        object_file.write_bytes(object_code)
+        _write(object_code, object_file)
         run_compiler([*C_FLAGS, *arguments, object_file, *files, "-o", temporary],
                      f"{path}: {purpose}")
 

@@ -6,8 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
+from llvm_backend.artifact import weights_name
 from llvm_backend.cpu_check import cpu_check
-from llvm_backend.descriptor import Constants, describe_program, descriptor, weights_symbol
+from llvm_backend.descriptor import Constants, describe_program, descriptor
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
 from llvm_backend.entry_code import CHECK, entry_attributes, generic_run, typed_entry
 from llvm_backend.expand_math import expand_math
@@ -30,9 +31,8 @@ class ModuleText:
     kernels: int
 
 
-def build_module(program: Program, target: Target, near: bool = True) -> ModuleText:
-    """The module of a program. Its constants are not in it: whoever makes code of it defines
-    `weights_symbol`, 64-aligned; near: within 2 GB of the code."""
+def build_module(program: Program, target: Target) -> ModuleText:
+    """The module of a program. Its constants are not in it: see artifact.py."""
     constants = Constants()
     description = describe_program(program, target)
     functions: list[str] = []
@@ -50,7 +50,7 @@ def build_module(program: Program, target: Target, near: bool = True) -> ModuleT
     text = "\n".join([
         f'source_filename = "{program.name}"',
         f'target triple = "{target.triple}"',
-        _weights(program, near),
+        _weights(program),
         *constants.lines,
         "",
         *functions,
@@ -61,11 +61,11 @@ def build_module(program: Program, target: Target, near: bool = True) -> ModuleT
     return ModuleText(text, description, count)
 
 
-def _weights(program: Program, near: bool) -> str:
-    symbol, size = weights_symbol(program), program.constant_bytes
+def _weights(program: Program) -> str:
+    symbol, size = weights_name(program.name), program.constant_bytes
     if size == 0:  # a slot without elements may still name it
         return f"@{symbol} = private constant [1 x i8] zeroinitializer, align 64"
-    return f"@{symbol} = external {'hidden ' * near}constant [{size} x i8], align 64"
+    return f"@{symbol} = external constant [{size} x i8], align 64"
 
 
 def _kernels(program: Program, target: Target,

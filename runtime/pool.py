@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from runtime import abi, c_compiler
+from runtime.cache_folder import cache_folder
 from runtime.errors import InputError, RuntimeFailure
 
 MAX_THREADS = 1024
@@ -67,7 +68,7 @@ def _pool_library() -> Path:
     headers = [c_compiler.INCLUDE_DIR / name for name in ("aot.h", "aot_pool.h")]
     text = b"".join(path.read_bytes() for path in (source, *headers))
     name = f"aot_pool-{hashlib.sha256(text).hexdigest()[:16]}.so"
-    folder = _cache_folder()
+    folder = cache_folder() or Path(tempfile.mkdtemp(prefix="aot-"))
     path = folder / name
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=folder) as work:
@@ -78,17 +79,3 @@ def _pool_library() -> Path:
             )
             os.replace(built, path)
     return path
-
-
-def _cache_folder() -> Path:
-    """A folder that only this user can write to: code is loaded from it."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "aot"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if status.st_uid == os.getuid() and not status.st_mode & 0o022:
-            return folder
-    except OSError:
-        pass  # no home, or a read-only one
-    return Path(tempfile.mkdtemp(prefix="aot-"))

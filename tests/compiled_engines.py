@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from llvm_backend.compile import JitModel
+from llvm_backend.compile import compile_program
+from llvm_backend.jit import JitModel
 from llvm_backend.native import resolve_target
 from lowering.lower import lower_program
 from lowering.optimize import optimize
@@ -27,7 +28,7 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
     program.input_names = names
     program.input_structure = "(" + ",".join(f"{n}=T" for n in names) + ")"
     program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
-    jit = JitModel(lower_program(program, target, "m", optimized), target)
+    jit = JitModel(compile_program(lower_program(program, target, "m", optimized), target))
     given = [a.item() if v.wrapped else a for a, v in zip(arrays, program.body.params)]
     return CompiledModel(jit.address, keepalive=jit, threads=threads)(*given)
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["AOT_CACHE_MB"] = "0"  # tests are of the compiler, not of what it made the last time
 Test = TypeVar("Test", bound=Callable)
 
 

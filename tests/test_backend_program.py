@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from llvm_backend import codegen, cpu_check
-from llvm_backend.compile import JitModel, compile_program
+from llvm_backend.compile import TEXTS, compile_program, program_text
 from llvm_backend.elf_weights import attach_weights
-from llvm_backend.jit import LoadedObject
+from llvm_backend.jit import JitModel, LoadedObject
 from llvm_backend.kernel import Kernel, KernelBuilder
 from llvm_backend.module import build_module
 from llvm_backend.native import native_target
@@ -64,7 +64,7 @@ def program_of(body, inputs=(INFO_X,), outputs=(INFO_Y,), **fields) -> Program:
 
 
 def run(program: Program, *arrays, threads: int = 1):
-    jit = JitModel(program, native_target())
+    jit = JitModel(compile_program(program, native_target()))
     return CompiledModel(jit.address, keepalive=jit, threads=threads)(*arrays)
 
 
@@ -124,7 +124,7 @@ def test_trip_count_from_a_slot_and_nested_branches():
             Copy(TEMP, Y)]
     program = program_of(body, inputs=(INFO_X, n))
     x = data()
-    jit = JitModel(program, native_target())
+    jit = JitModel(compile_program(program, native_target()))
     model = CompiledModel(jit.address, keepalive=jit)
     for count, times in ((0, 1), (1, 2), (2, 3), (7, 3)):
         np.testing.assert_allclose(model(x, count), times * x, rtol=1e-6)
@@ -148,7 +148,7 @@ def test_state_persists_and_init_resets_it():
                           Copy(TEMP, Y)],
                          constants=[(0, start)], constant_bytes=4032, state=[(64, 0, 4 * N)],
                          state_bytes=4096)
-    jit = JitModel(program, native_target())
+    jit = JitModel(compile_program(program, native_target()))
     model = CompiledModel(jit.address, keepalive=jit)
     assert model.description.stateful
     x = data()
@@ -207,7 +207,7 @@ class Raw:
         names = ["m_model", "m_init", "m_message", "m_forward"]
         target = native_target()
         artifact = compile_program(program, target)
-        self.loaded = LoadedObject(artifact.object, names)
+        self.loaded = LoadedObject(artifact.object_bytes(), names)
         at = self.loaded.addresses
         self.model = abi.model_at(at["m_model"])
         self.init = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(at["m_init"])
@@ -334,8 +334,11 @@ def test_weights_that_no_object_can_hold_are_refused():
 def test_every_target_gives_an_object_with_the_weights(name):
     weights = np.arange(256, dtype=np.uint8)
     program = program_of([Copy(X, Y)], constants=[(0, weights)], constant_bytes=256)
-    artifact = compile_program(program, TARGETS[name], ("object", "assembly", "llvm", "optimised"))
-    assert artifact.object[:4] == b"\x7fELF" and weights.tobytes() in artifact.object
-    assert "m_forward" in artifact.assembly and "define i32 @m_forward" in artifact.llvm_text
-    assert "define" in artifact.optimised_text and artifact.code_bytes < len(artifact.object)
-    assert set(artifact.seconds) == {"text", "parse", "optimise", "code", "weights"}
+    artifact = compile_program(program, TARGETS[name])
+    written = artifact.object_bytes()
+    assert written[:4] == b"\x7fELF" and weights.tobytes() in written
+    assert weights.tobytes() not in artifact.code and len(artifact.code) < len(written)
+    assert set(artifact.seconds) == {"text", "parse", "optimise", "code"}
+    texts = {kind: program_text(program, TARGETS[name], kind) for kind in TEXTS}
+    assert "m_forward" in texts["assembly"] and "define i32 @m_forward" in texts["llvm"]
+    assert "define" in texts["optimised"] and texts["optimised"] != texts["llvm"]

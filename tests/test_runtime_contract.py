@@ -113,9 +113,9 @@ def built(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with model.o, model.h, model.so."""
     folder = tmp_path_factory.mktemp("contract")
     artifact = compile_program(program(request.param), resolve_target("native"))
-    (folder / "model.o").write_bytes(artifact.object)
+    (folder / "model.o").write_bytes(artifact.object_bytes())
     (folder / "model.h").write_text(header_text(artifact.description), "utf-8")
-    write_shared_library(artifact.object, folder / "model.so", "model")
+    write_shared_library(artifact.object_bytes(), folder / "model.so", "model")
     assert load_library(folder / "model.so").description == artifact.description
     return folder
 
@@ -171,7 +171,7 @@ def test_a_broken_promise_is_found(tmp_path: Path, contract: Path) -> None:
 def test_emitted_model_under_valgrind(built: Path, contract: Path) -> None:
     """The baseline CPU's code: valgrind does not know every newer instruction."""
     require(shutil.which("valgrind") is not None, "valgrind")
-    code = compile_program(program(False), resolve_target("x86-64")).object
+    code = compile_program(program(False), resolve_target("x86-64")).object_bytes()
     write_shared_library(code, built / "baseline.so", "model")
     result = run(["valgrind", "-q", "--error-exitcode=9", contract, built / "baseline.so"])
     assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr

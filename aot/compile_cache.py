@@ -1,0 +1,147 @@
+"""Compilations kept from process to process: which ones are equal, and what is kept of one.
+
+Whole artifacts are kept, code and packed weights: reading an archive and bringing it to kernels
+takes as long as LLVM does, so that keeping the kernels' code alone would save half of the time.
+The two are equal whose programs, options, machine and compiler are: the archive's bytes, all that
+the options say about code, the target's row or this machine's features, and every source file of
+the compiler by name, size and time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aot.compiled import Signature
+from aot.disk_cache import DiskCache
+from aot.options import CompileOptions, environment
+from llvm_backend.artifact import Artifact
+from llvm_backend.target import TARGETS
+from runtime.cache_folder import cache_folder
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("aot", "lowering", "llvm_backend", "runtime")
+_CPU_LINES = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86-64
+              "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision",
+              "Features")  # AArch64
+_NO_CODE = ("check", "cache")  # fields of CompileOptions that change no code
+
+
+def open_cache() -> DiskCache | None:
+    """The cache as the environment wants it; None where there is none, or stages are shown."""
+    said = environment()
+    if said.cache_megabytes == 0 or said.debug >= 2 or said.dump:
+        return None
+    folder = cache_folder()
+    return None if folder is None else DiskCache(folder, said.cache_megabytes << 20)
+
+
+def key_of(program: bytes, options: CompileOptions, examples: object = None) -> str:
+    """The name of a compilation of `program`, a digest of what holds it; `examples` are what the
+    inputs are like where the options do not say."""
+    digest = hashlib.sha256(program)
+    machine = _this_machine() if options.cpu == "native" else repr(TARGETS.get(options.cpu))
+    for part in (_compiler(), machine, examples):
+        _add(digest.update, part)
+    for field in fields(options):
+        if field.name not in _NO_CODE:
+            _add(digest.update, (field.name, getattr(options, field.name)))
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        if hasattr(hashlib, "file_digest"):  # Python 3.11
+            return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.sha256(file.read()).digest()
+
+
+def keep(cache: DiskCache, key: str, artifact: Artifact, signatures: list[Signature],
+         changes_module: bool) -> None:
+    """Keeps an artifact and what a Compiled says beside it."""
+    record = (artifact.description, artifact.kernels, len(artifact.code), signatures,
+              changes_module)
+    weights = artifact.weights() if artifact.constant_bytes else np.zeros(0, np.uint8)
+    cache.put(key, record, [weights.data, artifact.code])
+
+
+def find(cache: DiskCache, key: str) -> tuple[Artifact, list[Signature], bool] | None:
+    """What `keep` kept; its weights are the file's pages."""
+    kept = cache.get(key)
+    if kept is None:
+        return None
+    (description, kernels, code, signatures, changes_module), data = kept
+    size = len(data) - code
+    constants = [(0, np.frombuffer(data, np.uint8, size))] if size else []
+    artifact = Artifact(description, kernels, bytes(data[size:]), constants, size)
+    return artifact, signatures, changes_module
+
+
+def _add(update: Callable[[bytes], None], value: Any) -> None:
+    """Adds a value to a digest: what is equal adds the same bytes, and nothing else does."""
+    if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "torch_code"):
+            _add(update, ("dtype", value.name))
+            return
+        value = (type(value).__name__, *(getattr(value, f.name) for f in fields(value)))
+    if isinstance(value, np.ndarray):
+        _add(update, ("array", value.dtype.str, value.shape, value.tobytes()))
+    elif isinstance(value, (set, frozenset)):
+        _add(update, ("set", *sorted(value)))
+    elif isinstance(value, dict):
+        _add(update, ("dict", *value.items()))
+    elif isinstance(value, (tuple, list)):
+        update(f"{type(value).__name__} {len(value)};".encode())
+        for item in value:
+            _add(update, item)
+    else:
+        raw = value if isinstance(value, bytes) else repr(value).encode()
+        update(f"{type(value).__name__} {len(raw)};".encode() + raw)
+
+
+@functools.lru_cache(maxsize=None)
+def _compiler() -> tuple[object, ...]:
+    """What tells one version of the compiler from another: its files, LLVM's and numpy's."""
+    found: list[object] = [np.__version__]
+    for package in _PACKAGES:
+        for folder, folders, names in os.walk(_ROOT / package):
+            folders[:] = sorted(f for f in folders if f != "__pycache__")
+            found += _files(folder, sorted(names))
+    llvm = importlib.util.find_spec("llvmlite")
+    if llvm is not None and llvm.origin is not None:
+        binding = os.path.join(os.path.dirname(llvm.origin), "binding")
+        found += _files(binding, sorted(os.listdir(binding)))
+    return tuple(found)
+
+
+def _files(folder: str, names: Sequence[str]) -> list[object]:
+    found: list[object] = []
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            status = os.stat(path)
+            found.append((path, status.st_size, status.st_mtime_ns))
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def _this_machine() -> object:
+    """What --cpu native depends on: the CPU's kind, features and caches. Where Linux does not tell,
+    LLVM is asked, which takes longer to load."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        caches = Path("/sys/devices/system/cpu/cpu0/cache")
+        sizes = [(p / "size").read_text() for p in sorted(caches.glob("index*"))]
+    except OSError:
+        return repr(importlib.import_module("llvm_backend.native").native_target())
+    lines = [line for line in first if line.partition("\t")[0].strip(" :") in _CPU_LINES]
+    return (*lines, *sizes)
