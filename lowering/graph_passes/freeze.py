@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lowering.graph import Graph, Node, Value, type_of_value
 from lowering.graph_aliases import Aliases
@@ -10,7 +10,7 @@ from lowering.graph_builder import Builder
 from lowering.graph_passes.dead_code import eliminate_dead_code
 from lowering.graph_passes.fold_constants import fold_constants
 from lowering.graph_passes.inline import inline_calls
-from lowering.objects import ScriptObject, TensorData
+from lowering.objects import ScriptObject, TensorData, map_tensors
 from lowering.types import ClassType, Type
 
 Objects = dict[Value, tuple[ScriptObject, str]]
@@ -48,6 +48,7 @@ class _Changes:
     attributes: set[tuple[int, str | None]]  # (object's id, name); None is every attribute
     by_type: set[tuple[Type, str]]  # set on an object that is not known
     memories: set[int]  # ids of storages, lists and dicts that may be written into
+    detached: dict[int, TensorData] = field(default_factory=dict)  # of parameters, by their ids
 
     def covers(self, instance: ScriptObject, name: str) -> bool:
         return (
@@ -133,12 +134,21 @@ def _replace(
     if isinstance(value, ScriptObject):
         return False
     declared = instance.type.attributes[name]
+    value = map_tensors(value, lambda t: _without_gradient(t, changes.detached))
     type_ = declared if isinstance(declared, ClassType) else _constant_type(value, declared)
     constant = builder.constant(value, type_)
     if not constant.uses and not constant.has_name and type_ != declared:
         builder.rename(constant, f"{path}.{name}")
     builder.replace_uses(node.output, constant)
     return True
+
+
+def _without_gradient(t: TensorData, known: dict[int, TensorData]) -> TensorData:
+    """The tensor as a constant: on the same memory, and no gradient is wanted of it."""
+    if not t.requires_grad:
+        return t
+    return known.setdefault(id(t), TensorData(t.storage, t.offset, t.sizes, t.strides, False,
+                                              t.problem))
 
 
 def _constant_type(value: object, declared: Type) -> Type:
