@@ -13,7 +13,8 @@ from lowering.types import ListType, OptionalType, TupleType, Type
 
 _STATEMENTS = frozenset(
     """prim::If prim::Loop prim::SetAttr prim::Enter prim::Exit prim::fork prim::CreateObject
-    prim::isinstance prim::Uninitialized prim::TupleUnpack prim::ListUnpack""".split()
+    prim::isinstance prim::Uninitialized prim::TupleUnpack prim::ListUnpack
+    prim::ModuleContainerIndex""".split()
 )
 _CONVERSIONS = {"aten::Int": "int", "aten::Float": "float", "aten::Bool": "bool",
                 "aten::str": "str", "aten::Complex": "complex", "prim::Print": "print",

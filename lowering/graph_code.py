@@ -262,6 +262,8 @@ class _CodePrinter:
         targets = ", ".join(self.name_value(v) for v in node.outputs)
         if node.kind in ("prim::TupleUnpack", "prim::ListUnpack"):
             targets += ","
+        elif node.kind == "prim::ModuleContainerIndex":  # its interface, which the text must tell
+            targets += f" : {node.output.type.annotation()}"
         self.line(f"{targets} = {text}")
 
     def if_(self, node: Node) -> None:
