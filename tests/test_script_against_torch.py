@@ -22,8 +22,9 @@ SAMPLES = pathlib.Path(__file__).parent / "script_samples"
 MODULE = "script_sample"
 
 
-def load(path: pathlib.Path, library: str, folder: pathlib.Path) -> types.ModuleType:
-    """The sample as a module, with `library` for torch; its classes say it is MODULE."""
+def load(path: pathlib.Path, library: str, folder: pathlib.Path,
+         name: str = MODULE) -> types.ModuleType:
+    """The sample as a module, with `library` for torch; its classes say it is `name`."""
     text = path.read_text()
     if library == "aot":
         text = re.sub(r"^import torch$", "import aot as torch", text, flags=re.M)
@@ -31,9 +32,9 @@ def load(path: pathlib.Path, library: str, folder: pathlib.Path) -> types.Module
         text = re.sub(r"^import torch\.nn", "import aot.nn", text, flags=re.M)
     copy = folder / f"{library}_{path.name}"
     copy.write_text(text)
-    spec = importlib.util.spec_from_file_location(MODULE, copy)
+    spec = importlib.util.spec_from_file_location(name, copy)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[MODULE] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
