@@ -92,13 +92,11 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     if is_grad_enabled() and (_any_wants_grad(given) or _object_wants_grad(instance, set())):
         return _eagerly(function, own, given)
     need = _need(function)
-    if need in ("random numbers", "arguments"):
+    if need != "nothing":
         return _eagerly(function, own, given)
-    if need == "state":
-        return _interpret(function, own, given)
     model = _model(function, instance, given)
     if model is _INTERPRETED:
-        return _interpret(function, own, given)
+        return _eagerly(function, own, given)
     return _wrapped(model(*_arrays(given)))
 
 
@@ -172,14 +170,15 @@ def _module_of(instance: ScriptObject) -> Any:
 
 
 def _wrap(instance: object, name: str, value: TensorData) -> Tensor:
-    """The tensor that the attribute's module shows; gradients gather there."""
+    """The tensor that the attribute's module shows, under this name or, for an element of a list,
+    under any; gradients gather there."""
     assert isinstance(instance, ScriptObject)
     if instance.type.is_module:
         module = _module_of(instance).__dict__
         for held in (module["_parameters"], module["_buffers"]):
-            tensor = held.get(name)
-            if tensor is not None and tensor._data is value:
-                return tensor
+            for tensor in (held.get(name),) if name else held.values():
+                if tensor is not None and tensor._data is value:
+                    return tensor
     tensor = Tensor._of_data(value)
     tensor._wants_grad = value.requires_grad
     return tensor

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 import aot.random_operators  # noqa: F401  operators that draw random numbers
 from aot import dispatch, random
 from aot.tensor_core import Tensor
+from aot.tensor_creation import tensor
 from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
 from lowering.abstract import Future, Raised
 from lowering.evaluator import Env, Evaluator
 from lowering.graph import Block, Function, Node
-from lowering.objects import NamedTupleValue, ScriptObject, TensorData
+from lowering.objects import (
+    NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
+)  # fmt: skip
 from lowering.types import Type
 from runtime.errors import AotError, CompileError, RuntimeFailure
 
@@ -29,9 +32,29 @@ def run_eagerly(
     that gradients reach the tensors that others know. RuntimeFailure where the program raises."""
     evaluator = _EagerEvaluator(wrap)
     try:
-        return evaluator.call(function, list(args), {})
+        result = evaluator.call(function, list(args), {})
     except Raised as e:
         raise RuntimeFailure(f"{e.message}\n{e.where}".rstrip()) from None
+    finally:
+        evaluator.keep_containers()
+    return copied(result, [x for x in args if isinstance(x, (TypedList, TypedDict))])
+
+
+def copied(x: object, shared: Sequence[object]) -> object:
+    """A result for Python: lists and dicts are new ones, but for those that the caller gave."""
+    if any(x is s for s in shared):
+        return x
+    if isinstance(x, TypedDict):
+        return TypedDict({k: copied(v, shared) for k, v in x.items()}, x.key, x.value)
+    if isinstance(x, dict):
+        return {k: copied(v, shared) for k, v in x.items()}
+    if isinstance(x, TypedList):
+        return TypedList([copied(v, shared) for v in x], x.element)
+    if isinstance(x, list):
+        return [copied(v, shared) for v in x]
+    if isinstance(x, NamedTupleValue):
+        return NamedTupleValue([copied(v, shared) for v in x], x.type)
+    return tuple(copied(v, shared) for v in x) if type(x) is tuple else x
 
 
 class _EagerEvaluator(Evaluator):
@@ -41,7 +64,18 @@ class _EagerEvaluator(Evaluator):
         super().__init__(eager=True)
         self.wrap = wrap
         self.constants: dict[int, Tensor] = {}
-        self.containers: dict[tuple, object] = {}
+        self.containers: dict[tuple, tuple[ScriptObject, str, object]] = {}
+
+    def keep_containers(self) -> None:
+        """Puts the lists and dicts that the program has seen back into the attributes they are."""
+        for instance, name, value in self.containers.values():
+            plain = _as_data(value)
+            before = instance.attributes.get(name)
+            if isinstance(before, TypedList) and isinstance(plain, list):
+                plain = TypedList(plain, before.element)
+            elif isinstance(before, TypedDict) and isinstance(plain, dict):
+                plain = TypedDict(plain, before.key, before.value)
+            instance.attributes[name] = plain
 
     def run_block(self, block: Block, args: list, env: Env) -> list:
         env.update(zip(block.params, args))
@@ -101,6 +135,8 @@ class _EagerEvaluator(Evaluator):
             return _DRAWS[kind](*args[:_POSITIONAL.get(kind, len(args))], **wanted)
         if kind in _ON_TENSORS and isinstance(first, Tensor):
             return _ON_TENSORS[kind](*args)
+        if kind == "aten::tensor" and not isinstance(first, Tensor):
+            return tensor(first, dtype=kwargs.get("dtype"))
         if _makes_tensor(node) or _holds_tensor([*args, *kwargs.values()]):
             result = dispatch.call(kind, tuple(args), kwargs)
             return tuple(result) if _is_record(result) else result
@@ -159,15 +195,42 @@ def _get_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
         return value
     key = (id(instance), name)
     if key not in ev.containers:  # one list stays one list, with tensors for its TensorData
-        ev.containers[key] = ev.tensor(value)
-    return ev.containers[key]
+        ev.containers[key] = instance, name, _held(ev, instance, value)
+    return ev.containers[key][2]
 
 
 def _set_attr(ev: _EagerEvaluator, node: Node, args: list) -> object:
     instance, value = args
     name = node.attributes["name"]
+    ev.containers.pop((id(instance), name), None)
+    if isinstance(value, (list, tuple, dict)):
+        ev.containers[id(instance), name] = instance, name, value
     instance.attributes[name] = value._data if isinstance(value, Tensor) else value
     return None
+
+
+def _held(ev: _EagerEvaluator, instance: object, x: object) -> object:
+    """An attribute's list or dict with tensors in it; parameters are those the module shows."""
+    if isinstance(x, TensorData):
+        return ev.wrap(instance, "", x)
+    if isinstance(x, list):
+        return [_held(ev, instance, v) for v in x]
+    if isinstance(x, dict):
+        return {k: _held(ev, instance, v) for k, v in x.items()}
+    if type(x) is tuple:
+        return tuple(_held(ev, instance, v) for v in x)
+    return ev.tensor(x)
+
+
+def _as_data(x: object) -> object:
+    """A value of the program as its objects hold it."""
+    if isinstance(x, Tensor):
+        return x._data
+    if isinstance(x, NamedTupleValue):
+        return NamedTupleValue(map(_as_data, x), x.type)
+    if isinstance(x, (list, tuple)):
+        return tuple(map(_as_data, x)) if isinstance(x, tuple) else list(map(_as_data, x))
+    return {k: _as_data(v) for k, v in x.items()} if isinstance(x, dict) else x
 
 
 def _module_item(ev: _EagerEvaluator, node: Node, args: list) -> object:

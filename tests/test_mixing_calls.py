@@ -262,3 +262,26 @@ def test_what_a_call_writes_is_written() -> None:
     assert write(x, python) is x and x.tolist() == [[1, 1], [0, 0]]
     write(x, scripted)
     assert python == [5] and scripted == [5, 2] and x.tolist() == [[2, 2], [0, 0]]
+
+
+def test_parameters_in_lists_get_their_gradients() -> None:
+    module = aot.jit.script(aot.nn.LSTM(3, 4))  # its weights are read from a list
+    module(aot.rand(5, 2, 3))[0].sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_lists_that_calls_change_stay_changed() -> None:
+    class History(aot.nn.Module):
+        seen: List[int]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = []
+
+        def forward(self, x):
+            self.seen.append(x.size(0))
+            return self.seen
+
+    module = aot.jit.script(History())
+    first = module(aot.ones(2))
+    assert module(aot.ones(3)) == [2, 3] and first == [2] and module.seen == [2, 3]
