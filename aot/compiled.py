@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llvm_backend.target import Target
     from lowering.graph import Function
     from lowering.objects import ScriptObject
+    from lowering.random_words import RandomState
     from lowering.tensor_ir import TensorProgram
 
 Signature = tuple[str, tuple[Input, ...]]  # a method's name and inputs; one name may have several
@@ -146,6 +147,17 @@ class Compiled:
         if self._model is None:
             self._model = self.instance()
         return self._model
+
+    def manual_seed(self, seed: int) -> None:
+        """Begins its random numbers anew: those of PyTorch after torch.manual_seed(seed)."""
+        self.model.manual_seed(seed)
+
+    def draw_from(self, stream: Callable[[], RandomState]) -> None:
+        """Makes calls draw their random numbers from a generator of the session, and move it."""
+        places = self.lowered.program.generator
+        if places:
+            shared = importlib.import_module("aot.shared_stream")
+            self.model.lend(shared.SharedStream(stream, places))
 
     def reset(self) -> None:
         """Puts the state, compiled and interpreted, back to the start."""

@@ -1,8 +1,8 @@
 """Calls of scripted and traced functions: compiled for the arguments' types and shapes, or run.
 
 The first call with arguments of new types or shapes compiles; later ones run machine code without
-the GIL. Where gradients are wanted, random numbers drawn or arguments written into, the Graph is
-run operator by operator.
+the GIL, and draw from the session's generator. Where gradients are wanted or arguments written
+into, the Graph is run operator by operator.
 Where the program changes attributes, and what the compiler cannot do, it is interpreted; the latter
 with one warning that names it.
 """
@@ -22,9 +22,9 @@ from aot.grad_mode import is_grad_enabled, no_grad
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Node
 from lowering.graph_aliases import Aliases
-from lowering.graph_effects import draws_random_numbers
 from lowering.graph_passes.inline import inline_calls
 from lowering.objects import NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList
+from lowering.random_words import RandomState
 from lowering.types import ClassType, NoneT, Type
 from runtime.errors import AotError, CompileError
 
@@ -104,8 +104,8 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
 
 
 def _need(function: Function) -> str:
-    """'state' where the program changes what its object holds, 'random numbers' where it draws
-    some, 'arguments' where it writes into what it is given, 'nothing' otherwise."""
+    """'state' where the program changes what its object holds, 'arguments' where it writes into
+    what it is given, 'nothing' otherwise."""
     known = _needs.get(function)
     if known is None:
         known = _needs[function] = _find_need(function)
@@ -118,8 +118,6 @@ def _find_need(function: Function) -> str:
     for node in graph.nodes():
         if node.kind == "prim::SetAttr" or _writes_attribute(node, aliases):
             return "state"
-    if any(draws_random_numbers(node) for node in graph.nodes()):
-        return "random numbers"
     if any(aliases.is_written(x) for x in graph.inputs if not _is_module(x.type)):
         return "arguments"
     return "nothing"
@@ -187,7 +185,13 @@ def _wrap(instance: object, name: str, value: TensorData) -> Tensor:
 def _interpret(function: Function, own: list, given: list) -> object:
     """In the numpy interpreter; imported by the first such call, with the operators."""
     run = importlib.import_module("lowering.run_method").run_method
-    return _wrapped(run(function, [*own, *map(_data, given)], as_data=True))
+    return _wrapped(run(function, [*own, *map(_data, given)], as_data=True,
+                        generator=_session_stream()))
+
+
+def _session_stream() -> RandomState:
+    """What programs draw random numbers from, where the session's generator stands."""
+    return importlib.import_module("aot.random").default_generator.stream
 
 
 def _model(function: Function, instance: ScriptObject | None, given: list) -> Any:
@@ -213,8 +217,10 @@ def _compile(function: Function, instance: ScriptObject | None, given: list) -> 
     """Machine code, or _INTERPRETED with a warning; LLVM is imported by the first compilation."""
     try:
         pipeline = importlib.import_module("aot.pipeline")
-        return pipeline.compile_call(function, instance, _arrays(given),
-                                     jit_fusion.passes_left_out())
+        model = pipeline.compile_call(function, instance, _arrays(given),
+                                      jit_fusion.passes_left_out())
+        model.draw_from(_session_stream)
+        return model
     except CompileError as e:
         if jit_fusion.is_strict():
             raise

@@ -24,6 +24,11 @@ class RandomState:
         self.words = _data("generator", seeded(seed), i32)
         self.normal = _data("generator.normal", np.array(np.nan), f64)
 
+    def set(self, part: str, array: np.ndarray) -> None:
+        """Puts the state's part of that name to the array."""
+        data: TensorData = getattr(self, part)
+        data.storage = StorageData(data.dtype, np.array(array).reshape(-1), data.storage.name)
+
 
 def _data(name: str, array: np.ndarray, dtype: DType) -> TensorData:
     storage = StorageData(dtype, array.reshape(-1), name)

@@ -11,7 +11,7 @@ import ctypes
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Protocol
 
 import numpy as np
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from runtime.call import Frame
 
 _MIN_IDLE = 4  # instances kept for the next calls; more than the CPUs would only hold memory
+
+
+class Lent(Protocol):
+    """Something of the caller's that is in the instance, at this address, while a call runs."""
+
+    def enter(self, address: int) -> None: ...
+
+    def leave(self, address: int) -> None: ...
 
 
 class Instance:
@@ -52,13 +60,17 @@ class Instances:
         self._keepalive = keepalive
         self._free: deque[Instance] = deque(maxlen=max(_MIN_IDLE, cpu_count()))
         self._lock = threading.Lock() if self.description.stateful else None
+        self.lent: Lent | None = None  # what calls find in the instance, and leave
         self._free.append(self._make())
 
     def acquire(self) -> Instance:
         """An instance for one call; give it back with `release`."""
         if self._lock is not None:
             self._lock.acquire()
-            return self._free[0]
+            instance = self._free[0]
+            if self.lent is not None:
+                self.lent.enter(instance.address)
+            return instance
         try:
             return self._free.pop()
         except IndexError:
@@ -67,6 +79,8 @@ class Instances:
     def release(self, instance: Instance) -> None:
         """End of the call that `acquire` began."""
         if self._lock is not None:
+            if self.lent is not None:
+                self.lent.leave(instance.address)
             self._lock.release()
         else:
             self._free.append(instance)  # a full list drops the one that has waited longest
@@ -108,6 +122,13 @@ class Instances:
             status = self.c.restore(self._free[0].address, saved, len(saved))
             if status != abi.OK:
                 raise self.failure(self._free[0], status, "restore")
+
+    def seed(self, seed: int) -> None:
+        """Begin the random numbers anew."""
+        if self.description.draws:
+            assert self._lock is not None
+            with self._lock:
+                self.c.seed(self._free[0].address, seed % 2**64)
 
     def failure(self, instance: Instance, status: int, where: str) -> AotError:
         """The error for a status, with the instance's message. `where` is the method."""

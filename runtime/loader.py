@@ -21,7 +21,7 @@ from runtime import abi
 from runtime.call import Method
 from runtime.description import ModelDescription
 from runtime.errors import InputError
-from runtime.instances import Instances
+from runtime.instances import Instances, Lent
 from runtime.library_file import open_library
 from runtime.pool import pool_options
 from runtime.signatures import Signatures
@@ -90,6 +90,15 @@ class CompiledModel:
         raise AttributeError(f"{type(self).__name__} has no attribute or method {name!r}")
 
     def reset(self) -> None:
+    def manual_seed(self, seed: int) -> None:
+        """Begin the model's random numbers anew: those of PyTorch's CPU generator after
+        torch.manual_seed(seed). Nothing happens to a model without random numbers."""
+        self._instances.seed(seed)
+
+    def lend(self, lent: Lent | None) -> None:
+        """What calls find in the instance, and leave there: in models that have state."""
+        self._instances.lent = lent
+
         """Put the model's state (buffers that calls changed, random numbers) back to the start."""
         self._instances.reset()
 

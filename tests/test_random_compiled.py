@@ -201,3 +201,43 @@ def _built_and_run(where, *compiler):
     subprocess.run(command, cwd=where, check=True)
     done = subprocess.run([where / "main"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
+
+
+def test_seeds_in_python(tmp_path):
+    path = tmp_path / "m.pt"
+    torch.jit.script(three_normals).save(str(path))
+    compiled = aot.compile(path, inputs=[], name="m")
+    compiled.save(tmp_path / "m.so")
+    for model in (compiled.model, aot.load_library(tmp_path / "m.so")):
+        for seed in (7, -3):
+            model.manual_seed(seed)
+            torch.manual_seed(seed)
+            for _ in range(2):
+                np.testing.assert_array_equal(model(), three_normals().numpy())
+    model = aot.load_library(tmp_path / "m.so", seed=11)
+    torch.manual_seed(11)
+    np.testing.assert_array_equal(model(), three_normals().numpy())
+    saved = model.save_state()
+    first = model()
+    model.restore_state(saved)
+    np.testing.assert_array_equal(model(), first)
+
+
+def test_the_session_and_compiled_programs_share_a_stream():
+    """Scripted functions run as machine code, between draws of the session."""
+
+    @aot.jit.script
+    def noisy(x: aot.Tensor):
+        return aot.dropout(x, 0.5, True) + aot.randn(3)
+
+    x = aot.ones(3)
+    for seed in (1, 2):
+        aot.manual_seed(seed)
+        found = [aot.randn(1), noisy(x), aot.rand(2), noisy(x), aot.randn(2)]
+        torch.manual_seed(seed)
+        t = torch.ones(3)
+        expected = [torch.randn(1)]
+        expected += [torch.dropout(t, 0.5, True) + torch.randn(3), torch.rand(2)]
+        expected += [torch.dropout(t, 0.5, True) + torch.randn(3), torch.randn(2)]
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-6)

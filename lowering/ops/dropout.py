@@ -6,7 +6,7 @@ import math
 from typing import Callable
 
 from lowering import expr as E
-from lowering.build import compute, compute_dtype, full, pointwise, scan
+from lowering.build import compute, full, pointwise, scan
 from lowering.expr import Expr
 from lowering.ops.random import chances, number
 from lowering.ops.table import aten
@@ -95,24 +95,23 @@ def rrelu(x, lower=0.125, upper=1 / 3, training=False, generator=None):
     if not isinstance(lower, Value) and not isinstance(upper, Value) and lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if training and x.numel:
-        return _random_slopes(x, lower, upper)
+        return pointwise(lambda a, s: a * s, x, slopes(x, lower, upper))
     return pointwise(lambda a, lo, hi: E.select(a > 0, a, a * ((lo + hi) / 2)), x, lower, upper,
                      dtype=x.dtype)
 
 
-def _random_slopes(x: Value, lower: float, upper: float) -> Value:
-    """Each element that is not positive draws its slope."""
-    flat, count, near = ravel(x), x.numel, compute_dtype(x.dtype)
+def slopes(x: Value, lower: float, upper: float) -> Value:
+    """1 for positive elements; each of the others draws its own."""
+    flat, count = ravel(x), x.numel
     low = compute((count,), lambda i: E.cast(E.load(flat, [i]) <= 0, i64))
     rank = scan(low, 0, "add")[0]
     used = compute((), lambda: E.load(rank, [count - 1]) * 2)
     draw = current().draw(2 * count, used)
 
     def body(i: Expr) -> Expr:
-        a = E.cast(E.load(flat, [i]), near)
         u = draw.uniform53(E.maximum(E.load(rank, [i]) - 1, 0))
-        low, high = number(lower, f64), number(upper, f64)
-        slope = E.cast(E.cast(u * (high - low) + low, x.dtype), near)
-        return E.cast(E.select(a <= 0, a * slope, a), x.dtype)
+        least = number(lower, f64)
+        slope = u * (number(upper, f64) - least) + least
+        return E.cast(E.select(E.load(flat, [i]) <= 0, slope, 1.0), x.dtype)
 
     return reshape((count,), x.shape).get(compute((count,), body))

@@ -97,16 +97,18 @@ def uniform(x, low=0.0, high=1.0, *, generator=None):
 # Normal
 
 
-def normal_values(shape: Shape, dtype: DType, mean=0.0, std=1.0) -> Value:
-    """Sixteen values or more come in blocks of sixteen, fewer from pairs of float64."""
+def normal_values(shape: Shape, dtype: DType, mean=0.0, std=1.0, blocks: bool = True) -> Value:
+    """Sixteen values or more come in blocks of sixteen, fewer from pairs of float64. All do without
+    `blocks`: where the tensor to be filled is not contiguous."""
     if isinstance(std, Value):
         check(pointwise(lambda s: s >= 0, std), "normal expects std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     count = _count(shape)
-    near = f64 if dtype is f64 or count < 16 else f32
+    blocks = blocks and count >= 16
+    near = f32 if blocks and dtype is not f64 else f64
     scale, shift = (E.cast(number(x, near), f64) for x in (std, mean))
-    unit = _blocks(count, dtype is f64) if count >= 16 else current().normals(count)
+    unit = _blocks(count, dtype is f64) if blocks else current().normals(count)
     return fill(shape, dtype, lambda i: E.cast(E.load(unit, [i]), f64) * scale + shift)
 
 
@@ -184,8 +186,12 @@ def normal_tensor(mean, std=1.0, *, generator=None):
 
 @aten("log_normal(Tensor self, float mean=1., float std=2., *, " + _FROM)
 def log_normal(x, mean=1.0, std=2.0, *, generator=None):
-    unit = current().normals(_count(x.shape))
-    return fill(x.shape, x.dtype, lambda i: E.unary(
+    return log_normal_values(x.shape, x.dtype, mean, std)
+
+
+def log_normal_values(shape: Shape, dtype: DType, mean=1.0, std=2.0) -> Value:
+    unit = current().normals(_count(shape))
+    return fill(shape, dtype, lambda i: E.unary(
         "exp", E.load(unit, [i]) * number(std, f64) + number(mean, f64)))
 
 
@@ -270,9 +276,7 @@ def _most(dtype: DType) -> int:
 
 @aten("random.from(Tensor self, int from, int? to, *, " + _FROM)
 def random_from(x, low, high, *, generator=None):
-    if high is None:
-        high = _most(x.dtype) + 1
-    return integer_values(x.shape, x.dtype, low, high)
+    return integer_values(x.shape, x.dtype, low, _most(x.dtype) + 1 if high is None else high)
 
 
 @aten("random.to(Tensor self, int to, *, " + _FROM)
@@ -282,22 +286,23 @@ def random_to(x, high, *, generator=None):
 
 @aten("random(Tensor self, *, " + _FROM)
 def random(x, *, generator=None):
-    """Any that is not negative."""
-    if x.dtype is i64:
-        draw = current().draw(2 * _count(x.shape))
-        return fill(x.shape, i64, lambda i: draw.word64(i) & (2**63 - 1))
-    if x.dtype is f64:
-        draw = current().draw(2 * _count(x.shape))
-        return fill(x.shape, f64, lambda i: _remainder(draw.word64(i), _most(f64) + 1))
-    return _of_word32(x.shape, x.dtype, _most(x.dtype) + 1)
+    return any_values(x.shape, x.dtype)
+
+
+def any_values(shape: Shape, dtype: DType) -> Value:
+    """Any integer of the dtype that is not negative."""
+    if dtype.bits < 64:
+        return _of_word32(shape, dtype, _most(dtype) + 1)
+    draw = current().draw(2 * _count(shape))
+    return fill(shape, dtype, lambda i: _remainder(draw.word64(i), _most(dtype) + 1))
 
 
 # Other distributions
 
 
-def _of_uniform53(x: Value, of: Callable[[Expr], Expr]) -> Value:
-    draw = current().draw(2 * _count(x.shape))
-    return fill(x.shape, x.dtype, lambda i: of(draw.uniform53(i)))
+def _of_uniform53(shape: Shape, dtype: DType, of: Callable[[Expr], Expr]) -> Value:
+    draw = current().draw(2 * _count(shape))
+    return fill(shape, dtype, lambda i: of(draw.uniform53(i)))
 
 
 def _log1p(u: Expr) -> Expr:
@@ -306,18 +311,30 @@ def _log1p(u: Expr) -> Expr:
 
 @aten("exponential(Tensor self, float lambd=1., *, " + _FROM)
 def exponential(x, rate=1.0, *, generator=None):
-    return _of_uniform53(x, lambda u: -_log1p(u) / number(rate, f64))
+    return exponential_values(x.shape, x.dtype, rate)
+
+
+def exponential_values(shape: Shape, dtype: DType, rate=1.0) -> Value:
+    return _of_uniform53(shape, dtype, lambda u: -_log1p(u) / number(rate, f64))
 
 
 @aten("cauchy(Tensor self, float median=0., float sigma=1., *, " + _FROM)
 def cauchy(x, median=0.0, sigma=1.0, *, generator=None):
-    return _of_uniform53(x, lambda u: number(median, f64) + number(sigma, f64) * E.unary(
-        "tan", (u - 0.5) * math.pi))
+    return cauchy_values(x.shape, x.dtype, median, sigma)
+
+
+def cauchy_values(shape: Shape, dtype: DType, median=0.0, sigma=1.0) -> Value:
+    return _of_uniform53(shape, dtype, lambda u: number(median, f64) + number(
+        sigma, f64) * E.unary("tan", (u - 0.5) * math.pi))
 
 
 @aten("geometric(Tensor self, float p, *, " + _FROM)
 def geometric(x, p, *, generator=None):
-    return _of_uniform53(x, lambda u: E.unary(
+    return geometric_values(x.shape, x.dtype, p)
+
+
+def geometric_values(shape: Shape, dtype: DType, p) -> Value:
+    return _of_uniform53(shape, dtype, lambda u: E.unary(
         "ceil", E.unary("log", u) / _log1p(number(p, f64))))
 
 
@@ -332,7 +349,7 @@ def chances(shape: Shape, dtype: DType, p) -> Value:
     return fill(shape, dtype, lambda i: draw.uniform53(i) < number(p, f64))
 
 
-def _chances_of(shape: Shape, dtype: DType, p: Value) -> Value:
+def chances_of(p: Value, shape: Shape, dtype: DType) -> Value:
     """The same for a tensor of probabilities."""
     wide = p.dtype is f64
     draw = current().draw(_count(shape) * (2 if wide else 1))
@@ -350,7 +367,7 @@ def _chances_of(shape: Shape, dtype: DType, p: Value) -> Value:
 
 @aten("bernoulli(Tensor self, *, " + _FROM)
 def bernoulli(p, *, generator=None):
-    return _chances_of(p.shape, p.dtype, p)
+    return chances_of(p, p.shape, p.dtype)
 
 
 @aten("bernoulli.p(Tensor self, float p, *, " + _FROM,
@@ -362,4 +379,4 @@ def bernoulli_p(x, p=0.5, *, generator=None):
 @aten("bernoulli.Tensor(Tensor self, Tensor p, *, " + _FROM,
       "bernoulli_.Tensor(Tensor(a!) self, Tensor p, *, Generator? generator=None) -> Tensor(a!)")
 def bernoulli_tensor(x, p, *, generator=None):
-    return _chances_of(x.shape, x.dtype, p)
+    return chances_of(p, x.shape, x.dtype)

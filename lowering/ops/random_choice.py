@@ -19,15 +19,20 @@ def randperm(n, *, dtype=None, **place):
         raise RuntimeError(f"n must be non-negative, got {n}")
     whole = compute((n,), lambda i: i)
     if n >= 2:
-        draw = current().draw(n - 1)
-        jumps = compute((n - 1,), lambda i: i + E.binary("irem", draw.word32(i), n - i))
-        whole = loop(n - 1, [whole], lambda turn, x: [_swapped(x, turn, jumps)])[0]
+        partners = swaps(n)
+        whole = loop(n - 1, [whole], lambda turn, x: [_swapped(x, turn, partners)])[0]
     return cast(whole, dtype or i64)
 
 
-def _swapped(x: Value, turn: Value, jumps: Value) -> Value:
-    """x with the elements at `turn` and jumps[turn] in each other's place."""
-    i, j = E.load(turn), E.load(jumps, [E.load(turn)])
+def swaps(n: int) -> Value:
+    """i64 [n - 1]: which element each one swaps with, n >= 2."""
+    draw = current().draw(n - 1)
+    return compute((n - 1,), lambda i: i + E.binary("irem", draw.word32(i), n - i))
+
+
+def _swapped(x: Value, turn: Value, partners: Value) -> Value:
+    """x with the elements at `turn` and partners[turn] in each other's place."""
+    i, j = E.load(turn), E.load(partners, [E.load(turn)])
     pair = compute((2,), lambda k: E.load(x, [E.select(E.eq(k, 0), j, i)]))
     return scatter(x, (2,), lambda k: [E.select(E.eq(k, 0), i, j)], lambda k: E.load(pair, [k]))
 
