@@ -89,7 +89,6 @@ class CompiledModel:
     def __getattr__(self, name: str) -> Method | Signatures:
         raise AttributeError(f"{type(self).__name__} has no attribute or method {name!r}")
 
-    def reset(self) -> None:
     def manual_seed(self, seed: int) -> None:
         """Begin the model's random numbers anew: those of PyTorch's CPU generator after
         torch.manual_seed(seed). Nothing happens to a model without random numbers."""
@@ -99,6 +98,7 @@ class CompiledModel:
         """What calls find in the instance, and leave there: in models that have state."""
         self._instances.lent = lent
 
+    def reset(self) -> None:
         """Put the model's state (buffers that calls changed, random numbers) back to the start."""
         self._instances.reset()
 
