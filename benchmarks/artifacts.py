@@ -52,7 +52,8 @@ def measure(folder: Path, launcher: Launcher) -> Cost:
     work.mkdir(exist_ok=True)
     words = _input_words(folder)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    compiler = [sys.executable, "-m", "aot.cli", str(folder / "model.pt"), "--name", "m"]
+    compiler = [sys.executable, "-m", "aot.cli", str(folder / "model.pt"), "--name", "m",
+                "--no-cache"]
     for word in words:
         compiler += ["--input", word]
     done = launcher.run([*compiler, "-o", str(work / "m")], str(work), environment)

@@ -55,8 +55,9 @@ def emit_kernel(kernel: Kernel, target: Target, name: str | None = None, linkage
 def attributes(target: Target) -> str:
     """The attribute group #0 of every kernel."""
     bits = target.vector_bytes * 8
+    tune = f'"tune-cpu"="{target.tune}" ' if target.tune else ""
     return ('attributes #0 = { noinline nounwind mustprogress willreturn memory(argmem: readwrite) '
-            f'"no-builtins" "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" }}')
+            f'{tune}"no-builtins" "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" }}')
 
 
 class _FunctionEmitter:

@@ -23,6 +23,7 @@ class Target:
     l2: int = 1 << 20
     l3: int = 8 << 20
     attributes: str = ""  # LLVM's -mattr where it says more than `cpu`
+    tune: str = ""  # LLVM's -mtune: whose latencies its scheduler knows; "" is `cpu`
     threads: int = 1  # how many the schedule divides loops for
 
     def lanes(self, element_bytes: int) -> int:
@@ -30,6 +31,7 @@ class Target:
 
 
 _X86 = "x86_64-unknown-linux-gnu"
+_ARM = "aarch64-unknown-linux-gnu"
 _V2 = ("sse4.2", "ssse3", "popcnt")
 _V3 = _V2 + ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = _V3 + ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
@@ -45,7 +47,15 @@ TARGETS = {
         Target("x86-64-v2", _X86, "x86-64-v2", _V2, 16, 16, 1, False),
         Target("x86-64-v3", _X86, "x86-64-v3", _V3, 32, 16, 2, False),
         Target("x86-64-v4", _X86, "x86-64-v4", _V4, 64, 32, 2, True, l1=48 << 10),
-        Target("aarch64", "aarch64-unknown-linux-gnu", "generic", (), 16, 32, 2, False),
+        Target("aarch64", _ARM, "generic", (), 16, 32, 2, False),
+        # Every AArch64 CPU runs these: what they say is which one the code is laid out for.
+        Target("cortex-a53", _ARM, "generic", (), 16, 32, 1, False, l2=512 << 10,
+               tune="cortex-a53"),
+        Target("cortex-a72", _ARM, "generic", (), 16, 32, 2, False, tune="cortex-a72"),
+        Target("neoverse-n1", _ARM, "generic", (), 16, 32, 2, False, l1=64 << 10, l3=32 << 20,
+               tune="neoverse-n1"),
+        Target("neoverse-v1", _ARM, "generic", (), 16, 32, 4, False, l1=64 << 10, l3=32 << 20,
+               tune="neoverse-v1"),
     )
 }
 
