@@ -19,11 +19,11 @@ from aot.jit_call import call_method
 from aot.nn.modules.module import Module
 from aot.nn.parameter import Parameter as TensorParameter
 from aot.script import script_function
+from aot.script.inlined import shown_inlined
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Graph, Parameter
 from lowering.graph_builder import Builder
 from lowering.graph_code import print_code
-from lowering.graph_passes.inline import inline_calls
 from lowering.objects import ScriptObject, TensorData
 from lowering.types import ClassType
 from runtime.errors import InputError
@@ -40,12 +40,12 @@ class Method:
     @property
     def graph(self) -> Graph:
         """The method's Graph; `str()` of it is TorchScript's text."""
-        return self.function.graph
+        return self.function.shown_graph
 
     @property
     def inlined_graph(self) -> Graph:
         """The Graph with the bodies of all called functions and methods in their places."""
-        return inline_calls(self.function.graph)
+        return shown_inlined(self.function.shown_graph)
 
     @property
     def code(self) -> str:

@@ -259,6 +259,18 @@ class Function:
     build: Callable[[], Graph] | None = None
     range: SourceRange | None = None
     _graph: Graph | None = field(default=None, repr=False)
+    # Makes the graph as TorchScript shows it, where the one to run is numbered differently.
+    build_shown: Callable[[], Graph] | None = field(default=None, repr=False)
+    _shown: Graph | None = field(default=None, repr=False)
+
+    @property
+    def shown_graph(self) -> Graph:
+        """The graph with TorchScript's names and numbers: what people look at."""
+        if self.build_shown is None:
+            return self.graph
+        if self._shown is None:
+            self._shown = self.build_shown()
+        return self._shown
 
     @property
     def graph(self) -> Graph:

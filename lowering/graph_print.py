@@ -6,14 +6,17 @@ overload is not resolved yet is `dtype=%3`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from lowering.objects import DeviceValue, EnumValue, ScriptObject, TensorData
 from lowering.types import FunctionType, Type, scalar_name
 from runtime import dtypes
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lowering.graph import Block, Graph, Node, Value
 
 
@@ -134,23 +137,60 @@ _SHOWN_ELEMENTS = 10
 
 
 def format_tensor(tensor: TensorData) -> str:
-    """`{1.5}` for a scalar, the values of a small tensor in one line, `<Tensor>` for others."""
+    """`{1.5}` for one number, the values of a small tensor in one line, `<Tensor>` for others."""
     numbers = not isinstance(tensor.storage.dtype, str) and tensor.problem is None
-    if not numbers or not 0 < tensor.numel <= _SHOWN_ELEMENTS or len(tensor.sizes) > 2:
+    if not numbers or tensor.numel > _SHOWN_ELEMENTS:
         return "<Tensor>"
     row = tensor.dtype
-    values = dtypes.to_compute(tensor.numpy(), row).reshape(-1).tolist()
-    if tensor.numel == 1 and not tensor.sizes:
-        return "{%s}" % _short(values[0])
-    whole = all(v == int(v) for v in values if math.isfinite(v))
-    if row.is_float and not whole:
-        texts = [f"{v:.4f}" for v in values]
-    else:
-        texts = [str(int(v)) if math.isfinite(v) else str(v) for v in values]
-    width = max(map(len, texts))
-    sizes = ",".join(map(str, tensor.sizes))
-    listed = " ".join(f"{t:>{width}}" + " " for t in texts)
-    return f" {listed.rstrip()} [ CPU{scalar_name(row)}Type{{{sizes}}} ]"
+    values = dtypes.to_compute(tensor.numpy(), row)
+    if tensor.numel == 1:
+        return "{%s}" % _short(values.reshape(-1).tolist()[0])
+    kind = f"[ CPU{scalar_name(row)}Type{{{','.join(map(str, tensor.sizes))}}} ]"
+    return f"{_numbers_text(values)} {kind}" if tensor.numel else kind
+
+
+def _numbers_text(values: np.ndarray) -> str:
+    """The numbers of a tensor, columns of one width, lines joined."""
+    scale, width, style = _layout([abs(v) for v in values.reshape(-1).tolist()])
+    factor = "" if scale == 1 else f"{scale:g} * "
+
+    def line(row: np.ndarray) -> str:
+        return " ".join(f"{style(v / scale):>{width}}" for v in row.tolist())
+
+    if values.ndim == 1:
+        return factor + line(values)
+    if values.ndim == 2:
+        return factor + ("  " if factor else " ").join(map(line, values))
+    matrices = []
+    outer = values.shape[:-2][::-1]  # the first index runs fastest
+    for place in itertools.product(*map(range, outer)):
+        index = place[::-1]
+        rows = ("   " if factor else "  ").join(map(line, values[index]))
+        head = f"({','.join(str(i + 1) for i in index)},.,.) ="
+        matrices.append(f"{head}  {factor and factor + ' '}{rows}")
+    return "  ".join(matrices)
+
+
+def _layout(sizes: list[float]) -> tuple[float, int, Callable[[float], str]]:
+    """A common factor, the width of a column and the style of a number, for absolute values."""
+    finite = [v for v in sizes if math.isfinite(v)]
+    ends = (max(finite), min(finite)) if finite else (0, 0)
+    most, least = (math.floor(math.log10(v)) + 1 if v else 1 for v in ends)
+    if all(v == int(v) for v in finite):
+        return (1, 11, _scientific) if most > 9 else (1, most + 1, _short)
+    if most - least > 4:
+        return 1, 11, _scientific
+    if most > 5 or most < 0:
+        return 10.0 ** (most - 1), 7, _fixed
+    return 1, most + (6 if most else 7), _fixed
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _scientific(value: float) -> str:
+    return f"{value:.4e}"
 
 
 def _short(value: float | int | bool) -> str:

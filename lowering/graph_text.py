@@ -27,7 +27,9 @@ _NUMBER = re.compile(r"-?(?:inf|nan|\d+(?:\.\d*)?(?:e[+-]?\d+)?)")
 _UNNAMED = "<new>"
 # `<Tensor>`, `{1.5}`, ` 1  2 [ CPUFloatType{2} ]`: format_tensor of graph_print.py
 _TENSOR_TEXT = re.compile(
-    r"<Tensor>|\{(?P<one>[^{}:]+)\}|\s(?P<many>[^\[\]]+)\[ CPU\w+Type\{(?P<sizes>[\d,]*)\} \]")
+    r"<Tensor>|\{(?P<one>[^{}:]+)\}"
+    r"|(?P<many>[^\[\]{}]*)\[ CPU\w+Type\{(?P<sizes>[\d,]*)\} \]")
+_TENSOR_LABEL = re.compile(r"\([\d,]*\.,\.\) =|(?P<factor>[\d.e+-]+) \*")
 _SUBGRAPH = re.compile(r"^with (?P<name>\w+::\w+) = graph\(", re.M)
 
 
@@ -226,6 +228,8 @@ class _GraphReader:
             value = self.tensors.get(name)
             if value is None:
                 value = _shown_values(tensor)
+                if value is not None and value.size == 1 and None not in (type_.sizes or (None,)):
+                    value = value.reshape(type_.sizes)
             if value is None:
                 raise GraphTextError(f"the values of the tensor %{name} are not given")
             if not isinstance(value, TensorData):
@@ -248,7 +252,11 @@ def _shown_values(text: re.Match) -> np.ndarray | None:
     if text["many"] is None:
         return None
     sizes = [int(n) for n in text["sizes"].split(",") if n]
-    return np.array([float(n) for n in text["many"].split()]).reshape(sizes)
+    if len(sizes) > 3:
+        return None
+    factors = [m["factor"] for m in _TENSOR_LABEL.finditer(text["many"]) if m["factor"]]
+    numbers = _TENSOR_LABEL.sub(" ", text["many"]).split()
+    return np.array([float(n) for n in numbers]).reshape(sizes) * float((factors or [1])[0])
 
 
 def _typed(value: object, type_: Type) -> object:

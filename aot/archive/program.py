@@ -16,7 +16,9 @@ from aot.archive.container import Container
 from aot.archive.function_reader import read_function
 from aot.archive.literals import NotLiteral, literal_value
 from aot.archive.pickle_reader import PickleError
+from aot.archive.shown_graphs import shown_graph
 from aot.archive.source_ranges import SourceTable
+from aot.script.source import ScriptError
 from lowering import types
 from lowering.graph import Function, Graph, Parameter, SourceRange
 from lowering.types import ClassType, EnumType, InterfaceType, TupleType, Type
@@ -267,6 +269,7 @@ class Program:
         returns = self._return_type(node)
         function = Function(name, parameters, returns, range=file.range(node))
         function.build = lambda: self._build(function, node, file)
+        function.build_shown = lambda: self._build_shown(function, node, file)
         return function
 
     def _return_type(self, node: ast.FunctionDef) -> Type:
@@ -276,6 +279,12 @@ class Program:
 
     def _build(self, function: Function, node: ast.FunctionDef, file: SourceFile) -> Graph:
         return self._guarded(file, lambda: read_function(self, function, node, file))
+
+    def _build_shown(self, function: Function, node: ast.FunctionDef, file: SourceFile) -> Graph:
+        try:
+            return self._guarded(file, lambda: shown_graph(self, function, node, file))
+        except ScriptError:
+            return function.graph
 
 
 def _member_of(name: str) -> str:

@@ -18,6 +18,7 @@ from lowering.types import (
     TupleType, Type,
 )
 
+_ANY_ARGUMENTS = ("aten::format", "aten::percentFormat")
 _DEPTH_CODES = {types.Int: 0, types.Float: 1, types.Complex: 2, types.Bool: 3}
 
 
@@ -114,11 +115,11 @@ class Calls(Subscripts):
         name = target.name
         if name == "aten::tolist" and target.receiver is not None:
             return self._to_list(target.receiver, node, hint)
-        if name == "aten::format" and target.receiver is not None:
-            args, _ = self.arguments(node)
-            self.at(node)
-            return self.op("aten::format", [target.receiver, *args], types.Str)
         args, kwargs = self.arguments(node)
+        if name in _ANY_ARGUMENTS:
+            self.at(node)
+            first = [] if target.receiver is None else [target.receiver]
+            return self.op(name, [*first, *args], types.Str)
         if target.receiver is not None:
             args = [target.receiver, *args]
             if isinstance(target.receiver.type, (ListType, DictType)) and name == "aten::copy":
@@ -288,7 +289,7 @@ class Calls(Subscripts):
             raise self.error("getattr's second argument must be a string literal", name)
         base = self.meaning(node.args[0])
         self.at(node)
-        if isinstance(base, Value):
+        if isinstance(base, Value) and not self.modules_are_values:
             if len(node.args) == 2 or self.resolver.has_attribute(self, base, name.value):
                 self.attribute(base, name.value, node)  # read once to see that it is there
         if len(node.args) == 3 and not self.resolver.has_attribute(self, base, name.value):
@@ -406,6 +407,12 @@ class Calls(Subscripts):
         type_ = self.resolver.annotation(node.args[0], self)
         self.at(node)
         return self.op("prim::Uninitialized", [], type_)
+
+    def _call_new(self, node: ast.Call, hint) -> Value:
+        """`C.__new__(C)`: an object of an archive's class."""
+        type_ = self.resolver.annotation(node.args[0], self)
+        self.at(node)
+        return self.op("prim::CreateObject", [], type_)
 
     def _call_fork(self, node: ast.Call, hint) -> Value:
         return self.resolver.fork(self, node)

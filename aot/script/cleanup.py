@@ -20,9 +20,9 @@ def clean_up(graph: EmitGraph) -> None:
     orders."""
     _make_empty_lists(graph)
     _lower_tuples(graph, graph.block)
-    _propagate(graph, graph.block)
+    propagate_constants(graph, graph.block)
     remove_dead(graph)
-    _pool(graph)
+    pool_constants(graph)
     _order_outputs(graph)
     graph.constants = 0
     Builder(graph).adopt_constants()
@@ -60,13 +60,6 @@ def _lower_tuples(graph: EmitGraph, block: Block) -> None:
             builder.erase(node)
 
 
-def _format(template: str, *values: object) -> str:
-    out = template
-    for value in values:
-        out = out.replace("{}", str(value), 1)
-    return out
-
-
 _COMPUTED: dict[str, Callable] = {
     "aten::add": operator.add, "aten::sub": operator.sub, "aten::mul": operator.mul,
     "aten::div": operator.truediv, "aten::floordiv": operator.floordiv,
@@ -75,7 +68,7 @@ _COMPUTED: dict[str, Callable] = {
     "aten::gt": operator.gt, "aten::ge": operator.ge, "aten::__and__": operator.and_,
     "aten::__or__": operator.or_, "aten::__xor__": operator.xor, "aten::__not__": operator.not_,
     "aten::Int": int, "aten::Float": float, "aten::Bool": bool, "aten::str": str,
-    "aten::format": _format, "aten::__is__": lambda a, b: a is b,
+    "aten::__is__": lambda a, b: a is b,
     "aten::__isnot__": lambda a, b: a is not b, "prim::abs": abs, "aten::__range_length": None,
     "aten::device": lambda *a: DeviceValue.parse(":".join(map(str, a))), "aten::len": len,
     "aten::pow": lambda a, b: float(a) ** b if isinstance(a, float) or b < 0 else a**b,
@@ -87,35 +80,32 @@ _COMPUTED: dict[str, Callable] = {
 _IMMUTABLE = (types.Int, types.Float, types.Bool, types.Str, types.NoneT, types.Device)
 
 
-def _propagate(graph: EmitGraph, block: Block) -> None:
-    """Results of operators on constants become constants; known branches are taken."""
+def propagate_constants(graph: EmitGraph, block: Block | None = None) -> bool:
+    """Results of operators on constants become constants; known branches are taken. True if
+    anything changed."""
+    block = graph.block if block is None else block
     builder = Builder(graph)
+    changed = False
     for node in list(block.nodes):
         if node.kind == "prim::If" and node.inputs[0].is_constant:
             taken = node.blocks[0 if node.inputs[0].constant else 1]
-            _propagate(graph, taken)
+            propagate_constants(graph, taken)
             builder.replace_by_block(node, taken)
+            changed = True
             continue
         if node.kind == "prim::Loop" and _never_runs(node):
             for output, value in zip(node.outputs, node.inputs[2:]):
                 builder.replace_uses(output, value)
             builder.erase(node)
+            changed = True
             continue
         for inner in node.blocks:
-            _propagate(graph, inner)
+            changed |= propagate_constants(graph, inner)
         if node.kind == "prim::Loop":
-            _drop_unchanged(builder, node)
+            changed |= _drop_unchanged(builder, node)
             continue
         if node.kind == "prim::If":
-            for i, output in enumerate(node.outputs):
-                first, second = (b.outputs[i] for b in node.blocks)
-                if first is second:
-                    builder.replace_uses(output, first)
-                elif _equal_constants(first, second):
-                    at = Builder(graph, block, node)
-                    copy = at.op("prim::Constant", (), first.type,
-                                 attributes=dict(first.node.attributes))
-                    builder.replace_uses(output, copy)
+            changed |= _agreed_results(graph, block, node)
             continue
         found, value = _compute(node)
         if found:
@@ -125,11 +115,30 @@ def _propagate(graph: EmitGraph, block: Block) -> None:
             if not isinstance(node.output.type, TupleType):
                 new.node.range = node.range
             builder.replace_uses(node.output, new)
+            changed = True
+    return changed
 
 
-def _drop_unchanged(builder: Builder, loop: Node) -> None:
+def _agreed_results(graph: EmitGraph, block: Block, node: Node) -> bool:
+    """What both branches hand on alike is known after them."""
+    changed = False
+    for i, output in enumerate(node.outputs):
+        first, second = (b.outputs[i] for b in node.blocks)
+        if first is second:
+            Builder(graph).replace_uses(output, first)
+        elif _equal_constants(first, second):
+            copy = Builder(graph, block, node).op(
+                "prim::Constant", (), first.type, attributes=dict(first.node.attributes))
+            Builder(graph).replace_uses(output, copy)
+        else:
+            continue
+        changed = True
+    return changed
+
+
+def _drop_unchanged(builder: Builder, loop: Node) -> bool:
     """What every turn of a loop hands on as it got it is what went in."""
-    body = loop.blocks[0]
+    body, changed = loop.blocks[0], False
     for index in range(len(loop.outputs) - 1, -1, -1):
         param, given = body.params[index + 1], loop.inputs[index + 2]
         if body.outputs[index + 1] is not param:
@@ -140,6 +149,8 @@ def _drop_unchanged(builder: Builder, loop: Node) -> None:
         builder.remove_input(loop, index + 2)
         builder.remove_param(body, index + 1)
         builder.remove_output(loop, index)
+        changed = True
+    return changed
 
 
 def _equal_constants(a: Value, b: Value) -> bool:
@@ -177,7 +188,7 @@ def _compute(node: Node) -> tuple[bool, object]:
         return False, None  # it raises at run time
 
 
-def _pool(graph: EmitGraph) -> None:
+def pool_constants(graph: EmitGraph) -> None:
     """One constant for equal values, all at the head of the graph; the last found stands first."""
     seen: dict[tuple, Value] = {}
     builder = Builder(graph)

@@ -212,7 +212,7 @@ class Conditions(Expressions):
             self.at(node)
             value = self.load(name)
             narrowed = self.op("prim::unchecked_cast", [value], type_)
-            self.graph.set_name(narrowed, name)
+            self.graph.name_variable(narrowed, name)
             if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
                 self.load(name)
             owner = self.frame.owner(name)

@@ -87,7 +87,7 @@ class _Joins:
 
     def output(self, node: Node, name: str, type_: Type) -> Type:
         value = Builder(self.graph).add_output(node, type_)
-        self.graph.set_name(value, name)
+        self.graph.name_variable(value, name)
         return type_
 
     def stores(self, node: Node, new: dict[str, Type]) -> None:

@@ -11,6 +11,7 @@ import re
 from lowering.graph import Graph, Value
 
 _NUMBERED = re.compile(r"\.\d+$")
+_PLACEHOLDER = re.compile(r"_\d*")
 
 
 class EmitGraph(Graph):
@@ -52,6 +53,11 @@ class EmitGraph(Graph):
             self._names.discard(name)
             self._give(owner, self._numbered(name))
         self._give(value, name)
+
+    def name_variable(self, value: Value, name: str) -> None:
+        """Name what a variable holds; `_` and `_1` are no names to show."""
+        if not _PLACEHOLDER.fullmatch(name):
+            self.set_name(value, name)
 
     def copy_name(self, source: Value, copy: Value) -> None:
         """Give a copy of a named value a name of the same variable."""

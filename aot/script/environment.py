@@ -59,6 +59,8 @@ class Frame:
 class Environment:
     """Writes nodes at the end of the current block, reads and writes variables."""
 
+    modules_are_values = False  # in the text of archives they are
+
     def __init__(self, graph: EmitGraph, source: Source) -> None:
         self.graph = graph
         self.source = source
@@ -128,7 +130,7 @@ class Environment:
         """Read a variable of the Graph."""
         type_ = type_ if type_ is not None else self.type_of(name)
         value = self.op("prim::Load", [], type_, {"name": name})
-        self.graph.set_name(value, name)
+        self.graph.name_variable(value, name)
         return value
 
     def store(self, name: str, value: Value) -> None:
@@ -149,9 +151,7 @@ class Environment:
 
     def assign(self, name: str, value: object, node: ast.AST, stated: Type | None = None) -> None:
         """Write a variable. Its type must not change."""
-        if isinstance(value, Value) and getattr(value.type, "is_module", False) and isinstance(
-            value.type, types.ClassType
-        ):
+        if isinstance(value, Value) and is_module(value.type) and not self.modules_are_values:
             self.frame.types.pop(name, None)
             self.frame.others[name] = value  # a module is no variable: loops over them unroll
             return
@@ -164,8 +164,8 @@ class Environment:
             self.frame.others[name] = value
             return
         fresh = value.node.owner if value.node is not None else value.block
-        if not value.has_name and fresh is self.frame.block and name != "_":
-            self.graph.set_name(value, name)
+        if not value.has_name and fresh is self.frame.block:
+            self.graph.name_variable(value, name)
         owner = self.frame.owner(name)
         if owner is not None:
             before = owner.types.get(name)
@@ -206,6 +206,10 @@ class Environment:
         if found is None:
             found = frame.__dict__["declared"] = {}
         return found
+
+
+def is_module(type_: Type) -> bool:
+    return isinstance(type_, types.ClassType) and type_.is_module
 
 
 def is_node_of(value: object, kind: str) -> bool:

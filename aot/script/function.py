@@ -9,6 +9,7 @@ import re
 from aot.script.cleanup import clean_up
 from aot.script.control_flow import to_ssa
 from aot.script.expressions import code_of
+from aot.script.environment import is_module
 from aot.script.emit_graph import EmitGraph
 from aot.script.exits import lower_exits
 from aot.script.matching import BroadcastParameter
@@ -49,8 +50,8 @@ class FunctionCompiler(Statements):
             self.at(definition)
             value = self.builder.add_param(self.graph.block, parameter.type)
             self.graph.set_name(value, parameter.name)
-            if isinstance(parameter.type, types.ClassType) and parameter.type.is_module and (
-                parameter is parameters[0]
+            if is_module(parameter.type) and parameter is parameters[0] and (
+                not self.modules_are_values
             ):
                 self.frame.others[parameter.name] = value  # the module itself, not a variable
                 continue

@@ -199,10 +199,7 @@ class Resolver:
     def object_attribute(self, env, base: Value, name: str, node: ast.AST) -> object:
         type_ = base.type
         if isinstance(type_, InterfaceType):
-            method = type_.methods.get(name)
-            if method is None:
-                raise env.error(f"the interface {type_.name} has no method '{name}'", node)
-            return MethodRef(base, name, method)
+            return self.method(env, base, name, node)
         if name == "_flat_weights" and "_flat_weights" not in type_.attributes:
             return self._flat_weights(env, base, node)
         found = self.program.member(type_, name, node, env)
@@ -229,6 +226,13 @@ class Resolver:
         raise env.error(
             f"'{type_.name}' object has no attribute or method '{name}'"
             + self.program.why_missing(type_, name), node)
+
+    def method(self, env, base: Value, name: str, node: ast.AST) -> MethodRef:
+        """A method that the object's class or interface declares."""
+        method = base.type.methods.get(name)
+        if method is None:
+            raise env.error(f"{base.type.name} has no method '{name}'", node)
+        return MethodRef(base, name, method)
 
     def _flat_weights(self, env, base: Value, node: ast.AST) -> Value:
         """The weights of a recurrent layer, in the order its operator takes them."""

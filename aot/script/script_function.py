@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 
+from aot.script.inlined import shown_inlined
 from lowering.graph import Function, Graph
 from lowering.graph_code import print_code
-from lowering.graph_passes.inline import inline_calls
 
 
 class ScriptFunction:
@@ -41,7 +41,7 @@ class ScriptFunction:
     @property
     def inlined_graph(self) -> Graph:
         """The Graph with the bodies of all called functions in their places."""
-        return inline_calls(self.graph)
+        return shown_inlined(self.graph)
 
     @property
     def code(self) -> str:
