@@ -24,6 +24,7 @@ from aot.options import CompileOptions, check_name, environment, name_of_path
 from aot.progress import Progress, progress_for
 from aot.version import VERSION
 from llvm_backend.linking import write_file
+from llvm_backend.target import PRECISIONS
 from runtime.errors import AotError, ArchiveError, CompileError, InputError
 from runtime.loader import load_library
 
@@ -126,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", metavar="C_IDENTIFIER", help="prefix of all symbols (default: OUT's name)")
     add("--cpu", default="native", help="native, x86-64-v3, ... (default: native)")
     add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
+    add("--precision", choices=PRECISIONS, default="f32",
+        help="what products keep their weights in; less than f32 rounds them (default: f32)")
     add("--no-cache", action="store_true", help="compile anew, and keep nothing for the next time")
     add("--verify", action="store_true", help="run the result against the interpreter")
     add("-v", "--verbose", action="store_true", help="say what is done and how long it takes")
@@ -154,6 +157,7 @@ def _run(arguments: argparse.Namespace) -> None:
         name=arguments.name or name_of_path(named_after.name),
         cpu=arguments.cpu,
         threads=arguments.threads,
+        precision=arguments.precision,
         cache=not arguments.no_cache,
     )
     progress = progress_for(arguments.verbose)
@@ -211,7 +215,8 @@ def _compile(
         artifact = load_library(targets[0], options.threads) if emit == "lib" else compiled
         verify = importlib.import_module("aot.verify")
         outcome = verify.verify_methods(artifact.methods, compiled.methods,
-                                        ROUNDS if compiled.changes_module else 1)
+                                        ROUNDS if compiled.changes_module else 1,
+                                        options.precision)
     progress.finish()
     if arguments.verify:
         print(outcome)

@@ -31,7 +31,7 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
             method: str = "forward",
             methods: Mapping[str, Sequence[Any] | None] | None = None, threads: int = 1,
             cpu: str = "native", name: str | None = None, optimize: bool = True,
-            cache: bool = True) -> Compiled:
+            precision: str = "f32", cache: bool = True) -> Compiled:
     """Compiles a method of a module, or of the archive at a path, or several.
 
     The module is a ScriptModule or ScriptFunction, or a module of aot.nn or of PyTorch, which is
@@ -51,6 +51,9 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     `inputs`, give a list of such lists, [["x:f32[1,512]", "n:int=2"], ["x:f32[1,256]", "n:int=1"]].
     A call runs the first one that its arguments fit, and InputError lists all where none does.
 
+    precision="bf16" or "int8-weights" rounds the weights of products, which then take a half or a
+    quarter of the memory; sums stay in float32.
+
     What an archive at a path was compiled to is kept and found again (aot/compile_cache.py) unless
     `cache` is False.
 
@@ -66,7 +69,7 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     (first, given, _), *others = requests
     path = Path(module) if isinstance(module, (str, os.PathLike)) else None
     options = CompileOptions(given, first, name or name_of_path(path.stem if path else "model"),
-                             cpu, threads, optimize, cache=cache,
+                             cpu, threads, precision, optimize, cache=cache,
                              more_methods=tuple((each, words) for each, words, _ in others))
     if path is not None:
         return compile_archive(path, options, Progress(), requests)

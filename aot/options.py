@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from aot.inputs import Input
+from llvm_backend.target import PRECISIONS
 from runtime.description import c_identifier, is_c_identifier
 from runtime.errors import CompileError
 
@@ -27,6 +28,8 @@ class CompileOptions:
     cpu: str = "native"
     # Threads that parallel loops are divided for; 1 leaves no parallel loop.
     threads: int = 1
+    # What products keep their weights in: f32 is as the program has them, the others round them.
+    precision: str = "f32"
     # False leaves out every optimisation: the slow code that the fast one is compared with.
     optimize: bool = True
     # Names of tensor passes that are left out, for finding the one that breaks something.
@@ -47,6 +50,10 @@ class CompileOptions:
             count = self.methods.count((name, inputs))
             if count > 1:
                 raise CompileError(f"--method {name} is given {count} times with the same inputs")
+        if self.precision not in PRECISIONS:
+            raise CompileError(f"--precision {self.precision}: expected {' or '.join(PRECISIONS)}")
+        if self.precision != "f32" and not self.optimize:
+            raise CompileError("code without optimisation has the program's own precision")
         if not 1 <= self.threads <= 1024:
             raise CompileError(f"--threads {self.threads}: expected a number from 1 to 1024")
 

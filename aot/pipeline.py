@@ -86,7 +86,8 @@ def _compile(module: ScriptModule | None, functions: list[Function],
 def _compile_stages(module: ScriptModule | None, functions: list[Function],
                     instance: ScriptObject | None, inputs: list[tuple[Input, ...]],
                     options: CompileOptions, progress: Progress) -> Lowered:
-    target = replace(resolve_target(options.cpu), threads=options.threads)
+    target = replace(resolve_target(options.cpu), threads=options.threads,
+                     precision=options.precision)
 
     progress.stage("evaluate")
     inputs = _choices(functions, inputs)

@@ -17,6 +17,8 @@ from runtime.errors import RuntimeFailure
 # A correct float32 artifact is far below this; a wrong one far above. Relative to the largest
 # magnitude of the output, by the precision of the output's dtype.
 TOLERANCE = {"f64": 1e-6, "f32": 1e-3, "f16": 2e-2, "bf16": 1e-1}
+# What rounded weights (--precision) may add to it; usual are a tenth of these.
+ROUNDED = {"f32": 0.0, "bf16": 3e-2, "int8-weights": 1e-1}
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,14 @@ def random_value(given: Input, random: np.random.Generator) -> Any:
     return tuple(items) if given.kind == "tuple" else items
 
 
-def compare(found: Any, expected: Any, where: str = "the result") -> Outcome:
+def compare(found: Any, expected: Any, where: str = "the result",
+            precision: str = "f32") -> Outcome:
     """Both as nested tuples, lists, dicts, numpy arrays. RuntimeFailure where they do not agree."""
     worst = Outcome(0.0, 0.0)
     pairs = list(_pairs(found, expected, where))
     for place, ours, theirs, dtype in pairs:
         outcome = _compare_arrays(place, ours, theirs)
-        limit = TOLERANCE.get(dtype, 0.0)
+        limit = max(TOLERANCE[dtype], ROUNDED[precision]) if dtype in TOLERANCE else 0.0
         if not outcome.relative <= limit:
             raise RuntimeFailure(
                 f"verify: {place} of the artifact differs from the interpreter's: largest error "
@@ -74,7 +77,7 @@ def verify(
 
 
 def verify_methods(artifact: Mapping[str, Callable[..., Any]], compiled: Mapping[str, Any],
-                   rounds: int = 1) -> Outcome:
+                   rounds: int = 1, precision: str = "f32") -> Outcome:
     """Runs all methods in turn, `rounds` times, on the artifact and in the interpreter: what they
     remember from call to call must agree too. RuntimeFailure if something does not."""
     random = np.random.default_rng(0)
@@ -88,7 +91,8 @@ def verify_methods(artifact: Mapping[str, Callable[..., Any]], compiled: Mapping
             if artifact[name] is not method:  # which takes the constants too
                 given = run_time_arguments(inputs, tuple(values))
             where = f"the result of {name}" if len(signatures) > 1 else "the result"
-            outcome = compare(artifact[name](*given), method.interpret(*values), where)
+            outcome = compare(artifact[name](*given), method.interpret(*values), where,
+                              precision)
             if outcome.relative >= worst.relative:
                 worst = outcome
     return worst

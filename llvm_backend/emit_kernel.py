@@ -56,8 +56,9 @@ def attributes(target: Target) -> str:
     """The attribute group #0 of every kernel."""
     bits = target.vector_bytes * 8
     tune = f'"tune-cpu"="{target.tune}" ' if target.tune else ""
-    return ('attributes #0 = { noinline nounwind mustprogress willreturn memory(argmem: readwrite) '
-            f'{tune}"no-builtins" "min-legal-vector-width"="{bits}" "prefer-vector-width"="{bits}" }}')
+    return ("attributes #0 = { noinline nounwind mustprogress willreturn memory(argmem: readwrite) "
+            f'{tune}"no-builtins" "min-legal-vector-width"="{bits}" '
+            f'"prefer-vector-width"="{bits}" }}')
 
 
 class _FunctionEmitter:

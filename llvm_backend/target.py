@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from runtime.errors import TargetError
 
 
+PRECISIONS = ("f32", "bf16", "int8-weights")
+
+
 @dataclass(frozen=True)
 class Target:
     """One CPU. Sizes in bytes; `features` are what the artifact's entry checks for."""
@@ -25,6 +28,7 @@ class Target:
     attributes: str = ""  # LLVM's -mattr where it says more than `cpu`
     tune: str = ""  # LLVM's -mtune: whose latencies its scheduler knows; "" is `cpu`
     threads: int = 1  # how many the schedule divides loops for
+    precision: str = "f32"  # of the weights of products: one of PRECISIONS
 
     def lanes(self, element_bytes: int) -> int:
         return max(1, self.vector_bytes // element_bytes)

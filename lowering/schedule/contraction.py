@@ -47,7 +47,9 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
                        product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
     packed = product.b.is_constant
     if packed:
-        product = pack_constant(product, tile.width)
+        narrow = target.precision != "f32"  # else casts are done once, now
+        product = pack_constant(product, tile.width,
+                                product.b.memory.dtype if narrow else product.dtype)
     elif product.b.stride(v) != 1:
         product, kernel = _packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)

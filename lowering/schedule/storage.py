@@ -13,7 +13,7 @@ import numpy as np
 
 from lowering.expr import Expr
 from lowering.index_algebra import linearize
-from runtime.dtypes import DType, to_compute
+from runtime.dtypes import DType, to_compute, to_storage
 
 
 class MemoryBuffer:
@@ -94,7 +94,7 @@ class Packing:
         for p in range(self.panels):
             part = rows[:, :, p * self.width: (p + 1) * self.width]
             out[:, p, :, : part.shape[2]] = part
-        return out.reshape(-1)
+        return to_storage(out.reshape(-1), self.dtype)
 
 
 @dataclass(frozen=True)
