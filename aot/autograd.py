@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 from typing import Any, Sequence
 
-from aot import grad_mode
+from aot import autograd_derive, grad_mode
 from aot.autograd_graph import AccumulateGrad, FunctionNode, Node, edge_of
-from aot.dispatch import call, not_recording
+from aot.dispatch import call
 from aot.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from aot.tensor_core import Tensor
 from aot.tensor_creation import ones_like
+from aot.trace_state import not_recording
 
 __all__ = ["Function", "backward", "enable_grad", "grad", "inference_mode", "no_grad",
            "set_grad_enabled"]
@@ -50,6 +51,16 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         raise RuntimeError(f"The differentiated Tensor at index {k} appears to not have been used "
                            "in the graph. Set allow_unused=True if this is the desired behavior.")
     return tuple(found)
+
+
+class _Engine:
+    """What the steps back compute with: the operators, and the derivatives of plans."""
+
+    derive = staticmethod(autograd_derive.apply)
+
+    @staticmethod
+    def call(name: str, *args: object) -> Tensor:
+        return call(name, args)  # type: ignore[return-value]
 
 
 def _seeds(roots: Sequence[Tensor], given: Any) -> list[Tensor]:
@@ -114,7 +125,7 @@ def _run(roots: Sequence[Tensor], seeds: Sequence[Tensor], keep: bool, create_gr
                 for slot, t in node.retained:
                     if slot < len(grads) and grads[slot] is not None:
                         _accumulate(t, grads[slot], create_graph)
-            for edge, value in zip(node.edges, node.backward(grads, keep)):
+            for edge, value in zip(node.edges, node.backward(grads, keep, _Engine)):
                 if edge is not None and value is not None:
                     arrive(*edge, value)
     if accumulate:

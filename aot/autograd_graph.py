@@ -1,28 +1,40 @@
 """What was computed from what: the nodes behind grad_fn, written while operators run.
 
-A node keeps the plan of its operator and the tensors that it ran on; what the derivative is, is
-worked out by the first backward() (aot/autograd_forms.py). Tensors changed in place get a new node,
-and a view changed in place gives its base one.
+A node keeps the plan of its operator and the tensors that it ran on; what the derivative is, the
+first backward() works out (aot/autograd_derive.py). Tensors changed in place get a new node, and a
+view changed in place gives its base one.
 """
 
 from __future__ import annotations
 
-import importlib
 import itertools
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Protocol, Sequence
 
 import numpy as np
 
 from aot.autograd_names import node_name
 from aot.grad_mode import is_grad_enabled
 from aot.tensor_core import Tensor
-from aot.tensor_plan import Plan
 from lowering.objects import StorageData, TensorData
 from runtime.dtypes import i64
+
+if TYPE_CHECKING:
+    from aot.tensor_plan import Plan
 
 _numbers = itertools.count(1)
 
 Edge = tuple["Node", int]
+
+
+class Engine(Protocol):
+    """What a step back computes with."""
+
+    def call(self, name: str, *args: object) -> Tensor:
+        """The result of an operator."""
+
+    def derive(self, plan: Plan, saved: Sequence[Saved | None], wanted: Sequence[bool],
+               grads: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The gradients of a plan's inputs."""
 
 
 class Node:
@@ -43,7 +55,8 @@ class Node:
     def next_functions(self) -> tuple:
         return tuple((None, 0) if e is None else e for e in self.edges)
 
-    def backward(self, grads: list[Tensor | None], keep: bool) -> list[Tensor | None]:
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
         """The inputs' gradients, an entry an edge. `keep`: the graph will be used again."""
         raise NotImplementedError
 
@@ -68,9 +81,9 @@ class PlanNode(Node):
         super().__init__(node_name(plan.name, plan.overload, plan), edges, results)
         self.plan, self.inputs = plan, inputs
 
-    def backward(self, grads: list[Tensor | None], keep: bool) -> list[Tensor | None]:
-        derive = importlib.import_module("aot.autograd_derive").apply
-        found = derive(self.plan, self.inputs, [e is not None for e in self.edges], grads)
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
+        found = engine.derive(self.plan, self.inputs, [e is not None for e in self.edges], grads)
         if not keep:
             for saved in self.inputs:
                 saved.free()
@@ -84,10 +97,10 @@ class ViewNode(Node):
         super().__init__(name, [edge])
         self.shape, self.row, self.plan = source._data.sizes, source.row, plan
 
-    def backward(self, grads: list[Tensor | None], keep: bool) -> list[Tensor | None]:
-        derive = importlib.import_module("aot.autograd_derive").apply
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
         plan = self.plan() if callable(self.plan) else self.plan
-        return derive(plan, [None], [True], grads)
+        return engine.derive(plan, [None], [True], grads)
 
 
 class FunctionNode(Node):
@@ -98,8 +111,47 @@ class FunctionNode(Node):
         super().__init__(name, edges, results)
         self.function = function
 
-    def backward(self, grads: list[Tensor | None], keep: bool) -> list[Tensor | None]:
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
         return self.function(grads)
+
+
+class SlicesNode(Node):
+    """A tensor after a view of it was computed by `inner`: its other elements are as before."""
+
+    def __init__(self, base: Tensor, view: Tensor, inner: Node) -> None:
+        super().__init__("torch::autograd::CopySlices", [edge_of(base), *inner.edges])
+        self.inner, self.where = inner, _of_positions(_positions(base._data, view._data))
+        self.sizes, self.row = base._data.sizes, base.row
+
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
+        (grad,) = grads
+        if grad is None:
+            return [None] * len(self.edges)
+        flat = engine.call("aten::reshape", grad, [-1])
+        own = engine.call("aten::take", flat, self.where)
+        zeros = Tensor._of_array(np.zeros(self.where._data.sizes, self.row.storage), self.row)
+        rest = engine.call("aten::index_put", flat, [self.where], zeros)
+        return [engine.call("aten::reshape", rest, list(self.sizes)),
+                *self.inner.backward([own], True, engine)]
+
+
+class WindowNode(Node):
+    """A view of a tensor that was changed in place after the view was made."""
+
+    def __init__(self, base: Tensor, view: Tensor, edge: Edge) -> None:
+        super().__init__("AsStridedBackward0", [edge])
+        self.where = _of_positions(_positions(base._data, view._data))
+        self.sizes, self.row, self.numel = base._data.sizes, base.row, base.numel()
+
+    def backward(self, grads: list[Tensor | None], keep: bool, engine: Engine
+                 ) -> list[Tensor | None]:
+        if grads[0] is None:
+            return [None]
+        zeros = Tensor._of_array(np.zeros(self.numel, self.row.storage), self.row)
+        full = engine.call("aten::index_put", zeros, [self.where], grads[0], True)
+        return [engine.call("aten::reshape", full, list(self.sizes))]
 
 
 class Saved:
@@ -229,7 +281,7 @@ def rewrite_history(target: Tensor, node: Node) -> None:
         target._node, target._nr = node, 0
         target._generation += 1
         return
-    base._node, base._nr = _copy_slices(base, target, node), 0
+    base._node, base._nr = SlicesNode(base, target, node), 0
     base._generation += 1
 
 
@@ -242,30 +294,8 @@ def _positions(base: TensorData, view: TensorData) -> np.ndarray:
     return np.array(at(numbers[view.offset:], view.sizes, [8 * s for s in view.strides]))
 
 
-def _call(name: str, *args: object) -> Tensor:
-    return importlib.import_module("aot.operator_functions").call(name, args)
-
-
 def _of_positions(positions: np.ndarray) -> Tensor:
     return Tensor._of_array(np.array(positions, order="C"), i64)
-
-
-def _copy_slices(base: Tensor, view: Tensor, inner: Node) -> Node:
-    """The base after a view of it was computed by `inner`: its other elements are as before."""
-    where = _of_positions(_positions(base._data, view._data))
-    sizes, row = base._data.sizes, base.row
-
-    def back(grads: list[Tensor | None]) -> list[Tensor | None]:
-        (grad,) = grads
-        if grad is None:
-            return [None] * (1 + len(inner.edges))
-        flat = _call("aten::reshape", grad, [-1])
-        own = _call("aten::take", flat, where)
-        zeros = Tensor._of_array(np.zeros(where._data.sizes, row.storage), row)
-        rest = _call("aten::index_put", flat, [where], zeros)
-        return [_call("aten::reshape", rest, list(sizes)), *inner.backward([own], True)]
-
-    return FunctionNode("torch::autograd::CopySlices", [edge_of(base), *inner.edges], back)
 
 
 def renew_view(view: Tensor) -> None:
@@ -277,17 +307,7 @@ def renew_view(view: Tensor) -> None:
     if edge is None:
         view._node = None
         return
-    where = _of_positions(_positions(base._data, view._data))
-    sizes, row, numel = base._data.sizes, base.row, base.numel()
-
-    def back(grads: list[Tensor | None]) -> list[Tensor | None]:
-        if grads[0] is None:
-            return [None]
-        zeros = Tensor._of_array(np.zeros(numel, row.storage), row)
-        full = _call("aten::index_put", zeros, [where], grads[0], True)
-        return [_call("aten::reshape", full, list(sizes))]
-
-    view._node, view._nr = FunctionNode("AsStridedBackward0", [edge], back), 0
+    view._node, view._nr = WindowNode(base, view, edge), 0
 
 
 # Hooks

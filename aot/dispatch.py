@@ -10,14 +10,12 @@ installs a recorder; autograd's tape is written here as well.
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Iterator
+from typing import Callable
 
 import numpy as np
 
-from aot import autograd_graph, tensor_plan
+from aot import autograd_graph, tensor_plan, trace_state
 from aot.dtypes import Size, device, dtype, layout
 from aot.tensor_core import Tensor
 from aot.tensor_order import lay_out
@@ -63,39 +61,6 @@ class Event:
         return out
 
 
-class _Recorders(threading.local):
-    def __init__(self) -> None:
-        self.stack: list[Callable[[Event], None]] = []
-
-
-_recorders = _Recorders()
-
-
-@contextmanager
-def recording(recorder: Callable[[Event], None]) -> Iterator[None]:
-    """`recorder` sees every operator call of the thread inside the block, after it ran. Calls that
-    operators make among themselves are not seen."""
-    _recorders.stack.append(recorder)
-    try:
-        yield
-    finally:
-        _recorders.stack.pop()
-
-
-@contextmanager
-def not_recording() -> Iterator[None]:
-    """No recorder sees the calls inside the block."""
-    stack, _recorders.stack = _recorders.stack, []
-    try:
-        yield
-    finally:
-        _recorders.stack = stack
-
-
-def is_recording() -> bool:
-    return bool(_recorders.stack)
-
-
 def exists(name: str) -> bool:
     """Whether `aten::name` is an operator, or the in-place form of one."""
     full = f"aten::{name}"
@@ -111,12 +76,12 @@ def call(name: str, args: tuple = (), kwargs: dict | None = None) -> object:
 
     TypeError where no overload takes the arguments; the operators' own errors are PyTorch's."""
     args, kwargs = _normalised(args), _normalised_kwargs(kwargs)
-    if not _recorders.stack:
+    if not trace_state.is_recording():
         result, _ = _perform(name, args, kwargs)
     else:
-        with not_recording():
+        with trace_state.not_recording():
             result, resolved = _perform(name, args, kwargs)
-        _recorders.stack[-1](Event(name, resolved, args, kwargs, result))
+        trace_state.tell(Event(name, resolved, args, kwargs, result))
     return tuple(result) if type(result) is list else result  # Python gets lists as tuples
 
 

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from aot import dispatch, jit_fusion, torch_bridge, trace_state
+from aot import jit_fusion, torch_bridge, trace_state
 from aot.grad_mode import is_grad_enabled, no_grad
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Node
@@ -55,14 +55,14 @@ def _call(function: Function, instance: ScriptObject | None, args: Sequence[obje
     recorder = trace_state.recorder()
     with contextlib.ExitStack() as stack:
         if recorder is not None:
-            stack.enter_context(dispatch.not_recording())
+            stack.enter_context(trace_state.not_recording())
         if hooks:
             assert instance is not None
             result = _with_hooks(function, instance, given)
         else:
             own = [] if instance is None else [instance]
             result = _run(function, own, given, interpret)
-    if recorder is not None and dispatch.is_recording():
+    if recorder is not None and trace_state.is_recording():
         recorder.script_call(function, instance, given, result)
     return torch_bridge.give_back(result, style, _module_of)
 

@@ -13,7 +13,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from aot import dtypes as names
-from aot import dispatch
+from aot import dispatch, trace_state
 from aot.dispatch import Event
 from aot.tensor_core import Tensor
 from aot.tensor_creation import _finish, _on_cpu, _sizes
@@ -139,8 +139,8 @@ def stream_of(generator: Generator | None) -> Generator:
 
 def _made(name: str, args: tuple, kwargs: dict, array: np.ndarray, row: DType) -> Tensor:
     out = dispatch.new_tensor(array, row)
-    if dispatch.is_recording():
-        dispatch._recorders.stack[-1](Event(f"aten::{name}", None, args, kwargs, out))
+    if trace_state.is_recording():
+        trace_state.tell(Event(f"aten::{name}", None, args, kwargs, out))
     return out
 
 

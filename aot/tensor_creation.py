@@ -11,7 +11,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from aot import dtypes as names
-from aot import dispatch
+from aot import dispatch, trace_state
 from aot.dispatch import Event, call
 from aot.tensor_core import Tensor
 from lowering.objects import StorageData, TensorData
@@ -82,8 +82,8 @@ def _of_sequence(data: object) -> tuple[np.ndarray, DType]:
 
 def _announce(name: str, args: tuple, kwargs: dict, result: Tensor) -> Tensor:
     """Shows a recorder a call that no operator of the table stands for."""
-    if dispatch.is_recording():
-        dispatch._recorders.stack[-1](Event(name, None, args, kwargs, result))
+    if trace_state.is_recording():
+        trace_state.tell(Event(name, None, args, kwargs, result))
     return result
 
 

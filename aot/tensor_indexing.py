@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aot import dispatch
+from aot import dispatch, trace_state
 from aot.dispatch import call
 from aot.tensor_core import Tensor
 from aot.tensor_creation import of_data
@@ -84,7 +84,7 @@ def _item(i: object) -> object:
     if i is None or i is Ellipsis or isinstance(i, (bool, slice)):
         return i
     if isinstance(i, Tensor):
-        if i.ndim == 0 and i.row.is_integer and not dispatch.is_recording():
+        if i.ndim == 0 and i.row.is_integer and not trace_state.is_recording():
             return int(i)
         if i.row.is_float:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
@@ -120,6 +120,6 @@ def _slice(x: Tensor, dim: int, s: slice) -> Tensor:
     step = 1 if s.step is None else int(s.step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
-    if (start, stop, step) == (0, _END, 1) and not dispatch.is_recording():
+    if (start, stop, step) == (0, _END, 1) and not trace_state.is_recording():
         return x
     return call("aten::slice", (x, dim, start, stop, step))  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aot import dispatch, torch_bridge, trace_state
+from aot import torch_bridge, trace_state
 from aot.grad_mode import no_grad
 from aot.jit_module import ScriptFunction, ScriptModule, TopLevelTracedModule, TracedModule
 from aot.nn.modules import module_hooks
@@ -144,7 +144,7 @@ def _record(func: Callable, module: Module | None, instance: ScriptObject | None
     before = trace_state.set_recorder(recorder)
     try:
         args = recorder.enter(module, instance, names, args)
-        with _module_calls(), watching(), dispatch.recording(recorder.on_call):
+        with _module_calls(), watching(), trace_state.recording(recorder.on_call):
             result = func(*args)
         value = recorder.output(result, strict)
     finally:
@@ -159,7 +159,7 @@ def _module_calls() -> Iterator[None]:
 
     def call(module: Any, args: tuple, kwargs: dict) -> Any:
         recorder = trace_state.recorder()
-        if recorder is None or not dispatch.is_recording():
+        if recorder is None or not trace_state.is_recording():
             return module_hooks.call_with_hooks(module, module.forward, args, kwargs)
         return recorder.call_module(module, args, kwargs)
 

@@ -42,7 +42,7 @@ _ITERATED = (
 def _recorder() -> Any:
     """The recorder that the caller of a tensor's method should tell; None inside the library."""
     recorder = trace_state.recorder()
-    if recorder is None or not dispatch.is_recording() or is_internal(sys._getframe(2)):
+    if recorder is None or not trace_state.is_recording() or is_internal(sys._getframe(2)):
         return None
     return recorder
 
@@ -64,7 +64,7 @@ def _warning(original: Callable, text: str) -> Callable:
     def method(self: Tensor, *args: Any) -> Any:
         if _recorder() is not None:
             _warn(text)
-            with dispatch.not_recording():
+            with trace_state.not_recording():
                 return original(self, *args)
         return original(self, *args)
 

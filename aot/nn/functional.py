@@ -5,9 +5,10 @@ The sources are TorchScript: the script compiler reads them."""
 
 from __future__ import annotations
 
+import importlib
+
 from aot.nn import functional_activations, functional_attention, functional_layers
 from aot.nn import functional_losses, functional_pooling, functional_resize
-from aot.operator_functions import function
 
 # Names that differ from their operator's.
 _OPERATORS = {"logsigmoid": "log_sigmoid", "softmax_": "softmax"}
@@ -28,7 +29,10 @@ _adopt()
 
 
 def __getattr__(name: str) -> object:
-    value = None if name.startswith("__") else function(_OPERATORS.get(name, name))
+    value = None
+    if not name.startswith("__"):  # the operators are imported by the first that is asked for
+        operators = importlib.import_module("aot.operator_functions")
+        value = operators.function(_OPERATORS.get(name, name))
     if value is None:
         raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
     globals()[name] = value
