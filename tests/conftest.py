@@ -64,10 +64,13 @@ needs_torch = _needs(have_torch, "PyTorch")
 needs_mlir_opt = _needs(lambda: mlir_opt() is not None, "mlir-opt 22 (Debian: mlir-22-tools)")
 
 
-def import_torch() -> ModuleType:
-    """PyTorch, for a module whose every test needs it: `torch = import_torch()` at its top."""
-    if not have_torch() and not in_ci():
-        pytest.skip("PyTorch is not installed", allow_module_level=True)
+def import_torch(samples: bool = False) -> ModuleType:
+    """PyTorch, for a module whose every test needs it: `torch = import_torch()` at its top. With
+    `samples` also its sample inputs of operators, which import expecttest."""
+    for tool in ("torch", *(["expecttest"] if samples else [])):
+        if importlib.util.find_spec(tool) is None and not in_ci():
+            pytest.skip(f"{tool} is not installed", allow_module_level=True)
+        importlib.import_module(tool)
     torch = importlib.import_module("torch")
     torch.set_num_threads(1)
     return torch
