@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import warnings
 from typing import List
 
@@ -141,6 +143,64 @@ def test_eight_threads() -> None:
         thread.join()
     for a, b in zip(found, expected):
         assert bool((a == b).all())
+
+
+def test_python_goes_on_while_a_call_runs() -> None:
+    """Compiled calls release the GIL: another thread runs Python between a call's begin and end."""
+
+    @aot.jit.script
+    def heavy(x):
+        for _ in range(200):
+            x = aot.tanh(x @ x)
+        return x
+
+    x = aot.randn(256, 256)
+    heavy(x)  # compiled now
+    began, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        for _ in range(3):
+            heavy(x)
+        ended.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)  # nobody is asked to give the GIL away
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        began.wait()
+        turns = 0
+        while not ended.is_set():
+            turns += 1
+            time.sleep(0)
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert turns > 100
+
+
+def test_threads_of_new_shapes() -> None:
+    """Eight threads, each with shapes of its own, compile and call one function at one time."""
+
+    @aot.jit.script
+    def scaled(x, n: int):
+        return aot.softmax(x * n, dim=-1).cumsum(0)
+
+    wrong: list = []
+
+    def work(k: int) -> None:
+        for turn in range(6):
+            x = aot.arange(float(3 * (k + 1))).reshape(3, k + 1) / (turn + 1)
+            if not aot.allclose(scaled(x, turn), aot.softmax(x * turn, dim=-1).cumsum(0)):
+                wrong.append((k, turn))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_one_warning_names_what_is_not_compiled() -> None:
