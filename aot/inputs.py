@@ -2,6 +2,7 @@
 
     x:f32[1,3,224,224]   a tensor; dtypes f32 f64 f16 bf16 i8 i16 i32 i64 u8 bool (or float32 ...)
     x:f32[]              a tensor of rank 0
+    x:f32[N,3,H%32==0,2<=W<=640]   sizes that each call decides; equal names are equal sizes
     n:int  f:float  flag:bool          a scalar that the caller gives at run time
     n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in (n:i64=5 too)
     none  mask:none      None
@@ -25,6 +26,7 @@ from lowering.objects import TensorData
 from runtime import dtypes
 from runtime.dtypes import DType
 from runtime.errors import InputError
+from runtime.named_dims import NamedDim
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class TensorInput:
 
     name: str
     dtype: DType
-    shape: tuple[int, ...]
+    shape: tuple[int | NamedDim, ...]
 
     def __str__(self) -> str:
         return f"{self.name or 'x'}:{self.dtype.name}[{','.join(map(str, self.shape))}]"
@@ -107,6 +109,9 @@ C_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_ELEMENTS = 1 << 40  # more is a typing error, and would overflow sizes further on
 _TENSOR = re.compile(r"(?P<dtype>[A-Za-z0-9_]+)\[(?P<dims>[^\[\]]*)\]\Z")
 _ALIASES = {"i64": "int", "f64": "float"}  # the element types that numbers of run time have
+_NAMED_DIM = re.compile(
+    r"(?:(?P<low>[0-9]{1,18})\s*<=\s*)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"(?:\s*<=\s*(?P<high>[0-9]{1,18})|\s*%\s*(?P<multiple>[0-9]{1,9})\s*==\s*0)?\Z")
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -230,7 +235,7 @@ def _tensor(spec: str, name: str, rest: str) -> TensorInput:
     shape = tuple(_dim(spec, dim) for dim in dims)
     elements = 1
     for dim in shape:
-        elements *= max(dim, 1)
+        elements *= max(dim if isinstance(dim, int) else dim.low, 1)
     if elements > MAX_ELEMENTS:
         raise _error(
             spec, f"the shape has {elements} elements; at most {MAX_ELEMENTS} are possible"
@@ -238,16 +243,18 @@ def _tensor(spec: str, name: str, rest: str) -> TensorInput:
     return TensorInput(name, dtype, shape)
 
 
-def _dim(spec: str, dim: str) -> int:
+def _dim(spec: str, dim: str) -> int | NamedDim:
     if dim.isascii() and dim.isdigit() and len(dim) <= 18:
         return int(dim)
-    if C_IDENTIFIER.match(dim):
-        raise _error(
-            spec,
-            f"the dim '{dim}' is a name, and sizes that vary at run time are not supported yet; "
-            "give a number",
-        )
-    raise _error(spec, f"a dim is a number that is not negative, found '{dim}'")
+    match = _NAMED_DIM.match(dim)
+    if match is None:
+        raise _error(spec, "a dim is a number that is not negative, or a name with what is known "
+                           f"of it (N, N<=64, 2<=N<=64, N%8==0), found '{dim}'")
+    low, high, multiple = (int(match[k]) if match[k] else None
+                           for k in ("low", "high", "multiple"))
+    if multiple == 0 or high is not None and high < (low or 1):
+        raise _error(spec, f"no number is as '{dim}' says")
+    return NamedDim(match["name"], 1 if low is None else low, high, multiple or 1)
 
 
 def _constant(spec: str, kind: str, value: str) -> int | float | bool | str:

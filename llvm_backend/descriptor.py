@@ -32,7 +32,8 @@ def _flops(statements: list[HostStmt]) -> int:
 
 def _method(m: Method) -> MethodDescription:
     return MethodDescription(m.name, tuple(m.inputs), tuple(m.outputs),
-                             m.input_structure, m.output_structure, flops=_flops(m.body))
+                             m.input_structure, m.output_structure,
+                             tuple(d.name for d in m.dims), _flops(m.body))
 
 
 def describe_program(program: Program, target: Target) -> ModelDescription:

@@ -11,17 +11,21 @@ from llvm_backend.instance_code import EMPTY
 from llvm_backend.ir_text import literal
 from llvm_backend.target import Target
 from runtime import abi
-from runtime.description import MethodDescription, ModelDescription, TypedEntry, ValueInfo
+from runtime.description import (
+    RUN_TIME_SIZE, MethodDescription, ModelDescription, TypedEntry, ValueInfo,
+)
+from runtime.named_dims import NamedDim
 
 REASONS = ("is NULL", "has data NULL", "is not in CPU memory", "has another dtype",
            "has another number of dims", "has another shape", "is not contiguous",
            "is not aligned to its element size", "has another value")
 _BY_VALUE = {"int": "i64", "float": "double", "bool": "i1 zeroext"}
 
-# .check(tensor, info, bytes of an element, whether the run makes it): 0, or 1 + the index of a
-# reason in REASONS. What the run makes gets its data, sizes and strides from there.
+# .check(tensor, info, bytes of an element, whether the run makes it, the named dims): 0, or 1 + the
+# index of a reason in REASONS. What the run makes gets its data, sizes and strides from there. A
+# named dim is -1 until a tensor has told it.
 CHECK = """
-define internal i32 @.check(ptr %t, ptr %info, i64 %size, i1 %made) #1 {
+define internal i32 @.check(ptr %t, ptr %info, i64 %size, i1 %made, ptr %dims) #1 {
 entry:
   %null = icmp eq ptr %t, null
   br i1 %null, label %r1, label %device
@@ -69,8 +73,24 @@ dim:
   %d = load i64, ptr %dp, align 8
   %wdp = getelementptr i64, ptr %wsh, i64 %k
   %wd = load i64, ptr %wdp, align 8
+  %named = icmp slt i64 %wd, 0
+  br i1 %named, label %name, label %fixed
+fixed:
   %samed = icmp eq i64 %d, %wd
   br i1 %samed, label %stride, label %r6
+name:
+  %which = xor i64 %wd, -1
+  %namep = getelementptr i64, ptr %dims, i64 %which
+  %known = load i64, ptr %namep, align 8
+  %fresh = icmp eq i64 %known, -1
+  br i1 %fresh, label %first, label %again
+first:
+  store i64 %d, ptr %namep, align 8
+  %natural = icmp sge i64 %d, 0
+  br i1 %natural, label %stride, label %r6
+again:
+  %agrees = icmp eq i64 %d, %known
+  br i1 %agrees, label %stride, label %r6
 stride:
   br i1 %nost, label %next, label %stride1
 stride1:
@@ -200,8 +220,8 @@ class _Entry:
         return self.value(f"and i1 {a}, {b}")
 
     def run(self, k: int, pointers: list[str], made: list[tuple[str, str, str, ValueInfo]]) -> None:
-        """Calls the body. made: the pair that the body fills for an output of a run-time size,
-        where to put its data and its sizes, and what it is."""
+        """Calls the body. made: what the body fills for an output of run-time sizes, where to put
+        its data and its sizes, and what it is."""
         arguments = "".join(f", ptr {p}" for p in pointers)
         status = self.value(f"call i32 @.m{k}.body(ptr %instance{arguments})")
         if made:
@@ -210,17 +230,24 @@ class _Entry:
             self.lines.append(f"{yes}:")
         for pair, data, shape, v in made:
             self.store("ptr", self.load("ptr", pair), data)
-            rows = self.load("i64", self.field(pair, 8))
+            found = 0
             for d, n in enumerate(v.shape):
-                self.store("i64", n if d else rows, self.field(shape, 8 * d))
+                if n == RUN_TIME_SIZE:
+                    found += 8
+                    n = self.load("i64", self.field(pair, found))
+                self.store("i64", n, self.field(shape, 8 * d))
         self.lines.append(f"  ret i32 {status}")
 
 
-def generic_run(k: int, d: ModelDescription, c: Constants) -> str:
+def generic_run(k: int, d: ModelDescription, rules: list[NamedDim], c: Constants) -> str:
     """`@.mK.run(instance, inputs, outputs)`: checks every tensor, then calls the body."""
     e, m = _Entry(c), d.methods[k]
     e.begin()
     pointers, made = [], []
+    dims = e.place(f"[{max(1, len(rules))} x i64]")
+    sizes = [e.field(dims, 8 * n) for n in range(len(rules))]
+    for size in sizes:
+        e.store("i64", -1, size)
     for kind, values in (("inputs", m.inputs), ("outputs", m.outputs)):
         if values:
             e.require(e.some(f"%{kind}"), c.string(f"{m.name}: the array of {kind} is NULL"))
@@ -228,37 +255,63 @@ def generic_run(k: int, d: ModelDescription, c: Constants) -> str:
             tensor = e.field(f"%{kind}", 48 * n)
             info = e.field(infos_name(kind, k), abi.VALUE_INFO_BYTES * n)
             reason = e.value(f"call i32 @.check(ptr {tensor}, ptr {info}, i64 {v.dtype.bytes}, "
-                             f"i1 {str(v.made).lower()})")
+                             f"i1 {str(v.made).lower()}, ptr {dims})")
             table = c.strings(f"@.m{k}.{kind}{n}",
                               ["", *(_complaint(d, m, kind, v, r) for r in REASONS)])
             complaint = e.load("ptr", e.value(f"getelementptr ptr, ptr {table}, i32 {reason}"))
             e.require(e.value(f"icmp eq i32 {reason}, 0"), complaint)
             pointers.append((tensor, v))
-    given = []
+        if kind == "inputs":
+            _check_dims(e, m, rules, sizes)
+    given: list[str] = []
     for tensor, v in pointers:
         if v.made:
-            given.append(e.place("{ ptr, i64 }"))
+            given.append(e.place(_made_type(v)))
             e.store("ptr", "null", e.field(tensor, 32))  # strides
             e.store("i64", 0, e.field(tensor, 40))  # byte_offset
             made.append((given[-1], tensor, e.load("ptr", e.field(tensor, 24)), v))
         else:
             data, offset = e.load("ptr", tensor), e.load("i64", e.field(tensor, 40))
             given.append(e.value(f"getelementptr i8, ptr {data}, i64 {offset}"))
+    given[len(m.inputs):len(m.inputs)] = sizes
     e.run(k, given, made)
     return e.text(f"internal i32 @.m{k}.run(ptr %instance, ptr %inputs, ptr %outputs)")
+
+
+def _check_dims(e: _Entry, m: MethodDescription, rules: list[NamedDim], sizes: list[str]) -> None:
+    """Refuses a call whose named dims are not as they have to be."""
+    for rule, size in zip(rules, sizes):
+        n = e.load("i64", size)
+        good = e.value(f"icmp sge i64 {n}, {rule.low}")
+        if rule.high is not None:
+            good = e.both(good, e.value(f"icmp sle i64 {n}, {rule.high}"))
+        if rule.multiple != 1:
+            rest = e.value(f"urem i64 {n}, {rule.multiple}")
+            good = e.both(good, e.value(f"icmp eq i64 {rest}, 0"))
+        where = next((f"dim {d} of input {v.name}" for v in m.inputs for d, s in enumerate(v.shape)
+                      if s < 0 and m.dim_names[-1 - s] == rule.name), "")
+        e.require(good, e.constants.string(f"{m.name}: {where} has another size; expected that "
+                                           f"{rule.rule}"))
+
+
+def _made_type(v: ValueInfo) -> str:
+    """What the body fills: a pointer, and the sizes of run time in order."""
+    return f"[{1 + v.shape.count(RUN_TIME_SIZE)} x i64]"
 
 
 def _complaint(d: ModelDescription, m: MethodDescription, kind: str, v: ValueInfo,
                reason: str) -> str:
     tensor = "a contiguous " if v.kind == "tensor" else ""
-    text = f"{m.name}: {kind[:-1]} {v.name} {reason}; expected {tensor}{v}"
+    expected = v.text(m.dim_names)
+    text = f"{m.name}: {kind[:-1]} {v.name} {reason}; expected {tensor}{expected}"
     signatures = [x.takes for x in d.methods if x.name == m.name]
     return text if len(signatures) == 1 else f"{text}; {m.name} takes {' or '.join(signatures)}"
 
 
-def typed_entry(entry: TypedEntry, d: ModelDescription, c: Constants) -> str:
-    """NAME_METHOD(instance, inputs, outputs): plain pointers, scalar inputs by value. Of several
-    methods it runs the one whose numbers are given."""
+def typed_entry(entry: TypedEntry, d: ModelDescription, rules: list[list[NamedDim]],
+                c: Constants) -> str:
+    """NAME_METHOD(instance, inputs, outputs, dims): plain pointers, scalar inputs and named dims by
+    value. Of several methods it runs the one whose numbers are given."""
     e, methods = _Entry(c), [d.methods[k] for k in entry.methods]
     e.begin()
     parameters, given, made, first = ["ptr %instance"], [], [], methods[0]
@@ -274,11 +327,16 @@ def typed_entry(entry: TypedEntry, d: ModelDescription, c: Constants) -> str:
                     e.store(_BY_VALUE[v.kind], x, given[-1])
             elif v.made:
                 parameters += [f"ptr {x}", f"ptr {x}.shape"]
-                given.append(e.place("{ ptr, i64 }"))
+                given.append(e.place(_made_type(v)))
                 made.append((given[-1], x, f"{x}.shape", n))
             else:
                 parameters.append(f"ptr {x}")
                 given.append(x)
+    sizes = [e.place("i64") for _ in first.dim_names]
+    for n, size in enumerate(sizes):
+        parameters.append(f"i64 %dim{n}")
+        e.store("i64", f"%dim{n}", size)
+    given[len(first.inputs):len(first.inputs)] = sizes
     for k, m in zip(entry.methods, methods):
         numbers = [(f"%in{n}", v) for n, v in enumerate(m.inputs) if v.value is not None]
         if numbers and len(methods) > 1:
@@ -287,6 +345,7 @@ def typed_entry(entry: TypedEntry, d: ModelDescription, c: Constants) -> str:
         elif numbers:
             e.require(_equal(e, numbers), c.string(f"{m.name} takes {m.takes}"))
         _check_pointers(e, d, m)
+        _check_dims(e, m, rules[k], sizes)
         e.run(k, given, [(pair, x, shape, m.outputs[n]) for pair, x, shape, n in made])
         if numbers and len(methods) > 1:
             e.lines.append(f"{other}:")

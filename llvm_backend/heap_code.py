@@ -29,8 +29,8 @@ def grow(block: str, count: str, row_bytes: int) -> str:
     return f"call i1 @.grow(ptr {block}, i64 {count}, i64 {row_bytes})"
 
 
-# A negative count is as one of 0. Where there are no rows there is one of zeros: positions held
-# within bounds may read it, and what they read may be a position.
+# Where there are no rows (count 0, or less: then for so many) there are zeros: positions held
+# within bounds may read them, and what they read may be a position.
 _GROW = """
 declare noalias ptr @malloc(i64) #1
 declare void @free(ptr) #1
@@ -39,7 +39,9 @@ declare i64 @llvm.smax.i64(i64, i64)
 
 define internal i1 @.grow(ptr %block, i64 %count, i64 %row) #1 {
 entry:
-  %rows = call i64 @llvm.smax.i64(i64 %count, i64 1)
+  %minus = sub i64 0, %count
+  %some = call i64 @llvm.smax.i64(i64 %count, i64 %minus)
+  %rows = call i64 @llvm.smax.i64(i64 %some, i64 1)
   %product = call {i64, i1} @llvm.umul.with.overflow.i64(i64 %rows, i64 %row)
   %needed = extractvalue {i64, i1} %product, 0
   %over = extractvalue {i64, i1} %product, 1
@@ -50,8 +52,8 @@ compare:
   %hasp = getelementptr i8, ptr %block, i64 8
   %has = load i64, ptr %hasp, align 8
   %enough = icmp uge i64 %has, %needed
-  %some = icmp ne i64 %has, 0
-  %keep = and i1 %enough, %some
+  %made = icmp ne i64 %has, 0
+  %keep = and i1 %enough, %made
   br i1 %keep, label %good, label %make
 make:
   %old = load ptr, ptr %block, align 8
@@ -69,7 +71,7 @@ good:
   br i1 %empty, label %clear, label %done
 clear:
   %data = load ptr, ptr %block, align 8
-  call void @llvm.memset.p0.i64(ptr align 16 %data, i8 0, i64 %row, i1 false)
+  call void @llvm.memset.p0.i64(ptr align 16 %data, i8 0, i64 %needed, i1 false)
   br label %done
 done:
   ret i1 true

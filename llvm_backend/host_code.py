@@ -52,7 +52,7 @@ class _Body:
 
     def run(self, k: int) -> str:
         self.statements(self.method.body)
-        ins = [f"ptr %in{n}" for n in range(len(self.method.inputs))]
+        ins = [f"ptr %in{n}" for n in range(len(self.method.inputs) + len(self.method.dims))]
         outs = [f"ptr %out{n}" for n in range(len(self.method.outputs))]
         head = [f"define internal i32 @.m{k}.body({', '.join(['ptr %instance', *ins, *outs])}) "
                 "noinline #1 {", "entry:"]
@@ -208,11 +208,11 @@ class _Body:
         self.start(good)
 
     def deliver(self, s: HostDeliver) -> None:
-        """The pair { ptr, i64 } that an entry gives for an output of a run-time size."""
+        """The { ptr, i64 ... } that an entry gives for an output of run-time sizes."""
         block = self.fresh(block_address(self.program, s.block))
         data = self.fresh(f"load ptr, ptr {block}, align 8")
-        count = self.fresh(f"load i64, ptr {self.pointer(s.count)}, align 8")
-        rows = self.fresh(f"mul i64 {count}, {s.factor}")
-        where = self.fresh(f"getelementptr i8, ptr %out{s.output}, i64 8")
-        self.lines += [f"  store ptr {data}, ptr %out{s.output}, align 8",
-                       f"  store i64 {rows}, ptr {where}, align 8"]
+        self.lines.append(f"  store ptr {data}, ptr %out{s.output}, align 8")
+        for k, size in enumerate(s.sizes):
+            n = self.fresh(f"load i64, ptr {self.pointer(size)}, align 8")
+            where = self.fresh(f"getelementptr i8, ptr %out{s.output}, i64 {8 + 8 * k}")
+            self.lines.append(f"  store i64 {n}, ptr {where}, align 8")

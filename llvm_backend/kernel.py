@@ -168,6 +168,22 @@ class KernelBuilder:
         self.kernel = Kernel(name)
         self._blocks: list[list[Stmt]] = [self.kernel.body]
         self._constants: list[dict] = [{}]
+        self._first = 0  # so many statements stand before all others
+        self._first_constants: dict = {}
+
+    @contextmanager
+    def at_start(self) -> Iterator[None]:
+        """What is emitted in the block comes before all else in the kernel."""
+        inside, constants = self._blocks, self._constants
+        if constants[0] is self._first_constants:  # at the start already
+            yield
+            return
+        self._blocks, self._constants = [[]], [self._first_constants]
+        yield
+        first, = self._blocks
+        self._blocks, self._constants = inside, constants
+        self.kernel.body[self._first:self._first] = first
+        self._first += len(first)
 
     def buffer(self, name: str, dtype: DType, size: int, writable: bool, align: int = 1) -> Buffer:
         b = Buffer(name, dtype, size, writable, align)

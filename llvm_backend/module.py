@@ -41,11 +41,12 @@ def build_module(program: Program, target: Target) -> ModuleText:
     functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
     functions.append(CHECK)
+    dims = [method.dims for method in program.methods]
     for k, method in enumerate(program.methods):
         functions.append(method_body(k, method, program, symbols, constants))
-        functions.append(generic_run(k, description, constants))
+        functions.append(generic_run(k, description, dims[k], constants))
     for entry in typed_entries(description):
-        functions.append(typed_entry(entry, description, constants))
+        functions.append(typed_entry(entry, description, dims, constants))
     descriptor(constants, description)
     text = "\n".join([
         f'source_filename = "{program.name}"',

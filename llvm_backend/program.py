@@ -16,6 +16,7 @@ import numpy as np
 from llvm_backend.kernel import Kernel
 from runtime.description import ValueInfo
 from runtime.dtypes import DType
+from runtime.named_dims import NamedDim
 
 SPACES = ("input", "output", "arena", "constant", "state", "heap")
 
@@ -90,12 +91,12 @@ class HostAllocate:
 
 @dataclass
 class HostDeliver:
-    """Output number `output`, of a run-time size, is this block with count * factor rows."""
+    """Output number `output`, of a run-time size, is this block; i64 slots hold those sizes that
+    the run decides, in the order of dims."""
 
     output: int
     block: int
-    count: Slot
-    factor: int
+    sizes: list[Slot]
 
 
 HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
@@ -103,7 +104,8 @@ HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeli
 
 @dataclass
 class Method:
-    """An entry point. Structures tell how tensors make up arguments and results (see aot.h)."""
+    """An entry point. Structures tell how tensors make up arguments and results (see aot.h). Named
+    dims are i64 slots of the space input, after the inputs."""
 
     name: str
     inputs: list[ValueInfo]
@@ -111,6 +113,7 @@ class Method:
     body: list[HostStmt]
     input_structure: str
     output_structure: str
+    dims: list[NamedDim] = field(default_factory=list)
 
 
 @dataclass

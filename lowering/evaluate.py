@@ -20,9 +20,12 @@ from lowering.graph import Function
 from lowering.objects import ScriptObject
 from lowering.program_state import Forms, StateTable
 from lowering.run_method import run_method
-from lowering.tensor_ir import Region, Shape, State, TensorProgram, Value
+from lowering.evaluate_sizes import AssumedSizes
+from lowering.sizes import Number, assumptions, of_dim
+from lowering.tensor_ir import Region, State, TensorProgram, Value
 from runtime.dtypes import DType, bool_, f64, i64
 from runtime.errors import CompileError
+from runtime.named_dims import NamedDim
 
 __all__ = ["InputSpec", "evaluate", "evaluate_methods", "run_method"]
 
@@ -33,7 +36,8 @@ _DTYPES = {"int": i64, "float": f64, "bool": bool_}
 class InputSpec:
     """One argument of the method.
 
-    kind 'tensor' (dtype, shape); 'int', 'float', 'bool' (a number given at run time); 'constant'
+    kind 'tensor' (dtype, and shape: ints and NamedDims); 'int', 'float', 'bool' (a number given at
+    run time); 'constant'
     (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items) and
     'dict' (keys and items). A number given at run time may be known now all the same: `value` is
     then the only one that the caller may give. An empty name stands for the method's own
@@ -43,7 +47,7 @@ class InputSpec:
     name: str
     kind: str
     dtype: DType | None = None
-    shape: Shape = ()
+    shape: tuple[int | NamedDim, ...] = ()
     value: object = None
     items: tuple[InputSpec, ...] = ()
     keys: tuple = ()
@@ -124,7 +128,7 @@ def _all_forms(methods: Sequence[tuple[Function, Sequence[InputSpec]]],
 def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[InputSpec],
               table: StateTable, forms: Forms, values: dict) -> Variant | None:
     """A method for one form of the state; None if the table has grown. `values` has the parameters
-    that the variants share, by State, and inputs by name."""
+    that the variants share, by State, by NamedDim, and inputs by number."""
     ev = Evaluator()
     ev.memory.names = table.names
     table.enter(ev, forms, values)
@@ -146,8 +150,11 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
             args.append(value)
             if text is not None:
                 texts[name] = text
+        dims = {k: v for k, v in values.items() if isinstance(k, NamedDim)}
+        ev.memory.root.params += dims.values()
         try:
-            result = ev.call(function, args, {})
+            with assumptions(AssumedSizes(ev)):
+                result = ev.call(function, args, {})
             if ev.problems:
                 raise CompileError(ev.problems_text())
             if table.note(ev):
@@ -167,7 +174,7 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
             if isinstance(e, CompileError):
                 raise
             raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told
-    return Variant(region, names, numbers, arguments_text(texts), output, ev.state)
+    return Variant(region, names, numbers, arguments_text(texts), output, ev.state, list(dims))
 
 
 def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
@@ -192,7 +199,7 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
     names.append(name)
     dtype = spec.dtype if spec.kind == "tensor" else _DTYPES[spec.kind]
     assert dtype is not None, spec
-    shape = spec.shape if spec.kind == "tensor" else ()
+    shape = [_size(n, shared) for n in spec.shape] if spec.kind == "tensor" else ()
     param = shared.setdefault(len(names), Value(shape, dtype, name=name,
                                                 wrapped=spec.kind != "tensor"))
     ev.memory.root.params.append(param)
@@ -202,3 +209,15 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
         numbers[len(names) - 1] = spec.value
         return spec.value, "T"
     return param, "T"
+
+
+def _size(n: int | NamedDim, shared: dict) -> Number:
+    """A dim of an input; a named one is read from its parameter."""
+    if not isinstance(n, NamedDim):
+        return n
+    if n not in shared:
+        other = next((d for d in shared if isinstance(d, NamedDim) and d.name == n.name), None)
+        if other is not None:
+            raise CompileError(f"the dim {n.name} is said to be {n} and {other}")
+        shared[n] = Value((), i64, name=n.name)
+    return of_dim(shared[n], n)

@@ -19,6 +19,7 @@ from lowering.program_state import Entered, Key, read_values
 from lowering.tensor_ir import Constant, If, Region, State, TensorProgram, Value
 from runtime.dtypes import bool_, i64
 from runtime.errors import CompileError
+from runtime.named_dims import NamedDim
 
 # A state that takes more is one that grows; each form is a copy of all methods.
 MOST_FORMS = 16
@@ -36,6 +37,7 @@ class Variant:
     arguments: str = ""  # structures
     result: str = ""
     state: dict[Key, Entered] = field(default_factory=dict)
+    dims: list[NamedDim] = field(default_factory=list)  # the region's last params
     raised: str = ""
     following: int | None = 0
     growing: list[str] = field(default_factory=list)  # what then differs
@@ -81,7 +83,7 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
         params = [*params, body.params[0]]
     body.params = [*first.region.params, *params]
     return TensorProgram(name, body, first.names, first.arguments, first.result, states,
-                         first.numbers)
+                         first.dims, first.numbers)
 
 
 def _chosen(name: str, variants: list[Variant], outputs: list[Value]) -> Region:

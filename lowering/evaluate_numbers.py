@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import describe, number_type
+from lowering.evaluate_sizes import of_sizes
 from lowering.objects import DeviceValue, EnumValue
 from lowering.tensor_ir import Value
 from lowering.types import Bool, Float, Int
@@ -333,6 +334,9 @@ def _run_time(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
         return kind == "aten::__isnot__"
     if kind in _UNCHANGED:
         return args[0]
+    size = None if kwargs else of_sizes(ev, kind, args)
+    if size is not None:
+        return size
     if kind in ("aten::Int", "aten::IntImplicit"):
         return convert(ev, args[0], int)
     if kind == "aten::Bool":

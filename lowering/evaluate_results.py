@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lowering.abstract import AbstractTensor, Unknown, describe, is_number
 from lowering.objects import DeviceValue, NamedTupleValue
-from lowering.sizes import Unsupported, is_dynamic
 from lowering.tensor_ir import Value
 from runtime.errors import CompileError
 from runtime.structure import arguments_text
@@ -21,9 +20,6 @@ def flatten(ev: Evaluator, x: object, leaves: list[Value]) -> str:
     """Appends the Values of a result to `leaves`; its structure's text. Numbers are 0-d `wrapped`
     Values. CompileError for values that have no place in a result."""
     if isinstance(x, AbstractTensor):
-        if is_dynamic(x.shape[1:]):
-            raise Unsupported("the result is a tensor whose size is known only at run time in a "
-                              f"dim that is not its first: {list(x.shape)}; transpose it")
         leaves.append(ev.memory.read(x))
         return "T"
     if is_number(x):

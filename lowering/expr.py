@@ -5,6 +5,7 @@ Leaves
     index   attr: k. The k-th loop index of the enclosing op; dtype i64, 0 <= index < domain[k]
     load    attr: a tensor Value; args: one i64 expression a dim, each within the dim's bounds
     acc     the reduced value, in the `post` expression of a reduction only
+    size    attr: a Symbol (lowering/sizes.py), a size known only at run time; dtype i64
 Inner nodes have the names and meanings of the Kernel's instructions (llvm_backend/kernel.py):
 add, sub, mul, div, floordiv, ..., lt, select, cast, exp, ... Operands of an arithmetic node have
 one dtype; arithmetic on f16 and bf16 does not occur (bodies cast to f32 and back).
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import Callable, Iterable
 
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
-from lowering.sizes import Size
+from lowering.sizes import Size, Symbol
 from runtime.dtypes import DType, bool_, f32, i32, i64
 
 Number = int | float | bool
@@ -72,6 +73,8 @@ class Expr:
             return f"{self.attr}" if self.dtype is i64 else f"{self.attr}:{self.dtype}"
         if self.op == "index":
             return f"i{self.attr}"
+        if self.op == "size":
+            return repr(self.attr)
         if self.op == "load":
             return f"{self.attr.name}[{', '.join(map(repr, self.args))}]"
         if self.op == "cast":
@@ -89,7 +92,7 @@ def const(value: Number, dtype: DType = i64) -> Expr:
     if dtype is i64 and value in _SMALL:
         return _SMALL[value]
     if type(value) is Size:
-        return cast(binary("mul", load(value.value), value.factor), dtype)
+        return cast(_polynomial(value), dtype)
     if dtype.is_float:
         value = float(value)
     elif dtype is bool_:
@@ -97,6 +100,36 @@ def const(value: Number, dtype: DType = i64) -> Expr:
     else:
         value = int(value)
     return Expr("const", (), dtype, value)
+
+
+def _polynomial(n: Size) -> Expr:
+    """A Size as an expression: the sum of its terms, the constant last."""
+    total: Expr | None = None
+    for monomial, k in sorted(n.terms.items(), key=lambda t: [-s.order for s in t[0]] or [1]):
+        term = const(k) if not monomial else None
+        for s in monomial:
+            term = size(s) if term is None else Expr("mul", (term, size(s)), i64)
+        if monomial and k != 1:
+            term = Expr("mul", (term, const(k)), i64)
+        total = term if total is None else Expr("add", (total, term), i64)
+    assert total is not None
+    return total
+
+
+def size(symbol: Symbol) -> Expr:
+    return Expr("size", (), i64, symbol)
+
+
+def in_loads(n: Size | int) -> Expr:
+    """A number of the run as an expression of the 0-d Values that it depends on."""
+    def leaf(x: Expr) -> Expr | None:
+        if x.op != "size":
+            return None
+        if not x.attr.op:
+            return load(x.attr.value)
+        return Expr(x.attr.op, tuple(in_loads(a) for a in x.attr.args), i64)
+
+    return rewrite(const(n), leaf)
 
 
 _SMALL: dict[int, Expr] = {}
@@ -300,6 +333,11 @@ def substitute(e: Expr, indices: tuple[Expr, ...], memo: dict | None = None) -> 
 def loads(e: Expr) -> list[Expr]:
     """The distinct loads within e (those inside other loads' indices included), in order."""
     return [x for x in walk(e) if x.op == "load"]
+
+
+def sizes(e: Expr) -> list[Expr]:
+    """The distinct sizes of run time within e."""
+    return [x for x in walk(e) if x.op == "size"]
 
 
 def identity(ndim: int) -> tuple[Expr, ...]:

@@ -56,12 +56,12 @@ class Allocate:
 
 @dataclass
 class Deliver:
-    """An output of a run-time size: factor * count rows in `memory`."""
+    """An output of a run-time size: what is in `memory`; `sizes` hold those of its dims that the
+    run decides, in order."""
 
     output: int
     memory: MemoryBuffer
-    count: MemoryBuffer
-    factor: int
+    sizes: list[MemoryBuffer]
 
 
 Node = Step | Branch | Repeat | Assert | Allocate | Deliver
@@ -79,8 +79,11 @@ def plan(nodes: list[Node]) -> int:
                     lifetimes.use(m)
             elif isinstance(n, Assert):
                 lifetimes.use(n.condition)
-            elif isinstance(n, (Allocate, Deliver)):
+            elif isinstance(n, Allocate):
                 lifetimes.use(n.count)
+            elif isinstance(n, Deliver):
+                for m in n.sizes:
+                    lifetimes.use(m)
             elif isinstance(n, Branch):
                 lifetimes.use(n.condition)
                 walk(n.then)
@@ -112,7 +115,7 @@ def host(nodes: list[Node]) -> list[HostStmt]:
         elif isinstance(n, Allocate):
             out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes))
         elif isinstance(n, Deliver):
-            out.append(HostDeliver(n.output, n.memory.index, slot(n.count), n.factor))
+            out.append(HostDeliver(n.output, n.memory.index, [slot(m) for m in n.sizes]))
         elif isinstance(n, Branch):
             out.append(HostIf(slot(n.condition), host(n.then), host(n.otherwise)))
         else:
@@ -135,8 +138,10 @@ def memories(nodes: list[Node]) -> Iterator[MemoryBuffer]:
             yield from (m for m in (n.trip, n.condition, n.counter)
                         if isinstance(m, MemoryBuffer))
             yield from memories(n.body)
-        elif isinstance(n, (Allocate, Deliver)):
+        elif isinstance(n, Allocate):
             yield n.count
+        elif isinstance(n, Deliver):
+            yield from n.sizes
         else:
             yield n.condition
 

@@ -18,8 +18,9 @@ from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
     TensorProgram, Value, with_sizes,
 )  # fmt: skip
+from lowering import expr as E
 from lowering.random_words import draw, untemper
-from lowering.sizes import Size, is_dynamic
+from lowering.sizes import Symbol, evaluate, evaluate_symbol, is_dynamic, size_values
 from runtime.dtypes import bf16, round_bf16
 from runtime.errors import InputError, RuntimeFailure
 
@@ -33,20 +34,37 @@ def run_program(program: TensorProgram, inputs: list[Array]) -> list[Array]:
     Inputs and results are arrays in the interpreter's form. InputError where an input does not fit
     its parameter, RuntimeFailure where a Check fails or an index is out of bounds.
     """
-    params = program.body.params
+    params = [*program.inputs, *program.body.params[len(program.inputs) + len(program.dims):]]
     if len(inputs) != len(params):
         raise InputError(f"{program.name} takes {len(params)} inputs, found {len(inputs)}")
     given = []
     names = [*program.input_names, *(s.name for s in program.state)]
+    sizes = _named_dims(program, inputs)
     for name, p, x in zip(names, params, inputs):
         x = np.asarray(x)
-        if x.shape != p.shape or x.dtype != p.dtype.compute:
+        expected = tuple(evaluate(n, lambda s: sizes.get(s.value, -1)) for n in p.shape)
+        if x.shape != expected or x.dtype != p.dtype.compute:
             raise InputError(
                 f"argument '{name}': expected {p.dtype.compute}{list(p.shape)}, "
                 f"found {x.dtype}{list(x.shape)}"
             )
         given.append(x)
+    given[len(program.inputs):len(program.inputs)] = [
+        np.array(n, np.int64) for n in sizes.values()]
     return [np.array(y) for y in run_region(program.body, given, {})]
+
+
+def _named_dims(program: TensorProgram, inputs: list[Array]) -> dict[Value, int]:
+    """The numbers that the named dims have in a call, from the first input that has each."""
+    found: dict[Value, int] = {}
+    for value, dim in zip(program.sizes, program.dims):
+        n = next(np.asarray(x).shape[d] for p, x in zip(program.inputs, inputs)
+                 for d, size in enumerate(p.shape)
+                 if size_values([size]) == [value] and np.asarray(x).ndim == p.ndim)
+        if not dim.allows(n):
+            raise InputError(f"{program.name}: {dim.rule}, found {n}")
+        found[value] = n
+    return found
 
 
 def run_region(region: Region, params: list[Array], env: Env) -> list[Array]:
@@ -78,7 +96,7 @@ def _last_uses(region: Region) -> list[list]:
 
 def run_op(op: TensorOp, env: Env) -> list[Array]:
     """The arrays of one op's results."""
-    if isinstance(op, (Generic, Scatter)) and is_dynamic((*op.domain, *op.out.shape)):
+    if isinstance(op, (Generic, Scatter)):
         op = _with_numbers(op, env)
     if isinstance(op, Generic):
         return [_generic(op, env)]
@@ -105,12 +123,27 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
 
 def _with_numbers(op: Generic | Scatter, env: Env) -> Generic | Scatter:
     """The op with the sizes of this run."""
-    def numbers(shape) -> tuple[int, ...]:
-        return tuple(int(env[n.value]) * n.factor if type(n) is Size else n for n in shape)
+    fields = ("body", "post") if isinstance(op, Generic) else ("body",)
+    expressions = [e for e in (*(getattr(op, f) for f in fields), *(op.write or ()))
+                   if e is not None]
+    if not is_dynamic((*op.domain, *op.out.shape)) and not any(map(E.sizes, expressions)):
+        return op
 
+    def number(s: Symbol) -> int:
+        return int(env[s.value])
+
+    def leaf(x: E.Expr) -> E.Expr | None:
+        return E.const(evaluate_symbol(x.attr, number)) if x.op == "size" else None
+
+    memo: dict = {}
     op = copy.copy(op)
-    op.domain = numbers(op.domain)
-    op.results = [Value(numbers(op.out.shape), op.out.dtype)]
+    op.domain = tuple(evaluate(n, number) for n in op.domain)
+    op.results = [Value([evaluate(n, number) for n in op.out.shape], op.out.dtype)]
+    for f in fields:
+        if getattr(op, f) is not None:
+            setattr(op, f, E.rewrite(getattr(op, f), leaf, memo))
+    if op.write is not None:
+        op.write = tuple(E.rewrite(w, leaf, memo) for w in op.write)
     return op
 
 

@@ -7,7 +7,6 @@ dims lie in the order that layout.py chooses.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Callable
 
@@ -36,7 +35,8 @@ from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest
-from lowering.sizes import Size, dynamic_dim, is_dynamic
+from lowering.lower_sizes import ENDLESS, abi_shape, allocate, number_in_memory
+from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
     TensorProgram, Value,
@@ -45,8 +45,6 @@ from llvm_backend.program import Method, Program, ValueInfo
 from llvm_backend.target import Target
 from runtime.description import RUN_TIME_SIZE
 from runtime.dtypes import bool_, to_storage
-
-_ENDLESS = 1 << 40  # elements that a buffer of a run-time size is taken to have
 
 
 def lower_program(program: TensorProgram, target: Target, name: str, optimize: bool = True,
@@ -70,22 +68,32 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         constants.place(memories(nodes))
         methods.append(Method(
             program.name,
-            [_info(v, n, program.input_numbers.get(k))
-             for k, (v, n) in enumerate(zip(program.body.params, program.input_names))],
-            [_info(v, f"out{k}") for k, v in enumerate(program.outputs)],
-            host(nodes), program.input_structure, program.output_structure,
+            [_info(v, n, program, program.input_numbers.get(k))
+             for k, (v, n) in enumerate(zip(program.inputs, program.input_names))],
+            [_info(v, f"out{k}", program) for k, v in enumerate(program.outputs)],
+            host(nodes), program.input_structure, program.output_structure, program.dims,
         ))
     filled = kept.fill(constants)
     return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
                    blocks, kept.fingerprint(), kept.generator())
 
 
-def _info(v: Value, name: str, number: int | float | bool | None = None) -> ValueInfo:
+def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
+    kept = [d for d in range(v.ndim) if v.shape[d] != 1]
+    return order is None or [d for d in order if v.shape[d] != 1] == kept
+
+
+def _elements(v: Value) -> int:
+    """How many elements a buffer for v has."""
+    return ENDLESS if is_dynamic(v.shape) else max(v.numel, 1)
+
+
+def _info(v: Value, name: str, program: TensorProgram,
+          number: int | float | bool | None = None) -> ValueInfo:
     kind = "tensor"
     if v.wrapped:
         kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"
-    return ValueInfo(name, v.dtype, tuple(
-        RUN_TIME_SIZE if isinstance(n, Size) else n for n in v.shape), kind, number)
+    return ValueInfo(name, v.dtype, abi_shape(v, program), kind, number)
 
 
 class _Lowering:
@@ -100,7 +108,7 @@ class _Lowering:
         self.residents: dict[MemoryBuffer, list[Value]] = {}
         self.kernels = 0
         self.shapes = Shapes()
-        self.plans: dict[Nest, list[Scheduled]] = {}
+        self.plans: dict[tuple[Nest, tuple[Value, ...]], list[Scheduled]] = {}
         self.blocks = 0  # of the heap
         self.progress, self.total, self.done = progress, total, 0
 
@@ -110,19 +118,19 @@ class _Lowering:
         body = program.body
         inputs = len(body.params) - len(program.state)
         for k, v in enumerate(body.params[:inputs]):
-            self._place(v, MemoryBuffer(v.dtype, max(v.numel, 1), "input", k))
+            self._place(v, MemoryBuffer(v.dtype, _elements(v), "input", k))
         slots = [self.kept.slot(s) for s in program.state]
         for v, slot in zip(body.params[inputs:], slots):
             self._place(v, slot)
-        outputs = [None if is_dynamic(v.shape)
-                   else MemoryBuffer(v.dtype, max(v.numel, 1), "output", k)
+        outputs = [None if RUN_TIME_SIZE in abi_shape(v, program)
+                   else MemoryBuffer(v.dtype, _elements(v), "output", k)
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
         placed = {v: m for v, m in zip(program.outputs, outputs) if m is not None}
         state = _RegionState(body, placed, kept=len(slots))
         nodes = self._region(body, [*outputs, *slots], state)
         for k, v in enumerate(program.outputs):
-            if is_dynamic(v.shape):
+            if outputs[k] is None:
                 nodes += self._deliver(k, v)
         return nodes
 
@@ -156,9 +164,7 @@ class _Lowering:
     def _new(self, v: Value, order: tuple[int, ...] | None = None,
              state: _RegionState | None = None) -> None:
         """Places v in fresh memory: the caller's if it is a result of the program and row-major."""
-        row_major = order is None or [d for d in order if v.shape[d] != 1] == [
-            d for d in range(v.ndim) if v.shape[d] != 1]
-        if state is not None and row_major and v in state.direct:
+        if state is not None and v in state.direct and _row_major(v, order):
             self._place(v, state.direct.pop(v))
             return
         memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
@@ -166,19 +172,17 @@ class _Lowering:
 
     # Sizes of run time
 
-    def _new_dynamic(self, v: Value) -> list[Node]:
-        """Places v in a block of the heap of its own, and makes that large enough."""
-        memory = MemoryBuffer(v.dtype, _ENDLESS, "heap", self.blocks)
+    def _new_dynamic(self, v: Value, order: tuple[int, ...] | None = None,
+                     state: _RegionState | None = None) -> list[Node]:
+        """Places v in a block of the heap of its own, and makes that large enough; in the caller's
+        memory if it is a row-major result of the program that has a place there."""
+        if state is not None and v in state.direct and _row_major(v, order):
+            self._place(v, state.direct.pop(v))
+            return []
+        memory = MemoryBuffer(v.dtype, ENDLESS, "heap", self.blocks)
         self.blocks += 1
-        outer = dynamic_dim(v.shape)
-        fixed = [n for d, n in enumerate(v.shape) if d != outer]
-        row = math.prod(fixed)
-        strides = list(contiguous_strides(fixed))
-        strides.insert(outer, row)
-        self._place(v, memory, tuple(strides))
-        nodes, count = self._scalar(v.shape[outer].value)
-        row *= v.shape[outer].factor
-        return [*nodes, Allocate(memory, count, row * v.dtype.bytes)]
+        self._place(v, memory, ordered_strides(v.shape, order) if order else None)
+        return allocate(v, memory, self.storages, self._name())
 
     def _deliver(self, output: int, v: Value) -> list[Node]:
         """Hands v's block to the caller; a view of something else is copied first."""
@@ -190,8 +194,13 @@ class _Lowering:
             nodes += self._new_dynamic(dense)
             where = self.storages[dense]
             nodes += self._copy(v, where)
-        before, count = self._scalar(v.shape[0].value)
-        return [*nodes, *before, Deliver(output, where.buffer, count, v.shape[0].factor)]
+        sizes = []
+        for n in v.shape:
+            if isinstance(n, Size):
+                before, slot = number_in_memory(n, self.storages, self._name())
+                nodes += before
+                sizes.append(slot)
+        return [*nodes, Deliver(output, where.buffer, sizes)]
 
     def _dynamic(self, op: Generic, state: _RegionState) -> list[Node]:
         """A Generic over or onto a size of run time."""
@@ -200,16 +209,16 @@ class _Lowering:
         nodes: list[Node] = []
         if op.base is not None:
             if op.base not in self.storages:  # a fill that waited for its first insertion
-                self._new(op.base)
-                nodes += self._nest(nest_of(op.base.op, self.storages))
+                nodes += self._fill(op.base, op, state)
             nodes += self._on_base(op, op.base, state)
+        elif is_constant_fill(op) and op.out not in self.storages and self._waits(op, state):
+            return []
         elif is_dynamic(op.out.shape):
-            nodes += self._new_dynamic(op.out)
+            nodes += self._new_dynamic(op.out, result_order(
+                op, self.storages, state.only_reader.get(op.out)), state)
         elif op.out not in self.storages:
             self._new(op.out, None, state)
-        scheduled = schedule_dynamic(nest_of(op, self.storages), self.storages, self.target,
-                                     self._name())
-        return nodes + self._steps([scheduled])
+        return nodes + self._nest(nest_of(op, self.storages))
 
     def _on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> list[Node]:
         """_place_on_base, and the copy of the base where the result needs one."""
@@ -291,11 +300,8 @@ class _Lowering:
             copied = self._place_on_base(op, op.base, state)
             if copied:
                 nodes += self._copy(op.base, self.storages[op.out])
-        elif is_constant_fill(op) and op.out not in self.storages and (
-                state.only_reader.get(op.out) is not None
-                and getattr(state.only_reader[op.out], "base", None) is op.out
-                and isinstance(state.only_reader[op.out], Generic)):
-            return []  # written when the first insertion is met, around what is inserted
+        elif is_constant_fill(op) and op.out not in self.storages and self._waits(op, state):
+            return []
         elif op.out not in self.storages:
             self._new(op.out, result_order(op, self.storages,
                                             state.only_reader.get(op.out)), state)
@@ -303,16 +309,27 @@ class _Lowering:
             return nodes
         return nodes + self._nest(nest_of(op, self.storages))
 
+    def _waits(self, fill: Generic, state: _RegionState) -> bool:
+        """Whether it is written when the first insertion is met, around what is inserted."""
+        reader = state.only_reader.get(fill.out)
+        return isinstance(reader, Generic) and reader.base is fill.out
+
     def _nest(self, nest: Nest) -> list[Node]:
         """The kernels of a nest. Nests that differ only in their memories share their kernels."""
         shape, memories = self.shapes.shape_of(nest)
-        plan = self.plans.get(shape)
+        sizes = tuple(nest.sizes())
+        plan = self.plans.get((shape, sizes))
         if plan is None:
-            plan = self.plans[shape] = self._schedule(shape)
+            plan = self.plans[shape, sizes] = self._schedule(shape)
+        for v in sizes:  # they are the same for all nests of the shape
+            memory = self.storages[v].buffer
+            memories[memory] = memory
         return self._steps(instantiate(plan, memories))
 
     def _schedule(self, nest: Nest) -> list[Scheduled]:
         name = self._name()
+        if nest.sizes():
+            return [schedule_dynamic(nest, self.storages, self.target, name)]
         scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
         if scheduled is None:
             moved = transpose_nest(nest, self.target, name)
@@ -327,8 +344,6 @@ class _Lowering:
         nest = Nest(
             v.shape, v.ndim, E.load(source.buffer, [algebra.simplify(source.address(i))]), None,
             None, where.buffer, algebra.simplify(where.address(i)))
-        if is_dynamic(v.shape):
-            return self._steps([schedule_dynamic(nest, self.storages, self.target, self._name())])
         return self._nest(nest)
 
     def _as_view(self, op: Generic, state: _RegionState) -> bool:
@@ -381,7 +396,11 @@ class _Lowering:
         """Places a constant base in the layout that the first insertion likes, and writes what no
         insertion of the chain covers."""
         fill = base.op
-        self._new(base, result_order(first, self.storages))
+        order = result_order(first, self.storages)
+        if is_dynamic(base.shape):
+            nodes = self._new_dynamic(base, order)
+            return nodes + self._nest(nest_of(fill, self.storages))
+        self._new(base, order)
         boxes = [covered_box(u) for u in insertions(base, state.only_reader)]
         whole = nest_of(fill, self.storages)
         pieces = []

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import Callable, Sequence
 
+from lowering import expr as E
 from lowering.expr import Expr, loads
 from lowering.print_linalg_scalar import (
     Lines, ScalarPrinter, extreme, literal, mlir_type, shaped_type, tensor_type,
@@ -38,7 +39,8 @@ def print_tensor_program(program: TensorProgram) -> str:
     """The program as a module of one public function, accepted by mlir-opt 22."""
     lines = Lines()
     body = program.body
-    names = [*program.input_names, *(s.name for s in program.state)]
+    names = [*program.input_names, *(d.name for d in program.dims),
+             *(s.name for s in program.state)]
     params = ", ".join(f"{lines.name_of(p, name)}: {tensor_type(p)}"
                        for p, name in zip(body.params, names))
     types = ", ".join(map(tensor_type, body.results))
@@ -100,11 +102,7 @@ def _extent(lines: Lines, n: int | Size) -> str:
     """A size as an i64."""
     if not isinstance(n, Size):
         return lines.let(f"arith.constant {n} : i64")
-    value = lines.let(f"tensor.extract {lines.name_of(n.value)}[] : {tensor_type(n.value)}")
-    if n.factor == 1:
-        return value
-    factor = lines.let(f"arith.constant {n.factor} : i64")
-    return lines.let(f"arith.muli {value}, {factor} : i64")
+    return ScalarPrinter(lines, lambda k: "", {}).print(E.in_loads(n))
 
 
 def _extent_index(lines: Lines, n: int | Size) -> str:

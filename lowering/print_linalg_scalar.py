@@ -14,8 +14,8 @@ from typing import Callable
 
 import numpy as np
 
-from lowering.expr import Expr, walk
-from lowering.sizes import Size
+from lowering.expr import Expr, in_loads, walk
+from lowering.sizes import Size, of_symbol
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bf16, bool_, f16, f32, f64, u8
 
@@ -147,6 +147,8 @@ class ScalarPrinter:
             return let(f"arith.constant {text}" + ("" if e.dtype is bool_ else f" : {t}"))
         if e.op == "index":
             return self.index(e.attr)
+        if e.op == "size":
+            return self.print(in_loads(of_symbol(e.attr)))
         if e.op == "load":
             at = [let(f"arith.index_cast {i} : i64 to index") for i in a]
             return let(f"tensor.extract {self.lines.name_of(e.attr)}[{', '.join(at)}] : "

@@ -4,19 +4,22 @@ Almost everything is a `Generic`: one perfect loop nest whose body is a scalar e
 no loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
 Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
 
-A dim is an int; one dim of a Value may be a Size (lowering/sizes.py), known only at run time. An op
-over or onto such a dim reads the Value that holds it: `operands` and `Region.reads` list it.
+A dim is an int or a Size (lowering/sizes.py), known only at run time. An op over or onto such a dim
+reads the Values that it depends on: `operands` and `Region.reads` list them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Iterable
 
 import numpy as np
 
 from lowering.expr import Expr, walk
+from lowering import sizes
 from lowering.sizes import Size, Unsupported, is_dynamic, size_values
 from runtime.dtypes import DType, i64
+from runtime.named_dims import NamedDim
 
 Dim = int | Size
 Shape = tuple[Dim, ...]
@@ -34,9 +37,6 @@ class Value:
         Value._count += 1
         self.name = name or f"v{Value._count}"
         self.shape: Shape = tuple(shape)
-        if is_dynamic(self.shape) and len(size_values(self.shape)) > 1:
-            raise Unsupported("a tensor is needed of which two sizes are known only at run time: "
-                              f"{list(self.shape)}")
         self.dtype = dtype
         self.op = op
         self.wrapped = wrapped
@@ -47,11 +47,8 @@ class Value:
         return len(self.shape)
 
     @property
-    def numel(self) -> int:
-        n = 1
-        for d in self.shape:
-            n *= d
-        return n
+    def numel(self) -> Dim:
+        return sizes.numel(self.shape)
 
     def __repr__(self) -> str:
         return f"%{self.name}:{self.dtype}[{','.join(map(str, self.shape))}]"
@@ -129,15 +126,23 @@ class Generic(TensorOp):
         return [self.body, *([self.post] if self.post is not None else []), *(self.write or ())]
 
     def operands(self) -> list[Value]:
-        found: dict[Value, None] = {}
-        for e in self.expressions():
-            for x in walk(e):
-                if x.op == "load":
-                    found[x.attr] = None
+        found = read_by(self.expressions())
         if self.base is not None:
             found[self.base] = None
         found.update(dict.fromkeys(size_values((*self.domain, *self.out.shape))))
         return list(found)
+
+
+def read_by(expressions: Iterable[Expr]) -> dict[Value, None]:
+    """The Values that expressions load from, and those that their sizes are in."""
+    found: dict[Value, None] = {}
+    for e in expressions:
+        for x in walk(e):
+            if x.op == "load":
+                found[x.attr] = None
+            elif x.op == "size":
+                found.update(dict.fromkeys(s.value for s in sizes.symbols(x.attr)))
+    return found
 
 
 def _refuse_dynamic(what: str, x: Value) -> None:
@@ -191,11 +196,7 @@ class Scatter(TensorOp):
         self.results = [Value(base.shape, base.dtype, self)]
 
     def operands(self) -> list[Value]:
-        found: dict[Value, None] = {self.base: None}
-        for e in (*self.write, self.body):
-            for x in walk(e):
-                if x.op == "load":
-                    found[x.attr] = None
+        found = {self.base: None, **read_by((*self.write, self.body))}
         found.update(dict.fromkeys(size_values((*self.domain, *self.base.shape))))
         return list(found)
 
@@ -314,7 +315,8 @@ class State:
 class TensorProgram:
     """One method as TensorOps. `body.params` are the inputs, `body.results` the outputs; names and
     Python structures (grammar in runtime/include/aot.h) tell how they make up the arguments. After
-    them come, as many as `state`: what it holds when a call begins, and when it ends."""
+    the inputs come the named dims, 0-d i64, which are read off the inputs' shapes; then, as many as
+    `state`: what it holds when a call begins, and after the outputs, when it ends."""
 
     name: str
     body: Region
@@ -322,6 +324,7 @@ class TensorProgram:
     input_structure: str
     output_structure: str
     state: list[State] = field(default_factory=list)
+    dims: list[NamedDim] = field(default_factory=list)
     input_numbers: dict[int, int | float | bool] = field(default_factory=dict)  # the only ones
     changes: bool = False  # the module: what it holds does not tell what the next call gives
 
@@ -329,3 +332,13 @@ class TensorProgram:
     def outputs(self) -> list[Value]:
         """The results that a caller gets."""
         return self.body.results[:len(self.body.results) - len(self.state)]
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The parameters that a caller gives."""
+        return self.body.params[:len(self.input_names)]
+
+    @property
+    def sizes(self) -> list[Value]:
+        """The parameters that hold the named dims."""
+        return self.body.params[len(self.input_names):][:len(self.dims)]

@@ -9,7 +9,7 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.random_words import WINDOW
-from lowering.sizes import Size
+from lowering.sizes import Size, at_least
 from lowering.tensor_ir import (
     Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
 )
@@ -138,16 +138,17 @@ def _expression(e: Expr, algebra: IndexAlgebra | None, dims: int, acc) -> None:
             c, a, b = x.args
             _require(c.dtype is bool_ and a.dtype is b.dtype is x.dtype, f"types of {x!r}")
         else:
-            _require(x.op in ("const", "cast"), f"unknown node {x.op}")
+            _require(x.op in ("const", "cast", "size"), f"unknown node {x.op}")
 
 
 def _within(i: Expr, n: int, algebra: IndexAlgebra | None, what: str) -> None:
-    if algebra is None or isinstance(n, Size):
+    if algebra is None:
         return
     form = algebra.affine(i)
     if any(a.op != "index" for a in form[0]):  # bounds of divisions, or of data, are not exact
         return
     bounds = algebra.affine_bounds(form)
     if bounds is not None:
-        _require(0 <= bounds[0] and bounds[1] < max(n, 1) or n == 0,
+        least = n if type(n) is Size else max(n, 1)
+        _require(not at_least(-1, bounds[0]) and not at_least(bounds[1], least) or n == 0,
                  f"index {i!r} of {what} runs from {bounds[0]} to {bounds[1]}, the dim has {n}")

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from runtime.dtypes import DType
 
-RUN_TIME_SIZE = -(1 << 63)  # a size that the run decides; only the first of an output's
+RUN_TIME_SIZE = -(1 << 63)  # a size of an output that the run decides
 
 KINDS = ("tensor", "int", "float", "bool")  # the numbers of aot.h: AOT_KIND_TENSOR ...
 
@@ -41,8 +41,8 @@ _TAKEN = ("model", "init", "message", "reset", "copy_state", "save_state", "rest
 class ValueInfo:
     """One input or output. A scalar (kind int, float, bool) has no dims and dtype i64, f64, bool.
 
-    A negative size -1-k is the method's k-th named dim. The first size of an output may be
-    RUN_TIME_SIZE: how many rows there are, the data decide."""
+    A negative size -1-k is the method's k-th named dim. Sizes of an output may be
+    RUN_TIME_SIZE: the run decides them, and its memory is the instance's."""
 
     name: str
     dtype: DType

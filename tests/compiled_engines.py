@@ -24,12 +24,13 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
         optimize(program, target)
     else:
         remove_dead(program.body)
-    names = [f"x{k}" for k in range(len(program.body.params))]
+    count = len(program.body.params) - len(program.dims) - len(program.state)
+    names = [f"x{k}" for k in range(count)]
     program.input_names = names
     program.input_structure = "(" + ",".join(f"{n}=T" for n in names) + ")"
     program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
     jit = JitModel(compile_program(lower_program(program, target, "m", optimized), target))
-    given = [a.item() if v.wrapped else a for a, v in zip(arrays, program.body.params)]
+    given = [a.item() if v.wrapped else a for a, v in zip(arrays, program.inputs)]
     return CompiledModel(jit.address, keepalive=jit, threads=threads)(*given)
 
 

@@ -64,6 +64,8 @@ x[:int(i[0])], x[int(i[1]):] * 2, x[1:int(i[0])] + 1, x[:, :int(i[0])].sum(1)
 x[m].cumsum(0), x[m].cumsum(1), x[m].cumprod(0), x[m].nonzero()
 x[m][x[m][:, 0] > 0]
 x[x[:, 0] > -9][i], torch.gather(x[x[:, 0] > -9], 0, i.unsqueeze(1))
+x[m].t(), x[m] @ x[~m].t(), (x[m].unsqueeze(1) - x[~m]).pow(2).sum(2).sqrt()
+torch.cat([x[m] @ x[~m].t(), x[m]], 1), (x[m] @ x[~m].t()).flatten().sum(), (x[m] @ x[~m].t()).t()
 (x[m] > 1).any(), (x[m] > 0).all(), x[m].abs().sum().item()
 torch.embedding(w, i[i < 5]), torch.zeros(7).scatter(0, m.nonzero().flatten(), 1.0)
 torch.zeros(7, 5).index_add(0, m.nonzero().flatten(), x[m])
@@ -82,8 +84,6 @@ BODIES = [
 REFUSED = {
     "x[m].sort(0)[0]": "sorting a tensor whose size is known only at run time",
     "x[m] if bool(m[0]) else x": "depends on a condition that is known only at run time",
-    "x[m].t()": "in a dim that is not its first",
-    "x[m] @ x[~m].t()": "two sizes are known only at run time",
 }
 
 

@@ -75,7 +75,7 @@ def test_constants_keep_their_type() -> None:
         ("x:f32[1,-1]", "found '-1'"),
         ("x:f32[1,]", "found ''"),
         ("x:f32[1.5]", "found '1.5'"),
-        ("x:f32[N,3]", "not supported yet"),
+        ("x:f32[N*2,3]", "a dim is a number"),
         ("x:f32[1", "no DTYPE[DIM,DIM,...]"),
         ("x:f32[1]]", "no DTYPE[DIM,DIM,...]"),
         ("x:f32[99999999,99999999]", "at most"),

@@ -26,13 +26,13 @@ def moments(x: Value, dims: Sequence[int]) -> tuple[Value, Value]:
     working = compute_dtype(x.dtype)
     dims = dims_of(dims, x.ndim)
     count = math.prod(x.shape[d] for d in dims)
-    mean = reduce("add", x, dims, False, None, lambda s: s / float(count), out=working)
+    mean = reduce("add", x, dims, False, None, lambda s: s / E.const(count, working), out=working)
     kept = [k for k in range(x.ndim) if k not in dims]
     order = [*kept, *dims]
     at = [E.index(order.index(k)) for k in range(x.ndim)]
     d = E.cast(E.load(x, at), working) - E.load(mean, E.identity(len(kept)))
     var = generic(tuple(x.shape[k] for k in order), len(kept), d * d, "add",
-                  E.acc(working) / float(count))
+                  E.acc(working) / E.const(count, working))
     shape = tuple(1 if k in dims else n for k, n in enumerate(x.shape))
     return _unsqueezed(mean, shape, kept), _unsqueezed(var, shape, kept)
 
@@ -115,7 +115,7 @@ def rms_norm(x, shape, weight=None, eps=None):
     working = compute_dtype(x.dtype)
     eps = eps if eps is not None else 2.0**-52 if working.bits == 64 else 2.0**-23
     dims = range(x.ndim - len(shape), x.ndim)
-    count = float(math.prod(shape))
+    count = E.const(math.prod(shape), working)
     rstd = reduce("add", x, dims, True, lambda a: a * a,
                   lambda s: 1 / E.unary("sqrt", s / count + eps), out=working)
 

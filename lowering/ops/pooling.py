@@ -18,6 +18,7 @@ from lowering.expr import Expr
 from lowering.ops.message_names import times
 from lowering.ops.padding import pad_constant
 from lowering.ops.table import aten
+from lowering.sizes import Number, Size, at_least, maximum, minimum
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, i64
 
@@ -39,18 +40,21 @@ class Windows:
         n, p, s = self.sizes[k], self.padding[k], self.stride[k]
         reach = n + 2 * p - self.dilation[k] * (self.kernel[k] - 1) - 1
         count = (reach + (s - 1 if self.ceil_mode else 0)) // s + 1
-        if self.ceil_mode and (count - 1) * s >= n + p:
-            count -= 1
+        if self.ceil_mode:  # the last window begins inside
+            count = minimum(count, (n + p - 1) // s + 1)
         return count
 
     def padded(self, x: Value, fill: float) -> Value:
         """x with what the windows reach over its edges."""
         none = [0] * len(self.lead)
-        after = [
-            max(0, (t - 1) * s + d * (k - 1) + 1 - (n + p)) for t, s, d, k, n, p in
-            zip(self.out, self.stride, self.dilation, self.kernel, self.sizes, self.padding)
-        ]
+        after = [self._after(k) for k in range(self.dims)]
         return pad_constant(x, [*none, *self.padding], [*none, *after], fill)
+
+    def _after(self, k: int) -> Number:
+        """How far the last window reaches over the end; for a size of run time, how far it may."""
+        n, p, s = self.sizes[k], self.padding[k], self.stride[k]
+        over = (self.out[k] - 1) * s + self.dilation[k] * (self.kernel[k] - 1) + 1 - (n + p)
+        return p if isinstance(over, Size) and at_least(p, over) else maximum(over, 0)
 
     @property
     def domain(self) -> tuple[int, ...]:

@@ -16,22 +16,34 @@ from lowering.build import compute_dtype, constant, full, generic, reindex
 from lowering.expr import Expr
 from lowering.ops.pooling import lowest
 from lowering.ops.table import aten
+from lowering.sizes import Number, Size, divides
 from lowering.tensor_ir import Value
 from runtime.dtypes import i64
 
 
 class AdaptiveWindows:
-    """Starts and sizes of the windows, dim by dim."""
+    """Starts and sizes of the windows, dim by dim. `counts`: the sizes, None where the run decides
+    them one by one."""
 
     def __init__(self, x: Value, out: Sequence[int]):
         self.dims, self.out = len(out), list(out)
         self.lead = x.shape[:x.ndim - self.dims]
         self.sizes = x.shape[x.ndim - self.dims:]
-        self.starts = [[i * n // t for i in range(t)] for n, t in zip(self.sizes, out)]
-        ends = [[-(-(i + 1) * n // t) for i in range(t)] for n, t in zip(self.sizes, out)]
-        self.counts = [[e - s for s, e in zip(a, b)] for a, b in zip(self.starts, ends)]
-        self.largest = [max(c, default=0) for c in self.counts]
-        self.uniform = [n % t == 0 if t else True for n, t in zip(self.sizes, out)]
+        self.uniform = [divides(t, n) if t != 0 else True for n, t in zip(self.sizes, out)]
+        self.counts = [self._counts(k) for k in range(self.dims)]
+        self.largest = [
+            (n - 1) // t + 2 if c is None else c[0] if u and c else max(c, default=0)
+            for n, t, u, c in zip(self.sizes, out, self.uniform, self.counts)]
+
+    def _counts(self, k: int) -> list[Number] | None:
+        n, t = self.sizes[k], self.out[k]
+        if t == 0:
+            return []
+        if self.uniform[k]:
+            return [n // t]
+        if isinstance(n, Size) or isinstance(t, Size):
+            return None
+        return [-(-(i + 1) * n // t) - i * n // t for i in range(t)]
 
     @property
     def domain(self) -> tuple[int, ...]:
@@ -46,6 +58,11 @@ class AdaptiveWindows:
         i = E.index(len(self.lead) + k)
         return i * self.largest[k] if self.uniform[k] else i * self.sizes[k] // self.out[k]
 
+    def end(self, k: int) -> Expr:
+        """What the window reaches to in dim k."""
+        size, count = self.sizes[k], self.out[k]
+        return ((E.index(len(self.lead) + k) + 1) * size + (count - 1)) // count
+
     def element(self, x: Value, ignored: float) -> Expr:
         """An element of the window in the dtype computed in, `ignored` past its end."""
         n = len(self.lead)
@@ -55,9 +72,8 @@ class AdaptiveWindows:
             tap = E.index(n + self.dims + k)
             position = self.start(k) + tap
             if not self.uniform[k]:
-                size, count = self.sizes[k], self.out[k]
-                end = ((E.index(n + k) + 1) * size + (count - 1)) // count
-                inside = E.binary("lt", position, end)
+                size = self.sizes[k]
+                inside = E.binary("lt", position, self.end(k))
                 within = inside if within is None else within & inside
                 position = E.minimum(position, size - 1)
             at.append(position)
@@ -102,11 +118,16 @@ def _average(x: Value, out: int | Sequence[int], dims: int) -> Value:
     working = compute_dtype(x.dtype)
     by: Expr = E.const(1.0, working)
     for k, counts in enumerate(w.counts):
-        if len(set(counts)) == 1:
+        if counts is not None and len(set(counts)) == 1 and isinstance(counts[0], int):
             by = E.const(by.attr * counts[0], working) if by.is_const else by * counts[0]
             continue
-        table = constant(np.array(counts, working.compute), working)
-        at = E.load(table, (E.index(len(w.lead) + k),))
+        if counts is None:
+            at = E.cast(w.end(k) - w.start(k), working)
+        elif len(counts) == 1:
+            at = E.const(counts[0], working)
+        else:
+            table = constant(np.array(counts, working.compute), working)
+            at = E.load(table, (E.index(len(w.lead) + k),))
         by = at if by.is_const and by.attr == 1 else at * by
     mean = E.acc(working) / by
     return generic(w.domain, w.parallel, w.element(x, 0), "add", E.cast(mean, x.dtype))

@@ -105,7 +105,7 @@ def im2col(x, kernel, dilation, padding, stride):
         )
     lead, size = x.shape[:-2], x.shape[-2:]
     out = _counts(size, kernel, dilation, padding, stride)
-    if min(out) <= 0:
+    if any(n <= 0 for n in out):
         raise RuntimeError(
             f"Given input with spatial size ({size[0]}, {size[1]}), kernel_size=({kernel[0]}, "
             f"{kernel[1]}), dilation=({dilation[0]}, {dilation[1]}), padding=({padding[0]}, "

@@ -16,7 +16,7 @@ from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra, contiguous_strides, delinearize, linearize
 from lowering.passes.rewriting import remove_dead, users
 from lowering.schedule.product import factors
-from lowering.sizes import nominal
+from lowering.sizes import nominal, numel
 from lowering.tensor_ir import Generic, Region, TensorOp, Value
 
 _MAX_NODES = 160  # a fused body stays this small
@@ -119,7 +119,8 @@ def _may_inline(p: Generic, op: Generic, readers: dict[Value, list]) -> bool:
         return False
     if any(not _can_take(r, p) for r in readers[p.out]):
         return False
-    cost = sum(_COST.get(x.op, 1) for x in E.walk(p.body) if x.op not in ("load", "index", "const"))
+    cost = sum(_COST.get(x.op, 1) for x in E.walk(p.body)
+               if x.op not in ("load", "index", "const", "size"))
     n_loads = len(E.loads(p.body))
     points = sum(_times_read(r, p.out) for r in readers[p.out])
     if points <= 1:
@@ -151,7 +152,7 @@ def _times_read(op: Generic, v: Value) -> float:
         if e is None:
             continue
         count = sum(1 for x in E.walk(e) if x.op == "load" and x.attr is v)
-        total += count * nominal(dims) / max(nominal(v.shape), 1)
+        total += count * nominal(numel(dims)) / max(nominal(v.numel), 1)
     return total
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.tensor_ir import (
     Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, Value, with_sizes,
 )
-from lowering.sizes import Size
+from lowering.sizes import symbols
 
 
 def all_regions(region: Region) -> Iterator[Region]:
@@ -39,6 +39,11 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
     """Every read of v becomes a read of change(v), in this region and those inside."""
     memo: dict[Expr, Expr] = {}
 
+    def in_sizes(numbers: Iterable) -> None:
+        for n in numbers:
+            for s in symbols(n):
+                s.value = change(s.value)
+
     def in_expr(e: Expr | None) -> Expr | None:
         if e is None:
             return None
@@ -46,15 +51,15 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
         def leaf(x: Expr) -> Expr | None:
             if x.op == "load" and change(x.attr) is not x.attr:
                 return E.load(change(x.attr), x.args)
+            if x.op == "size":
+                in_sizes((x.attr,))
             return None
 
         return E.rewrite(e, leaf, memo)
 
     for op in region.ops:
         if isinstance(op, (Generic, Scatter)):
-            for n in (*op.domain, *op.out.shape):
-                if type(n) is Size:
-                    n.value = change(n.value)
+            in_sizes((*op.domain, *op.out.shape))
         if isinstance(op, Generic):
             op.body, op.post = in_expr(op.body), in_expr(op.post)
             op.base = change(op.base) if op.base is not None else None
@@ -76,9 +81,7 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
             replace_values(r, change)
     region.results = [change(v) for v in region.results]
     for v in region.results:
-        for n in v.shape:
-            if type(n) is Size:
-                n.value = change(n.value)
+        in_sizes(v.shape)
 
 
 def remove_dead(region: Region) -> None:

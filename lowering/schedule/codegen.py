@@ -6,11 +6,14 @@ that do not depend on the lanes stay scalar and are broadcast where they meet a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
-from lowering.schedule.storage import MemoryBuffer
+from lowering.schedule.storage import MemoryBuffer, Storage
+from lowering.sizes import Number, Size, Symbol, of_symbol
+from lowering.tensor_ir import Value
 from llvm_backend.kernel import BINARY, COMPARE, Buffer, Kernel, KernelBuilder, KValue
 from runtime.dtypes import bf16, f16, f32, i64
 
@@ -45,11 +48,15 @@ def origin(ndim: int) -> Point:
 
 
 class Coder:
-    """Generates code for one kernel. Buffers become parameters at first use."""
+    """Generates code for one kernel. Buffers become parameters at first use. Sizes of run time are
+    read from where `storages` has their Values, and computed once, before all else."""
 
-    def __init__(self, name: str, domain: tuple[int, ...]):
+    def __init__(self, name: str, domain: tuple[Number, ...],
+                 storages: Mapping[Value, Storage] | None = None):
         self.b = KernelBuilder(name)
         self.algebra = IndexAlgebra(domain)
+        self.storages = storages or {}
+        self._sizes: dict[Number | Symbol, KValue] = {}
         self.memory: list[MemoryBuffer] = []
         self._parameters: dict[MemoryBuffer, Buffer] = {}
 
@@ -68,10 +75,51 @@ class Coder:
         p.writable = p.writable or writable
         return p
 
+    # Sizes of run time
+
+    def size(self, n: Number) -> int | KValue:
+        """A number as an operand: an int as it is, a Size as the value of this run."""
+        if not isinstance(n, Size):
+            return n
+        if n not in self._sizes:
+            with self.b.at_start():
+                self._sizes[n] = self._computed(n)
+        return self._sizes[n]
+
+    def _computed(self, n: Number) -> KValue:
+        if not isinstance(n, Size):
+            return self.b.const(n)
+        total: KValue | None = None
+        for monomial, k in n.terms.items():
+            term: KValue | None = None
+            for s in monomial:
+                v = self._symbol(s)
+                term = v if term is None else self.b.mul(term, v)
+            part = self.b.const(k) if term is None else self.b.mul(term, k)
+            total = part if total is None else self.b.add(total, part)
+        assert total is not None
+        return total
+
+    def _symbol(self, s: Symbol) -> KValue:
+        if s not in self._sizes:
+            if s.op:
+                a, b = (self._computed(x) for x in s.args)
+                self._sizes[s] = self.b.binary(s.op, a, b)
+            else:
+                where = self.storages[s.value]
+                self._sizes[s] = self.b.load(self.parameter(where.buffer), where.offset)
+        return self._sizes[s]
+
+    def times(self, v: KValue, k: Number) -> KValue:
+        """v (a scalar or a vector of i64) times a number."""
+        if not isinstance(k, Size):
+            return v if k == 1 else self.b.mul(v, self.b.const(k, i64, v.lanes))
+        return self.b.mul(v, self.b.broadcast(self.size(k), v.lanes))
+
     # Addresses
 
     def address(self, e: Expr, p: Point,
-                acc: KValue | None = None) -> tuple[KValue | int, int, int | None]:
+                acc: KValue | None = None) -> tuple[KValue | int, int, Number | None]:
         """(base, constant, step): lane l of the address is base + constant + l * step. step None:
         base is a vector of addresses and lanes follow no step."""
         terms, constant = self.algebra.affine(e)
@@ -88,11 +136,15 @@ class Coder:
                     continue
             else:
                 part = self.value(atom, p, acc)
-            scaled = self.b.mul(part, self._splat_int(k, part.lanes)) if k != 1 else part
+            scaled = self.times(part, k)
             if part.lanes > 1:
                 vector = scaled if vector is None else self.b.binary("add", vector, scaled)
             else:
                 base = scaled if base is None else self.b.binary("add", base, scaled)
+        if isinstance(constant, Size):
+            moving = self.size(constant - constant.constant)
+            base = moving if base is None else self.b.binary("add", base, moving)
+            constant = constant.constant
         if vector is None:
             return (base if base is not None else 0), constant, step if p.lanes > 1 else 0
         if base is not None:
@@ -104,11 +156,10 @@ class Coder:
     def _splat_int(self, k: int, lanes: int) -> KValue:
         return self.b.const(k, i64, lanes)
 
-    def _steps(self, step: int, lanes: int) -> KValue:
-        iota = self.b.iota(lanes)
-        return iota if step == 1 else self.b.mul(iota, self._splat_int(step, lanes))
+    def _steps(self, step: Number, lanes: int) -> KValue:
+        return self.times(self.b.iota(lanes), step)
 
-    def _addresses(self, base: KValue | int, constant: int, step: int | None,
+    def _addresses(self, base: KValue | int, constant: int, step: Number | None,
                    lanes: int) -> KValue:
         """A vector of addresses for gather and scatter."""
         if step is None:
@@ -166,6 +217,8 @@ class Coder:
     def _value(self, e: Expr, p: Point, acc: KValue | None, memo: dict[Expr, KValue]) -> KValue:
         if e.op == "const":
             return self.b.const(e.attr, e.dtype)
+        if e.op == "size":
+            return self.b.index(self.size(of_symbol(e.attr)))
         if e.op == "acc":
             assert acc is not None, "acc outside post"
             return acc
@@ -194,7 +247,7 @@ class Coder:
         return self.b.unary(e.op, args[0])
 
 
-def affine_in(e: Expr, algebra: IndexAlgebra) -> dict[int, int] | None:
+def affine_in(e: Expr, algebra: IndexAlgebra) -> dict[int, Number] | None:
     """Coefficient of each dim in an address, None where the address is not affine."""
     terms, _ = algebra.affine(e)
     if any(a.op != "index" for a in terms):

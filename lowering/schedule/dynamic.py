@@ -24,26 +24,17 @@ def schedule_dynamic(nest: Nest, storages: dict[Value, Storage], target: Target,
                      name: str) -> Scheduled:
     """One serial kernel for a nest whose domain has Sizes; `storages` tells where their Values
     are."""
-    coder = Coder(name, nest.domain)
-    _DynamicLoops(nest, storages, target, coder).emit()
+    coder = Coder(name, nest.domain, storages)
+    _DynamicLoops(nest, target, coder).emit()
     return coder.kernel, coder.memory
-
-
-def run_time_bound(n: int | Size, storages: dict[Value, Storage], coder: Coder) -> int | KValue:
-    """An extent as a loop's bound; a Size is read from memory, where the code stands now."""
-    if not isinstance(n, Size):
-        return n
-    where = storages[n.value]
-    count = coder.load(where.buffer, E.const(where.offset), origin(len(coder.algebra.extents)))
-    return coder.b.mul(count, n.factor)
 
 
 def schedule_dynamic_scan(op: Scan, storages: dict[Value, Storage], name: str) -> Scheduled:
     """The kernel of a Scan of a tensor of a run-time size: one element after the other."""
-    coder = Coder(name, op.x.shape)
+    coder = Coder(name, op.x.shape, storages)
     b, x, out = coder.b, storages[op.x], storages[op.out]
     i = E.identity(op.x.ndim)
-    bounds = [run_time_bound(n, storages, coder) for n in op.x.shape]
+    bounds = [coder.size(n) for n in op.x.shape]
     working = accumulator(op.x.dtype, op.combiner)
 
     def over(dims: list[int], p: Point) -> None:
@@ -63,8 +54,8 @@ def schedule_dynamic_scan(op: Scan, storages: dict[Value, Storage], name: str) -
 
 
 class _DynamicLoops(_Loops):
-    def __init__(self, nest: Nest, storages: dict[Value, Storage], target: Target, coder: Coder):
-        self.bounds = [run_time_bound(n, storages, coder) for n in nest.domain]
+    def __init__(self, nest: Nest, target: Target, coder: Coder):
+        self.bounds = [coder.size(n) for n in nest.domain]
         super().__init__(nest, target, coder, alone=False)
 
     def _vector_dim(self) -> int | None:

@@ -11,7 +11,7 @@ from lowering import expr as E
 from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.schedule.product import factors
 from lowering.schedule.storage import Storage
-from lowering.sizes import nominal
+from lowering.sizes import Number, nominal
 from lowering.tensor_ir import Constant, Generic, Value
 
 
@@ -48,24 +48,25 @@ def domain_order(op: Generic, storages: dict[Value, Storage]) -> tuple[int, ...]
              if x.op == "load" and x.attr in storages and not isinstance(x.attr.op, Constant)]
     if not loads:
         return dims
-    main = max(loads, key=lambda x: nominal(x.attr.shape))
+    main = max(loads, key=lambda x: nominal(x.attr.numel))
     steps = _steps(main, op, storages)
     if any(d not in steps for d in dims if op.domain[d] != 1):
         return dims
-    return tuple(sorted(dims, key=lambda d: (-steps.get(d, 0) if op.domain[d] != 1 else 0, d)))
+    return tuple(sorted(
+        dims, key=lambda d: (-nominal(steps.get(d, 0)) if op.domain[d] != 1 else 0, d)))
 
 
-def _steps(load: E.Expr, op: Generic, storages: dict[Value, Storage]) -> dict[int, int]:
+def _steps(load: E.Expr, op: Generic, storages: dict[Value, Storage]) -> dict[int, Number]:
     """How far in memory each dim steps through a load; for a dim inside a division or modulo, the
     step of the operand's dim."""
     algebra = IndexAlgebra(op.domain)
-    found: dict[int, int] = {}
+    found: dict[int, Number] = {}
     for i, stride in zip(load.args, storages[load.attr].strides):
         for atom, k in algebra.affine(i)[0].items():
             for x in E.walk(atom):
                 if x.op == "index":
-                    step = stride * abs(k) if atom.op == "index" else stride
-                    found[x.attr] = max(found.get(x.attr, 0), step)
+                    step = stride * (-k if nominal(k) < 0 else k) if atom.op == "index" else stride
+                    found[x.attr] = max(found.get(x.attr, 0), step, key=nominal)
     return found
 
 
@@ -84,8 +85,8 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
             unit = steps[b][v] == 1
             if not alone and steps[1 - b][v] != 1:
                 continue
-            wide = op.domain[v] >= 8 and (constant[b] or unit)
-            rank = (wide, constant[b], alone, unit, op.domain[v])
+            wide = nominal(op.domain[v]) >= 8 and (constant[b] or unit)
+            rank = (wide, constant[b], alone, unit, nominal(op.domain[v]))
             if best is None or rank > best[0]:
                 best = rank, v, b
     if best is None:
@@ -93,7 +94,8 @@ def _product_order(op: Generic, pair: tuple[E.Expr, E.Expr],
     _, v, b = best
     other = steps[1 - b]
     rest = [d for d in range(op.parallel) if d != v]
-    rest.sort(key=lambda d: (-other[d] if op.domain[d] != 1 and d in other else -(1 << 60), d))
+    rest.sort(key=lambda d: (
+        -nominal(other[d]) if op.domain[d] != 1 and d in other else -(1 << 60), d))
     return (*rest, v)
 
 
@@ -114,6 +116,6 @@ def _copied_order(v: Value, reader: object) -> tuple[int, ...] | None:
                 atom = atom.args[0]
             if atom.op != "index":
                 return None
-            step = max(step, strides[atom.attr] * divisor)
+            step = max(step, strides[atom.attr] * divisor, key=nominal)
         steps.append(step)
-    return tuple(sorted(range(v.ndim), key=lambda d: (-steps[d], d)))
+    return tuple(sorted(range(v.ndim), key=lambda d: (-nominal(steps[d]), d)))

@@ -13,6 +13,7 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.schedule.storage import MemoryBuffer, Storage
+from lowering.sizes import Number, numel, symbols
 from lowering.tensor_ir import Generic, Value
 
 
@@ -22,7 +23,7 @@ class Nest:
 
     Loads in body, post and address are of MemoryBuffers, with one flat index."""
 
-    domain: tuple[int, ...]
+    domain: tuple[Number, ...]
     parallel: int
     body: Expr
     combiner: str | None
@@ -35,11 +36,16 @@ class Nest:
         return IndexAlgebra(self.domain)
 
     @property
-    def points(self) -> int:
-        n = 1
-        for d in self.domain:
-            n *= d
-        return n
+    def points(self) -> Number:
+        return numel(self.domain)
+
+    def sizes(self) -> list[Value]:
+        """The Values that sizes of run time are in, domain and addresses included."""
+        found = [s for n in self.domain for s in symbols(n)]
+        for e in (self.body, self.post, self.address):
+            if e is not None:
+                found += [s for x in E.sizes(e) for s in symbols(x.attr)]
+        return list(dict.fromkeys(s.value for s in found))
 
     def accesses(self) -> list[Expr]:
         """Loads of body and post."""

@@ -13,7 +13,7 @@ from llvm_backend.target import Target
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
-from lowering.schedule.dynamic import run_time_bound, schedule_dynamic
+from lowering.schedule.dynamic import schedule_dynamic
 from lowering.schedule.loops import schedule_loops
 from lowering.schedule.nest import Nest
 from lowering.schedule.scan import combine
@@ -37,7 +37,7 @@ def schedule_scatter(op: Scatter, storages: dict[Value, Storage], target: Target
     if base != out:
         kernels.append(_copy(op, storages, target, name + "_base"))
     if 0 not in op.domain:
-        coder = Coder(name, op.domain)
+        coder = Coder(name, op.domain, storages)
         _Scatter(op, storages, target, coder).emit()
         kernels.append((coder.kernel, coder.memory))
     return kernels
@@ -71,8 +71,8 @@ class _Scatter:
         where = storages[op.out]
         self.store = where.buffer
         self.address = self.algebra.simplify(where.address(self.write))
-        self.bounds = [run_time_bound(n, storages, coder) for n in op.domain]
-        sizes = [E.rewrite(E.lift(n, i64), flat) for n in op.base.shape]
+        self.bounds = [coder.size(n) for n in op.domain]
+        sizes = [E.lift(n, i64) for n in op.base.shape]
         self.guards = [g for w, n in zip(self.write, sizes)
                        for g in (w >= 0, E.binary("lt", w, n)) if not self._holds(g)]
         self.vector = None if is_dynamic(op.domain) else self._vector_dim()

@@ -13,6 +13,7 @@ import numpy as np
 
 from lowering.expr import Expr
 from lowering.index_algebra import linearize
+from lowering.sizes import Number, Size
 from runtime.dtypes import DType, to_compute, to_storage
 
 
@@ -102,23 +103,18 @@ class Storage:
     """Element (i, j, ...) lies at offset + i * strides[0] + j * strides[1] + ... of the buffer."""
 
     buffer: MemoryBuffer
-    strides: tuple[int, ...]
-    offset: int = 0
+    strides: tuple[Number, ...]
+    offset: Number = 0
 
     def address(self, indices: tuple[Expr, ...]) -> Expr:
         return linearize(indices, self.strides) + self.offset
 
 
-def ordered_strides(shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
+def ordered_strides(shape: tuple[Number, ...], order: tuple[int, ...]) -> tuple[Number, ...]:
     """Dense strides with the dims of `order` from outermost to innermost."""
     strides = [0] * len(shape)
     s = 1
     for d in reversed(order):
         strides[d] = s
-        s *= max(shape[d], 1)
+        s = s * (shape[d] if isinstance(shape[d], Size) else max(shape[d], 1))
     return tuple(strides)
-
-
-def dim_order(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Dims from outermost (largest stride) to innermost; ties and unit dims keep their order."""
-    return tuple(sorted(range(len(shape)), key=lambda d: (-strides[d] if shape[d] != 1 else 0, d)))

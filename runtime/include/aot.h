@@ -133,7 +133,7 @@ typedef struct aot_options {
 
 /* ---- What an object says about itself: constants in it --------------------------------------- */
 
-/* The first size of an output that has as many rows as the data decide (what a mask selects). */
+/* A size of an output that the run decides (how many rows a mask selects, half of an image). */
 #define AOT_RUN_TIME_SIZE INT64_MIN
 
 enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL = 3 };
@@ -171,8 +171,8 @@ typedef struct aot_value_info {
  *
  * run: the generic call. inputs and outputs are arrays of num_inputs and num_outputs tensors with
  * the dtypes and shapes of the infos, inputs only read, outputs written; no output may overlap an
- * input or another output. Of an output whose first size is AOT_RUN_TIME_SIZE, `shape` must point
- * to ndim numbers; run writes them, and data, strides and byte_offset, whatever they were: the
+ * input or another output. Of an output with a size AOT_RUN_TIME_SIZE, `shape` must point to
+ * ndim numbers; run writes them, and data, strides and byte_offset, whatever they were: the
  * memory is the instance's, valid until its next call, init or release. Checks the instance, every
  * tensor's device, dtype, ndim, shape, strides, and data; AOT_INVALID_ARGUMENT and a message that
  * names the value if one does not fit.
@@ -314,6 +314,14 @@ static inline aot_tensor aot_tensor_of(void *data, aot_dtype dtype, int32_t ndim
     tensor.strides = NULL;
     tensor.byte_offset = 0;
     return tensor;
+}
+
+/* Whether an output is the instance's memory: it has a size AOT_RUN_TIME_SIZE. */
+static inline int aot_is_made(const aot_value_info *info) {
+    int32_t i;
+    for (i = 0; i < info->ndim; i++)
+        if (info->shape[i] == AOT_RUN_TIME_SIZE) return 1;
+    return 0;
 }
 
 /* Whether a tensor has the type, sizes and number that an input asks for. */

@@ -402,7 +402,7 @@ private:
         return code == AOT_OK ? Status() : Status(code, message());
     }
     static bool sized_by_run(const aot_value_info &info) noexcept {
-        return info.ndim > 0 && info.shape[0] == AOT_RUN_TIME_SIZE;
+        return aot_is_made(&info) != 0;
     }
     // `call` of a method with outputs of run-time sizes: copies of what the instance has.
     std::vector<Array> call_sized(const aot_method &m, const Tensor *inputs,

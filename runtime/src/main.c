@@ -335,7 +335,7 @@ static int make_outputs(const aot_method *method, call *k) {
         int64_t *shape = calloc((size_t)info->ndim + 1, sizeof *shape);
         if (shape == NULL) return FAILED;
         k->outputs[i] = aot_tensor_of(NULL, info->dtype, info->ndim, shape);
-        if (info->ndim > 0 && info->shape[0] == AOT_RUN_TIME_SIZE) continue; /* the run makes it */
+        if (aot_is_made(info)) continue; /* the run makes it */
         for (int32_t d = 0; d < info->ndim; d++) {
             shape[d] = info->shape[d] < 0 ? k->dims[-1 - info->shape[d]] : info->shape[d];
             if (shape[d] < 0) return FAILED;
@@ -458,7 +458,7 @@ static void release(const aot_model *model, const aot_method *method, call *k) {
     for (int32_t i = 0; k->arrays && i < method->num_inputs; i++) aot_npy_free(&k->arrays[i]);
     for (int32_t i = 0; k->outputs && i < method->num_outputs; i++) {
         const aot_value_info *info = &method->outputs[i];
-        if (info->ndim == 0 || info->shape[0] != AOT_RUN_TIME_SIZE) aot_release(k->outputs[i].data);
+        if (!aot_is_made(info)) aot_release(k->outputs[i].data);
         free(k->outputs[i].shape);
     }
     free(k->outputs);
