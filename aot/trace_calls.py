@@ -125,8 +125,11 @@ def _convolution(dims: int, transposed: bool) -> Callable:
 
         padding = values.get("padding", 0)
         if isinstance(padding, str):
-            same = [f for f in schema.formals]
-            return RecordedCall(schema, [values.get(f.name, f.default) for f in same])
+            named = find_schema("aten::_convolution_mode", "")
+            assert named is not None
+            return RecordedCall(named, [
+                values["input"], values["weight"], values.get("bias"), numbers("stride", 1),
+                padding, numbers("dilation", 1), values.get("groups", 1)])
         arguments = [
             values["input"], values["weight"], values.get("bias"), numbers("stride", 1),
             numbers("padding", 0), numbers("dilation", 1), transposed,

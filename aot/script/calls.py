@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from aot.script.environment import IMPLICIT
-from aot.script.matching import unpack_tuple
+from aot.script.matching import WARNINGS, unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
     Cast, ClassRef, Dispatch, FunctionRef, Ignored, Iteration, MethodRef, ModuleItems, Operator,
@@ -428,7 +428,9 @@ class Calls(Subscripts):
         level = next((k.value for k in node.keywords if k.arg == "stacklevel"), None)
         value = self.constant(2) if level is None else self.expression(level)
         self.at(node)
-        self.builder.node("aten::warn", [message, value]).overload = ""
+        made = self.builder.node("aten::warn", [message, value], (), {"warn_id": next(WARNINGS)})
+        made.overload = ""
+        self.constant(None)  # what it returns
         return Several([])
 
     def _repeated(self, node: ast.Call, count: int) -> Value:
@@ -450,6 +452,19 @@ class Calls(Subscripts):
 
     def _call_repeat_triple(self, node: ast.Call, hint) -> Value:
         return self._repeated(node, 3)
+
+    def _call_list_with_default(self, node: ast.Call, hint) -> Value:
+        """Sizes asked for, beside an input's: fewer than those. None among them is for Python."""
+        (wanted, sizes), _ = self.arguments(node)
+        self.at(node)
+        nothing, text = self.constant(None), self.constant("AssertionError: ")
+        lengths = [self.operator("aten::len", [v], node) for v in (sizes, wanted)]
+        fewer = self.operator("aten::gt", lengths, node)
+        branch = self.builder.node("prim::If", [fewer])
+        self.builder.add_block(branch)
+        self.builder.at_end(self.builder.add_block(branch)).node(
+            "prim::RaiseException", [text, nothing])
+        return wanted
 
     def _call_is_scripting(self, node: ast.Call, hint) -> Value:
         self.at(node)

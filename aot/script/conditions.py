@@ -44,10 +44,7 @@ class Conditions(Expressions):
             inner = self.condition(node.operand)
             self.at(node)
             known = None if inner.known is None else not inner.known
-            if known is not None:
-                value = self.constant(known)
-            else:
-                value = self.operator("aten::__not__", [inner.value], node)
+            value = self.operator("aten::__not__", [inner.value], node)
             return Condition(value, inner.fails, inner.holds, known)
         if isinstance(node, ast.BoolOp):
             return self._short_circuit(node.values, isinstance(node.op, ast.Or), node)

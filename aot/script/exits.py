@@ -249,11 +249,17 @@ def _fuse(graph: EmitGraph, first: Node, second: Node) -> bool:
         mapping = dict(zip(first.outputs, block.outputs))
         clone_nodes(graph, taken.nodes, Builder(graph, block), mapping)
         results.append([mapping.get(v, v) for v in taken.outputs])
+    named: list[tuple[Value, str]] = []
     for i, output in enumerate(second.outputs):
         for block, values in zip(first.blocks, results):
             builder.add_input(block, values[i])
-        builder.replace_uses(output, builder.add_output(first, output.type))
+        joined = builder.add_output(first, output.type)
+        builder.replace_uses(output, joined)
+        if output.has_name:
+            named.append((joined, output.name))
     builder.erase(second)
+    for value, name in named:
+        graph.set_name(value, name)
     return True
 
 

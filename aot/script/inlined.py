@@ -6,7 +6,6 @@ branches that are known are taken. The graph that is asked for only gets the bod
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from aot.script.cleanup import pool_constants, propagate_constants
@@ -19,7 +18,6 @@ from lowering.graph_builder import Builder
 from lowering.graph_passes.inline import called_function
 from runtime.errors import CompileError
 
-_warnings = itertools.count()  # PyTorch numbers them too, as they are inlined
 _SUFFIX = re.compile(r"\.(\d+)$")
 
 
@@ -65,9 +63,6 @@ class _Inliner:
     def inlined(self, graph: Graph) -> EmitGraph:
         copy = _copy(graph)
         self.inline(copy, copy.block)
-        for node in copy.nodes():
-            if node.kind == "aten::warn" and "warn_id" not in node.attributes:
-                node.attributes["warn_id"] = next(_warnings)
         return copy
 
     def body(self, function: Function) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -13,6 +14,9 @@ from lowering.schema_table import Formal, OperatorSchema, TypeVariable, schemas_
 from lowering.types import (
     DictType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
 )
+
+
+WARNINGS = itertools.count()  # each warning of a program has its number in the process
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Bound:
     """How one formal argument gets its value."""
 
     value: object  # a Value, a list of Values, or a default
-    how: str = "as is"  # as is, list, list of bound, repeat, tuple, implicit, default, device
+    how: str = "as is"  # as is, list, list of bound, repeat, tuple, implicit, number ...
     type: Type | None = None
 
     @property
@@ -251,6 +255,8 @@ class Matcher:
         target = bare
         if convert and isinstance(actual, TensorType) and target in IMPLICIT:
             return Bound(value, "implicit", target)
+        if convert and actual == types.Bool and target == types.Number:
+            return Bound(value, "number", types.Int)
         if convert and actual == types.Str and target == types.Device:
             return Bound(value, "device", target)
         raise Mismatch(
@@ -268,6 +274,8 @@ class Matcher:
         keywords = tuple(f.name for f in schema.formals if f.keyword_only)
         made = self.env.builder.node(schema.name, inputs, results, kwarg_names=keywords)
         made.overload = schema.overload
+        if schema.name == "aten::warn":
+            made.attributes["warn_id"] = next(WARNINGS)
         if len(results) == 1:
             return made.output
         names = schema.return_names
@@ -291,6 +299,8 @@ class Matcher:
             return env.op("prim::ListConstruct", parts, bound.type)
         if bound.how == "implicit":
             return env.op(IMPLICIT[bound.type], [bound.value], bound.type)
+        if bound.how == "number":
+            return env.op("aten::Int", [bound.value], types.Int)
         if bound.how == "device":
             return env.op("aten::device", [bound.value], types.Device)
         if bound.how == "default":

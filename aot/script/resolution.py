@@ -83,6 +83,8 @@ class Resolver:
         name = getattr(obj, "__name__", "")
         if module.startswith(("aot.", "torch")) and name in names._JIT and callable(obj):
             return Special(names._JIT[name])
+        if name == "_list_with_default" and ".nn." in module:
+            return Special("list_with_default")
         if name in ("_single", "_pair", "_triple") and ".nn.modules" in module:
             return Special(f"repeat{name}")
         if "has_torch_function" in name:

@@ -40,7 +40,7 @@ class _InstanceNorm(_NormBase):
             else:
                 warnings.warn(f"input's size at dim={feature_dim} does not match num_features. You "
                               "can silence this warning by not passing in num_features, which is "
-                              "not used because affine=False")
+                              "not used because affine=False", stacklevel=2)
         if input.dim() == self._get_no_batch_dim():
             return self._handle_no_batch_input(input)
         return self._apply_instance_norm(input)
