@@ -1,7 +1,7 @@
 """`aot.jit`: programs in TorchScript. What PyTorch calls `torch.jit`, under the same names.
 
     load, save, freeze      archives
-    trace, trace_module     a Graph recorded from a run (aot/trace.py)
+    trace, trace_module     a Graph recorded from a run (aot/tracer.py)
     script ...              a Graph compiled from Python source (aot/script)
 """
 
@@ -31,7 +31,7 @@ RecursiveScriptModule = ScriptModule
 
 # Module -> the names of aot.jit that it has; imported when first used.
 _MODULES = {
-    "aot.trace": "trace trace_module is_tracing TracerWarning",
+    "aot.tracer": "trace trace_module is_tracing TracerWarning",
     "aot.jit_fusion": "enable_onednn_fusion onednn_fusion_enabled set_fusion_strategy "
     "strict_fusion",
 }

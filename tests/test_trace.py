@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import aot
-from aot.trace import TraceError, TracingCheckError
+from aot.tracer import TraceError, TracingCheckError
 from runtime.errors import InputError
 
 TracerWarning = aot.jit.TracerWarning
@@ -173,3 +173,8 @@ def test_example_inputs_are_not_touched() -> None:
     aot.jit.trace(lambda x: x.clone().add_(1), x)
     assert x.tolist() == [0, 0, 0]
     assert np.allclose(aot.jit.trace(lambda x: x + 1, x)(np.ones(3, np.float32)), 2)
+
+
+def test_the_operator_trace_is_not_hidden() -> None:
+    aot.jit.trace(lambda x: x + 1, aot.ones(2))
+    assert aot.trace(aot.eye(3)).item() == 3.0
