@@ -24,13 +24,15 @@ class Storage:
 
     version changes with every new value. `serial` grows with creation, so that storages made inside
     a branch are told from those that outlive it. `strides` are those of the memory, None where
-    contiguous. `rivals`: storages that may be this one, depending on run-time data; `stale`: a
-    rival was written since, so the value can no longer be told. `source`: the TensorData of a
-    parameter or buffer, None otherwise; `written`: it was written in place.
+    contiguous. `twins`: the tensors in it that are tensors in other storages where a condition
+    holds (lowering/evaluate_aliases.py). `rivals`: storages that may be this one under conditions
+    that are not known; `stale`: a rival was written since, so the value can no longer be told.
+    `source`: the TensorData of a parameter or buffer, None otherwise; `written`: it was written in
+    place.
     """
 
-    __slots__ = ("current", "version", "serial", "strides", "rivals", "stale", "source",
-                 "written")
+    __slots__ = ("current", "version", "serial", "strides", "rivals", "twins", "stale",
+                 "source", "written")
     _serials = 0
 
     def __init__(self, current: Value, strides: tuple[int, ...] | None = None,
@@ -41,6 +43,7 @@ class Storage:
         self.serial = Storage._serials
         self.strides = strides
         self.rivals: set[Storage] = set()
+        self.twins: list = []
         self.stale = False
         self.source = source
         self.written = False

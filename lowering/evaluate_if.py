@@ -14,7 +14,8 @@ from lowering import build as B
 from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
 )  # fmt: skip
-from lowering.evaluate_memory import related, replace_content
+from lowering.evaluate_kin import Kin
+from lowering.evaluate_memory import replace_content, rivals
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
@@ -33,8 +34,9 @@ class Branch:
     values: dict = field(default_factory=dict)  # AbstractTensor -> its Value at the end
     storages: dict = field(default_factory=dict)  # Storage -> its current Value at the end
     containers: dict = field(default_factory=dict)  # id -> (container, its content at the end)
-    related: dict = field(default_factory=dict)  # Storage -> storages that may be the same
+    rivals: dict = field(default_factory=dict)  # Storage -> storages that may be the same
     links: list = field(default_factory=list)  # pairs of storages noted as rivals
+    twins: list = field(default_factory=list)  # noted
     stale: list = field(default_factory=list)  # storages that are stale at the end
     raised: str | None = None
     serial: int = 0
@@ -81,11 +83,11 @@ def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
                 branch.outputs = ev.run_block(block, [], env)
                 for x in [*branch.outputs, *(c for c, _ in frame.containers.values())]:
                     _read_all(ev, x, branch.values)
-                branch.related = {t.storage: related(t.storage) for t in branch.values}
+                branch.rivals = {t.storage: rivals(t.storage) for t in branch.values}
         except Raised as e:
             branch.raised = e.message
         branch.stale = [s for s in frame.stale if s.stale]
-        branch.links = frame.links
+        branch.links, branch.twins = frame.links, frame.twins
         branch.storages, branch.containers = ev.memory.undo(frame)
     return branch
 
@@ -112,6 +114,8 @@ def _adopt(ev: Evaluator, branch: Branch) -> list:
         replace_content(container, content)
     for a, b in branch.links:
         ev.memory.link(a, b)
+    for twin in branch.twins:
+        ev.memory.pair(twin)
     for storage in branch.stale:
         ev.memory.set_stale(storage, True)
     return branch.outputs
@@ -120,10 +124,11 @@ def _adopt(ev: Evaluator, branch: Branch) -> list:
 class _Merger:
     """Collects the pairs of Values that become an If's results."""
 
-    def __init__(self, ev: Evaluator, node_place: str, then: Branch, otherwise: Branch):
-        self.ev, self.place, self.then, self.otherwise = ev, node_place, then, otherwise
+    def __init__(self, ev: Evaluator, condition: Value, then: Branch, otherwise: Branch):
+        self.ev, self.place, self.then, self.otherwise = ev, ev.place(ev.node), then, otherwise
         self.pairs: list[tuple[Value | None, Value | None]] = []
-        self.made: list[tuple[Storage, set[Storage]]] = []  # merged storages and what they may be
+        self.merged: dict[tuple, Callable] = {}  # tensors of the branches -> the merged one
+        self.kin = Kin(ev.memory, condition, then, otherwise)
 
     def pair(self, a: Value | None, b: Value | None) -> int:
         self.pairs.append((a, b))
@@ -182,22 +187,18 @@ class _Merger:
             return lambda results: x
         k = self.pair(*((value, None) if x is a else (None, value)))
         if isinstance(x, AbstractTensor):
-            return self._tensor(k, self._sources(x))
+            return self._tensor(k, *((x, None) if x is a else (None, x)))
         return self._number(k)
 
-    def _sources(self, t: AbstractTensor) -> set[Storage]:
-        """The storages that a branch's tensor may lie in."""
-        found = {t.storage}
-        for branch in (self.then, self.otherwise):
-            found |= branch.related.get(t.storage, set())
-        return found
+    def _tensor(self, k: int, a: AbstractTensor | None, b: AbstractTensor | None) -> Callable:
+        merged = self.kin.expect(a, b)
 
-    def _tensor(self, k: int, sources: set[Storage]) -> Callable:
         def tensor(results: list[Value]) -> AbstractTensor:
-            merged = AbstractTensor(Storage(results[k]))
-            self.made.append((merged.storage, sources))
-            return merged
+            if merged.tensor is None:
+                merged.tensor = AbstractTensor(Storage(results[k]))
+            return merged.tensor
 
+        self.merged[a, b] = tensor
         return tensor
 
     def _number(self, k: int) -> Callable:
@@ -211,24 +212,15 @@ class _Merger:
         same = a.storage is b.storage and a.view is b.view and a.base is b.base
         if same and a.storage.serial <= self.then.serial:
             return lambda results: a  # its storage is merged with the other storages
+        if (a, b) in self.merged:
+            return self.merged[a, b]
         x, y = self.then.values.get(a), self.otherwise.values.get(b)
         if x is None or y is None:
             return self._cannot("it may have been written through another tensor")
         if x.shape != y.shape or x.dtype is not y.dtype:
             return self._cannot(f"it is a {describe(a)} on one path and a {describe(b)} on the "
                                 "other; shapes and dtypes must agree")
-        return self._tensor(self.pair(x, y), self._sources(a) | self._sources(b))
-
-    def link(self) -> None:
-        """Notes which storages the merged tensors may share."""
-        memory = self.ev.memory
-        for i, (made, sources) in enumerate(self.made):
-            for storage in sources:
-                if storage.serial <= self.then.serial:
-                    memory.link(made, storage)
-            for other, others in self.made[:i]:
-                if sources & others:
-                    memory.link(made, other)
+        return self._tensor(self.pair(x, y), a, b)
 
     def _numbers(self, a: object, b: object) -> Callable:
         kinds = {number_type(a), number_type(b)}
@@ -253,7 +245,7 @@ class _Merger:
 
 def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> list:
     """Appends the If and gives the merged outputs; merges what both branches changed."""
-    merger = _Merger(ev, ev.place(ev.node), then, otherwise)
+    merger = _Merger(ev, condition, then, otherwise)
     outputs = [merger.merge(a, b) for a, b in zip(then.outputs, otherwise.outputs)]
     storages = {}
     for storage in {**then.storages, **otherwise.storages}:
@@ -272,6 +264,7 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
             side = otherwise if key in then.containers else then
             _read_all(ev, container, side.values)
         containers.append((container, merger.merge(a.copy(), b.copy())))
+    merger.kin.keep(merger.pair)
     results: list[Value] = []
     if merger.pairs:
         for x, y in merger.pairs:
@@ -298,7 +291,7 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
     for storage in (*then.stale, *otherwise.stale):
         ev.memory.set_stale(storage, True)
     merged_outputs = [fn(results) for fn in outputs]
-    merger.link()
+    merger.kin.connect(results)
     return merged_outputs
 
 
@@ -309,7 +302,7 @@ def choose(ev: Evaluator, condition: Value, a: object, b: object) -> object:
         branch = Branch(Region(), [x], serial=Storage._serials)
         with ev.memory.inside(branch.region):
             _read_all(ev, x, branch.values)
-        branch.related = {t.storage: related(t.storage) for t in branch.values}
+        branch.rivals = {t.storage: rivals(t.storage) for t in branch.values}
         branches.append(branch)
     return _merge(ev, condition, *branches)[0]
 

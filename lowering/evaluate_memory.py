@@ -17,6 +17,7 @@ import numpy as np
 
 from lowering import build as B
 from lowering.abstract import AbstractTensor, Storage
+from lowering.evaluate_aliases import Twin, connect, disconnect, spread, twins_of
 from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
 from lowering.random_stream import Stream
@@ -44,6 +45,7 @@ class Frame:
         self.born: dict[int, object] = {}  # lists and dicts made in the branch, by id
         self.stale: dict[Storage, bool] = {}  # storages whose `stale` changed -> what it was
         self.links: list[tuple[Storage, Storage]] = []  # rivals noted
+        self.twins: list[Twin] = []  # noted
 
 
 class Memory:
@@ -244,21 +246,22 @@ class Memory:
         t.cache = (t.storage.version, self.region, value)
         return value
 
-    def write(self, t: AbstractTensor, x: Value) -> None:
+    def write(self, t: AbstractTensor, x: Value, spreads: bool = True) -> None:
         """Gives the tensor the value x, of its shape and dtype, in place. ValueError where the
-        memory overlaps itself."""
+        memory overlaps itself. Tensors that may lie in the same memory get it too (spreads)."""
         assert x.shape == t.shape and x.dtype is t.dtype, (x, t)
         if t.view is None:
-            self.set_current(t.storage, x)
+            self.set_current(t.storage, x, spreads)
             return
         assert t.base is not None
         base, view = self.read(t.base), t.view
         value = self.build(lambda: view.put(base, x))
-        self.write(t.base, value)
+        self.write(t.base, value, spreads)
         t.cache = (t.storage.version, self.region, x)
 
-    def set_current(self, storage: Storage, value: Value) -> None:
-        """Gives a storage a new value. What may be the same storage becomes stale."""
+    def set_current(self, storage: Storage, value: Value, spreads: bool = False) -> None:
+        """Gives a storage a new value, and (spreads) its twins. What may be the same storage under
+        conditions that are not known becomes stale."""
         if isinstance(storage.source, TensorData):
             if len(self._windows[storage.source.storage]) > 1:
                 raise ValueError("a parameter or buffer is written in place whose memory other "
@@ -269,8 +272,10 @@ class Memory:
         storage.current = value
         storage.version = next(self._versions)
         self.set_stale(storage, False)
-        for rival in related(storage) - {storage}:
+        for rival in rivals(storage):
             self.set_stale(rival, True)
+        if spreads and storage.twins:
+            spread(self, storage)
 
     def link(self, a: Storage, b: Storage) -> None:
         """Notes that a and b may be one storage, depending on run-time data."""
@@ -279,6 +284,12 @@ class Memory:
             b.rivals.add(a)
             if self.frames:
                 self.frames[-1].links.append((a, b))
+
+    def pair(self, twin: Twin) -> None:
+        """Notes that two tensors are one where a condition holds."""
+        connect(twin)
+        if self.frames:
+            self.frames[-1].twins.append(twin)
 
     def set_stale(self, storage: Storage, stale: bool) -> None:
         if storage.stale is not stale:
@@ -330,14 +341,27 @@ class Memory:
         for a, b in frame.links:
             a.rivals.discard(b)
             b.rivals.discard(a)
+        for twin in frame.twins:
+            disconnect(twin)
         return storages, containers
 
 
 def related(storage: Storage) -> set[Storage]:
     """All storages that may be this one, directly or by way of others, and itself."""
+    return _reached(storage, lambda s: s.rivals.union(twins_of(s)))
+
+
+def rivals(storage: Storage) -> set[Storage]:
+    """The storages that may be this one under conditions that are not known."""
+    if not storage.rivals and not storage.twins:
+        return set()
+    return related(storage) - _reached(storage, twins_of)
+
+
+def _reached(storage: Storage, neighbours: Callable) -> set[Storage]:
     found, todo = {storage}, [storage]
     while todo:
-        fresh = todo.pop().rivals - found
+        fresh = neighbours(todo.pop()) - found
         found |= fresh
         todo += fresh
     return found

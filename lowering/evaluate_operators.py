@@ -346,7 +346,7 @@ def _write_out(ev: Evaluator, out: object, result: object) -> object:
         assign(ev, out, x)
     elif out.view is None:
         dtype = out.dtype
-        ev.memory.set_current(out.storage, ev.memory.build(lambda: B.cast(x, dtype)))
+        ev.memory.set_current(out.storage, ev.memory.build(lambda: B.cast(x, dtype)), True)
         out.storage.strides = contiguous_strides(x.shape)
     else:
         raise RuntimeError("out= is a view of another shape than the result's")
