@@ -41,6 +41,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "jit": ("aot.jit", None),
     "nn": ("aot.nn", None),
     "autograd": ("aot.autograd", None),
+    "optim": ("aot.optim", None),
     "random": ("aot.random", None),
     "cuda": ("aot.cuda", None),
     "float": ("aot.dtypes", "float_"),
