@@ -3,10 +3,11 @@
     x:f32[1,3,224,224]   a tensor; dtypes f32 f64 f16 bf16 i8 i16 i32 i64 u8 bool (or float32 ...)
     x:f32[]              a tensor of rank 0
     x:f32[N,3,H%32==0,2<=W<=640]   sizes that each call decides; equal names are equal sizes
-    n:int  f:float  flag:bool          a scalar that the caller gives at run time
+    n:int  f:float  flag:bool  s:str   a number or string that the caller gives at run time
     n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in (n:i64=5 too)
     none  mask:none      None
     state:(f32[1,8],f32[1,8])   a tuple, here of two tensors;  xs:[f32[3],f32[4]]   a list
+    d:{'a':f32[3],'b':int}  d:{0:f32[3]}   a dict with these keys
 
 One spec an argument, in the method's order; the name becomes the parameter's name in the header.
 Arguments that are left out at the end take their defaults. A method may be given several times,
@@ -43,11 +44,11 @@ class TensorInput:
 
 @dataclass(frozen=True)
 class ScalarInput:
-    """An int, float or bool given at run time. `value`: the only one that may be given, which
+    """An int, float, bool or str given at run time. `value`: the only one that may be given, which
     chooses among the signatures of a method."""
 
     name: str
-    kind: str  # 'int', 'float' or 'bool'
+    kind: str  # 'int', 'float', 'bool' or 'str'
     value: int | float | bool | None = None
 
     def __str__(self) -> str:
@@ -86,8 +87,7 @@ class SequenceInput:
 
 @dataclass(frozen=True)
 class DictInput:
-    """A dict whose keys are known now. It comes from an example input; --input has no word for
-    it."""
+    """A dict whose keys are known now."""
 
     name: str
     keys: tuple[int | float | bool | str, ...]
@@ -108,6 +108,7 @@ SCALARS = ("int", "float", "bool")
 C_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_ELEMENTS = 1 << 40  # more is a typing error, and would overflow sizes further on
 _TENSOR = re.compile(r"(?P<dtype>[A-Za-z0-9_]+)\[(?P<dims>[^\[\]]*)\]\Z")
+_PAIR = re.compile(r"\s*(?:'(?P<text>[^']*)'|(?P<number>-?[0-9]+))\s*:(?P<type>.*)\Z", re.S)
 _ALIASES = {"i64": "int", "f64": "float"}  # the element types that numbers of run time have
 _NAMED_DIM = re.compile(
     r"(?:(?P<low>[0-9]{1,18})\s*<=\s*)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
@@ -153,6 +154,8 @@ def _parse_type(spec: str, name: str, text: str) -> Input:
                 raise _error(spec, f"the {kind} is not closed with {closing}")
             items = tuple(_parse_type(spec, "", item) for item in _split(spec, text[1:-1]))
             return SequenceInput(name, kind, items)
+    if text.startswith("{"):
+        return _dict(spec, name, text)
     if "=" in text and "[" not in text.partition("=")[0]:
         kind, _, value = text.partition("=")
         kind = kind.strip().lower()
@@ -161,22 +164,36 @@ def _parse_type(spec: str, name: str, text: str) -> Input:
         return _tensor(spec, name, text)
     if text.lower() == "none":
         return ConstantInput(name, None)
-    if text.lower() in SCALARS:
+    if text.lower() in (*SCALARS, "str"):
         return ScalarInput(name, text.lower())
     called = name or "x"
-    if text.lower() == "str":
-        raise _error(spec, f"a string must be known when compiling: write {called}:str=VALUE")
     if _dtype(text) is not None:
         shaped = f"{called}:{text}[DIMS], or {called}:{text}[] for rank 0"
         raise _error(spec, f"a tensor needs its shape: write {shaped}")
     raise _error(spec, f"unknown type '{text}'; {_known_types()}")
 
 
+def _dict(spec: str, name: str, text: str) -> DictInput:
+    if not text.endswith("}"):
+        raise _error(spec, "the dict is not closed with }")
+    keys: list[int | str] = []
+    items = []
+    for pair in _split(spec, text[1:-1]):
+        match = _PAIR.match(pair)
+        if match is None:
+            raise _error(spec, f"'{pair.strip()}' is no KEY:TYPE with a key such as 'a' or 0")
+        keys.append(match["text"] if match["number"] is None else int(match["number"]))
+        items.append(_parse_type(spec, "", match["type"]))
+    if len(set(keys)) < len(keys):
+        raise _error(spec, "a key is given twice")
+    return DictInput(name, tuple(keys), tuple(items))
+
+
 def _split(spec: str, text: str) -> list[str]:
     """The items between commas that stand in no bracket; one comma at the end adds none."""
     items, depth = [""], 0
     for character in text:
-        depth += (character in "([") - (character in ")]")
+        depth += (character in "([{") - (character in ")]}")
         if depth < 0:
             raise _error(spec, "a bracket is closed that was not opened")
         if character == "," and depth == 0:

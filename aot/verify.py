@@ -37,7 +37,7 @@ def random_value(given: Input, random: np.random.Generator) -> Any:
     if isinstance(given, TensorInput):
         return _random_array(given.dtype, given.shape, random)
     if isinstance(given, ScalarInput):
-        usual = {"int": 1, "float": 0.75, "bool": True}[given.kind]
+        usual = {"int": 1, "float": 0.75, "bool": True, "str": "text"}[given.kind]
         return usual if given.value is None else given.value
     if isinstance(given, ConstantInput):
         return given.value

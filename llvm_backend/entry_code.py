@@ -219,12 +219,19 @@ class _Entry:
     def both(self, a: str, b: str) -> str:
         return self.value(f"and i1 {a}, {b}")
 
-    def run(self, k: int, pointers: list[str], made: list[tuple[str, str, str, ValueInfo]]) -> None:
+    def run(self, k: int, pointers: list[str], made: list[tuple[str, str, str, ValueInfo]],
+            strings: tuple[list[tuple[str, str]], list[tuple[str, str]]]) -> None:
         """Calls the body. made: what the body fills for an output of run-time sizes, where to put
-        its data and its sizes, and what it is."""
+        its data and its sizes, and what it is. strings: those of the inputs with the places for
+        their numbers; places of numbers, and where to put those strings."""
         arguments = "".join(f", ptr {p}" for p in pointers)
+        asked, told = strings
+        given = self.place(f"[{len(asked)} x ptr]") if asked else "null"
+        for j, (text, slot) in enumerate(asked):
+            self.store("ptr", text, self.field(given, 8 * j))
+            self.store("i64", self.value(f"call i64 @.string.number(ptr {given}, i64 {j})"), slot)
         status = self.value(f"call i32 @.m{k}.body(ptr %instance{arguments})")
-        if made:
+        if made or told:
             yes, no = self.split(self.value(f"icmp eq i32 {status}, {abi.OK}"))
             self.exits += [f"{no}:", f"  ret i32 {status}"]
             self.lines.append(f"{yes}:")
@@ -236,6 +243,10 @@ class _Entry:
                     found += 8
                     n = self.load("i64", self.field(pair, found))
                 self.store("i64", n, self.field(shape, 8 * d))
+        for slot, where in told:
+            number = self.load("i64", slot)
+            text = self.value(f"call ptr @.string.text(i64 {number}, ptr {given})")
+            self.store("ptr", text, where)
         self.lines.append(f"  ret i32 {status}")
 
 
@@ -253,6 +264,9 @@ def generic_run(k: int, d: ModelDescription, rules: list[NamedDim], c: Constants
             e.require(e.some(f"%{kind}"), c.string(f"{m.name}: the array of {kind} is NULL"))
         for n, v in enumerate(values):
             tensor = e.field(f"%{kind}", 48 * n)
+            if v.kind == "str" and kind == "outputs":  # the run sets it, whatever it was
+                e.store("ptr", EMPTY, tensor)
+                e.store("i64", 0, e.field(tensor, 40))
             info = e.field(infos_name(kind, k), abi.VALUE_INFO_BYTES * n)
             reason = e.value(f"call i32 @.check(ptr {tensor}, ptr {info}, i64 {v.dtype.bytes}, "
                              f"i1 {str(v.made).lower()}, ptr {dims})")
@@ -264,8 +278,17 @@ def generic_run(k: int, d: ModelDescription, rules: list[NamedDim], c: Constants
         if kind == "inputs":
             _check_dims(e, m, rules, sizes)
     given: list[str] = []
-    for tensor, v in pointers:
-        if v.made:
+    asked, told = [], []
+    for number, (tensor, v) in enumerate(pointers):
+        if v.kind == "str":
+            given.append(e.place("i64"))
+            if number < len(m.inputs):
+                data, offset = e.load("ptr", tensor), e.load("i64", e.field(tensor, 40))
+                text = e.value(f"getelementptr i8, ptr {data}, i64 {offset}")
+                asked.append((text, given[-1]))
+            else:
+                told.append((given[-1], tensor))
+        elif v.made:
             given.append(e.place(_made_type(v)))
             e.store("ptr", "null", e.field(tensor, 32))  # strides
             e.store("i64", 0, e.field(tensor, 40))  # byte_offset
@@ -274,7 +297,7 @@ def generic_run(k: int, d: ModelDescription, rules: list[NamedDim], c: Constants
             data, offset = e.load("ptr", tensor), e.load("i64", e.field(tensor, 40))
             given.append(e.value(f"getelementptr i8, ptr {data}, i64 {offset}"))
     given[len(m.inputs):len(m.inputs)] = sizes
-    e.run(k, given, made)
+    e.run(k, given, made, (asked, told))
     return e.text(f"internal i32 @.m{k}.run(ptr %instance, ptr %inputs, ptr %outputs)")
 
 
@@ -315,6 +338,7 @@ def typed_entry(entry: TypedEntry, d: ModelDescription, rules: list[list[NamedDi
     e, methods = _Entry(c), [d.methods[k] for k in entry.methods]
     e.begin()
     parameters, given, made, first = ["ptr %instance"], [], [], methods[0]
+    asked, told = [], []
     for kind, values in (("in", first.inputs), ("out", first.outputs)):
         for n, v in enumerate(values):
             x = f"%{kind}{n}"
@@ -325,6 +349,13 @@ def typed_entry(entry: TypedEntry, d: ModelDescription, rules: list[list[NamedDi
                     e.store("i8", e.value(f"zext i1 {x} to i8"), given[-1])
                 else:
                     e.store(_BY_VALUE[v.kind], x, given[-1])
+            elif v.kind == "str":
+                parameters.append(f"ptr {x}")
+                given.append(e.place("i64"))
+                if kind == "in":
+                    asked.append((x, given[-1]))
+                else:
+                    told.append((given[-1], x))
             elif v.made:
                 parameters += [f"ptr {x}", f"ptr {x}.shape"]
                 given.append(e.place(_made_type(v)))
@@ -346,7 +377,8 @@ def typed_entry(entry: TypedEntry, d: ModelDescription, rules: list[list[NamedDi
             e.require(_equal(e, numbers), c.string(f"{m.name} takes {m.takes}"))
         _check_pointers(e, d, m)
         _check_dims(e, m, rules[k], sizes)
-        e.run(k, given, [(pair, x, shape, m.outputs[n]) for pair, x, shape, n in made])
+        e.run(k, given, [(pair, x, shape, m.outputs[n]) for pair, x, shape, n in made],
+              (asked, told))
         if numbers and len(methods) > 1:
             e.lines.append(f"{other}:")
     if len(methods) > 1:
@@ -376,6 +408,8 @@ def _check_pointers(e: _Entry, d: ModelDescription, m: MethodDescription) -> Non
                 good = e.both(e.some(x), e.some(f"{x}.shape"))
             elif 0 in v.shape or (kind == "inputs" and v.kind in _BY_VALUE):
                 continue
+            elif v.kind == "str":
+                message, good = _complaint(d, m, kind, v, "is NULL"), e.some(x)
             else:
                 message = _complaint(d, m, kind, v, "is NULL or not aligned to its element size")
                 low = e.value(f"and i64 {e.value(f'ptrtoint ptr {x} to i64')}, {v.dtype.bytes - 1}")

@@ -227,9 +227,15 @@ def _parameters(method: MethodDescription) -> dict[str, str]:
 
     for value in method.inputs:
         c_type = _C_TYPES[value.dtype.name]
-        declare(value.name, f"const {c_type} *" if value.kind == "tensor" else c_type)
+        if value.kind == "str":
+            declare(value.name, "const char *")
+        else:
+            declare(value.name, f"const {c_type} *" if value.kind == "tensor" else c_type)
     for value in method.outputs:
         c_type = _C_TYPES[value.dtype.name]
+        if value.kind == "str":
+            declare(value.name, "const char **")
+            continue
         declare(value.name, f"const {c_type} **" if value.made else f"{c_type} *")
         if value.made:
             declare(f"{value.name}_shape", "int64_t *")
@@ -269,6 +275,8 @@ def _entry(model: ModelDescription, entry: TypedEntry) -> str:
                   " *   valid until its next call, init, release or destroy, and out_shape to all "
                   "sizes. Both may",
                   " *   hold anything before. AOT_OUT_OF_MEMORY where there is no memory for them."]
+    if any(v.kind == "str" for v in method.outputs):
+        lines += [" *   A string that comes out is a constant of the object, or one that came in."]
     dims = list(parameters)[len(values):]
     lines += [f" *   {c_name:<12} in  the size {_comment(name)}"
               for c_name, name in zip(dims, method.dim_names)]

@@ -17,6 +17,7 @@ from llvm_backend.heap_code import heap_functions
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
 from llvm_backend.instance_code import instance_functions
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
+from llvm_backend.string_code import string_functions
 from llvm_backend.target import Target
 from llvm_backend.verify_kernel import verify
 from runtime.description import ModelDescription, typed_entries
@@ -41,6 +42,7 @@ def build_module(program: Program, target: Target) -> ModuleText:
     functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
     functions.append(CHECK)
+    functions.append(string_functions(program, description, constants))
     dims = [method.dims for method in program.methods]
     for k, method in enumerate(program.methods):
         functions.append(method_body(k, method, program, symbols, constants))

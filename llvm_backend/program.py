@@ -133,6 +133,7 @@ class Program:
     heap_blocks: int = 0
     state_fingerprint: int = 0  # of what the state is made of: saved states carry it
     generator: dict[str, int] = field(default_factory=dict)  # where parts of it are in the state
+    strings: list[str] = field(default_factory=list)  # by the numbers that strings of run time have
 
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""

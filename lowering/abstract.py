@@ -7,6 +7,7 @@ runs is
     AbstractTensor     a tensor: a storage, and how the tensor lies in it
     AbstractComplex    a complex tensor: a real one with a last dim of 2
     tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
+    Choice             a string: one of those in the program, or one that the caller gives
     Unknown            a value that cannot be told; harmless until something uses it
     Future             the result of a fork, which has run already
 """
@@ -111,6 +112,16 @@ class AbstractComplex:
         self.pairs = pairs
 
 
+class Choice:
+    """A string known only at run time. `number`, a 0-d i64 Value, is its position in the program's
+    strings (Memory.strings); a caller's string that is none of them has a number after those."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: Value):
+        self.number = number
+
+
 class Unknown:
     """A value that cannot be told. Using it is an error with `problem`; where `problem` is None the
     error is recorded already and what uses the value is unknown too."""
@@ -167,6 +178,8 @@ def describe(x: object) -> str:
         return f"complex Tensor {list(x.pairs.shape[:-1])}"
     if isinstance(x, Value):
         return f"run-time {number_type(x).__name__}"
+    if isinstance(x, Choice):
+        return "run-time str"
     if isinstance(x, (list, tuple)) and not hasattr(x, "type"):
         kinds = list(dict.fromkeys(describe(v) for v in x))
         inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")

@@ -11,7 +11,7 @@ from typing import Sequence
 import numpy as np
 
 from lowering import build as B
-from lowering.abstract import AbstractTensor, Raised, Storage
+from lowering.abstract import AbstractTensor, Choice, Raised, Storage
 from lowering.evaluate_forms import MOST_FORMS, Variant, assemble, warn_of_growth
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_results import arguments_text, flatten
@@ -29,14 +29,14 @@ from runtime.named_dims import NamedDim
 
 __all__ = ["InputSpec", "evaluate", "evaluate_methods", "run_method"]
 
-_DTYPES = {"int": i64, "float": f64, "bool": bool_}
+_DTYPES = {"str": i64, "int": i64, "float": f64, "bool": bool_}
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """One argument of the method.
 
-    kind 'tensor' (dtype, and shape: ints and NamedDims); 'int', 'float', 'bool' (a number given at
+    kind 'tensor' (dtype, and shape: ints and NamedDims); 'int', 'float', 'bool', 'str' (given at
     run time); 'constant'
     (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items) and
     'dict' (keys and items). A number given at run time may be known now all the same: `value` is
@@ -97,6 +97,7 @@ def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: 
         name = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
         programs.append(assemble(name, variants, table.live, given, form))
         programs[-1].changes = table.changes
+        programs[-1].strings = table.strings
     return programs
 
 
@@ -131,6 +132,7 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
     that the variants share, by State, by NamedDim, and inputs by number."""
     ev = Evaluator()
     ev.memory.names = table.names
+    ev.memory.strings = table.strings
     table.enter(ev, forms, values)
     parameters = function.parameters[1:] if module is not None else function.parameters
     if len(inputs) > len(parameters):
@@ -205,6 +207,8 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
     ev.memory.root.params.append(param)
     if spec.kind == "tensor":
         return AbstractTensor(Storage(param)), "T"
+    if spec.kind == "str":
+        return Choice(param), "S"
     if isinstance(spec.value, (int, float)):
         numbers[len(names) - 1] = spec.value
         return spec.value, "T"

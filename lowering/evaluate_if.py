@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
+    UNINITIALIZED, AbstractTensor, Choice, Raised, Storage, Unknown, describe, is_number,
+    number_type,
 )  # fmt: skip
 from lowering.evaluate_kin import Kin
 from lowering.evaluate_memory import replace_content, rivals
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
+from lowering.string_numbers import number_of
 from lowering.tensor_ir import Check, If, Region, Value
 
 if TYPE_CHECKING:
@@ -145,6 +147,8 @@ class _Merger:
             return self._tensors(a, b)
         if is_number(a) and is_number(b):
             return self._numbers(a, b)
+        if isinstance(a, (str, Choice)) and isinstance(b, (str, Choice)):
+            return self._strings(a, b)
         if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):  # type: ignore
             parts = [self.merge(x, y) for x, y in zip(a, b)]  # type: ignore[call-overload]
             if isinstance(a, NamedTupleValue):
@@ -233,6 +237,12 @@ class _Merger:
         x = self._in(self.then, lambda: self.ev.value_of(a))
         y = self._in(self.otherwise, lambda: self.ev.value_of(b))
         return self._number(self.pair(x, y))
+
+    def _strings(self, a: str | Choice, b: str | Choice) -> Callable:
+        x = self._in(self.then, lambda: number_of(self.ev, a))
+        y = self._in(self.otherwise, lambda: number_of(self.ev, b))
+        k = self.pair(x, y)
+        return lambda results: Choice(results[k])
 
     def _in(self, branch: Branch, fn: Callable):
         with self.ev.memory.inside(branch.region):

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Raised, Storage, Unknown, describe, is_number, number_type,
+    UNINITIALIZED, AbstractTensor, Choice, Raised, Storage, Unknown, describe, is_number,
+    number_type,
 )  # fmt: skip
 from lowering.evaluate_if import has_effects
 from lowering.evaluate_memory import related
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
+from lowering.string_numbers import number_of
 from lowering.tensor_ir import Loop, Region, Value
 from lowering.types import TensorType
 from runtime.dtypes import bool_, f64, i64
@@ -290,6 +292,8 @@ def _leaves(ev: Evaluator, x: object) -> list[Value]:
         return [ev.memory.read(x)]
     if is_number(x):
         return [ev.value_of(x)]
+    if isinstance(x, (str, Choice)):
+        return [number_of(ev, x)]
     if isinstance(x, (list, tuple)):
         return [v for item in x for v in _leaves(ev, item)]
     ev.use(x)
@@ -330,6 +334,8 @@ def _rebuild(like: object, values) -> object:
     if isinstance(like, (list, tuple)):
         return type(like)(_rebuild(v, values) for v in like)
     value = next(values)
+    if isinstance(like, (str, Choice)):
+        return Choice(value)
     value.wrapped = True
     return value
 

@@ -59,6 +59,7 @@ class Memory:
         self.origin: object = None
         self.attributes: dict[int, tuple[ScriptObject, dict[str, object]]] = {}
         self.names: dict[int, str] = {}  # of tensors of the module, by identity
+        self.strings: list[str] = []  # that strings of run time may be, see abstract.Choice
         self._used_names: set[str] = set()
         self._spliced: dict[Region, Region] = {}
         self._versions = itertools.count(1)

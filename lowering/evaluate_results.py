@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowering.abstract import AbstractTensor, Unknown, describe, is_number
+from lowering.abstract import AbstractTensor, Choice, Unknown, describe, is_number
 from lowering.objects import DeviceValue, NamedTupleValue
 from lowering.tensor_ir import Value
 from runtime.errors import CompileError
@@ -25,6 +25,9 @@ def flatten(ev: Evaluator, x: object, leaves: list[Value]) -> str:
     if is_number(x):
         leaves.append(ev.value_of(x))
         return "T"
+    if isinstance(x, Choice):
+        leaves.append(x.number)
+        return "S"
     if x is None:
         return "N"
     if isinstance(x, DeviceValue):

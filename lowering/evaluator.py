@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lowering import (
     build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims,
-    evaluate_tensors, known,
+    evaluate_strings, evaluate_tensors, known,
 )  # fmt: skip
-from lowering.abstract import AbstractTensor, Raised, Unknown, describe, known_array
+from lowering.abstract import AbstractTensor, Choice, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
 from lowering.evaluate_loop import run_loop
 from lowering.evaluate_memory import Memory
@@ -174,6 +174,8 @@ class Evaluator:
         """The result of an operator; the node it stands for, if any, tells a number's type."""
         if evaluate_complex.concerns(kind, args, kwargs):
             return evaluate_complex.compute(self, kind, args, kwargs)
+        if any(type(x) is Choice for x in args):
+            return evaluate_strings.compute(self, kind, args)
         first = args[0] if args else next(iter(kwargs.values()), None)
         try:
             if isinstance(first, AbstractTensor):

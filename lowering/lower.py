@@ -44,7 +44,8 @@ from lowering.tensor_ir import (
 from llvm_backend.program import Method, Program, ValueInfo
 from llvm_backend.target import Target
 from runtime.description import RUN_TIME_SIZE
-from runtime.dtypes import bool_, to_storage
+from runtime.dtypes import bool_, to_storage, u8
+from runtime.structure import leaf_kinds
 
 
 def lower_program(program: TensorProgram, target: Target, name: str, optimize: bool = True,
@@ -68,14 +69,16 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         constants.place(memories(nodes))
         methods.append(Method(
             program.name,
-            [_info(v, n, program, program.input_numbers.get(k))
-             for k, (v, n) in enumerate(zip(program.inputs, program.input_names))],
-            [_info(v, f"out{k}", program) for k, v in enumerate(program.outputs)],
+            [_info(v, n, program, kind, program.input_numbers.get(k)) for k, (v, n, kind) in enumerate(
+                zip(program.inputs, program.input_names, leaf_kinds(program.input_structure)))],
+            [_info(v, f"out{k}", program, kind) for k, (v, kind) in enumerate(zip(
+                program.outputs, leaf_kinds(program.output_structure)))],
             host(nodes), program.input_structure, program.output_structure, program.dims,
         ))
     filled = kept.fill(constants)
     return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
-                   blocks, kept.fingerprint(), kept.generator())
+                   blocks, kept.fingerprint(), kept.generator(),
+                   programs[0].strings if programs else [])
 
 
 def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
@@ -88,8 +91,10 @@ def _elements(v: Value) -> int:
     return ENDLESS if is_dynamic(v.shape) else max(v.numel, 1)
 
 
-def _info(v: Value, name: str, program: TensorProgram,
+def _info(v: Value, name: str, program: TensorProgram, leaf: str,
           number: int | float | bool | None = None) -> ValueInfo:
+    if leaf == "S":
+        return ValueInfo(name, u8, (), "str")
     kind = "tensor"
     if v.wrapped:
         kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"

@@ -76,6 +76,7 @@ class StateTable:
         self.cells: dict[Key, Cell] = {}
         self.live: set[Key] = set()  # cells that some method looks at
         self.names: dict[int, str] = {}  # dotted names of the tensors, by identity
+        self.strings: list[str] = []  # that strings of run time may be, in all methods
         self._states: dict[tuple, State] = {}
         self._objects: dict[int, tuple[ScriptObject, str]] = {}
         self._holders: dict[int, int] = {}  # id of a StorageData -> tensors that lie in it

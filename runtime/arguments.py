@@ -24,7 +24,7 @@ def fitter(method: MethodDescription, info: ValueInfo) -> Fitter:
     int, float, bool). The function raises InputError."""
     where = f"{method.name}: argument '{info.name}'"
     if info.kind != "tensor":
-        convert = {"int": _int, "float": _float, "bool": _bool}[info.kind]
+        convert = {"int": _int, "float": _float, "bool": _bool, "str": _string}[info.kind]
         if info.value is None:
             return lambda value: convert(value, where)
         return lambda value: _asked(convert(value, where), info.value, where)
@@ -64,6 +64,14 @@ def _bool(value: Any, where: str) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise InputError(f"{where}: expected a bool, found {_found(value)}")
+
+
+def _string(value: Any, where: str) -> bytes:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: expected a str, found {_found(value)}")
+    if "\0" in value:
+        raise InputError(f"{where}: a string with a zero character in it cannot be passed")
+    return value.encode("utf-8", "surrogatepass")
 
 
 def _asked(value: Any, asked: Any, where: str) -> Any:

@@ -77,9 +77,11 @@ class Frame:
                 sizes = (ctypes.c_int64 * len(info.shape))(*info.shape)
                 tensor.shape = ctypes.addressof(sizes)
                 self.shapes.append((sizes, info))
+            where = ctypes.addressof(tensor) + abi.Tensor.data.offset
             if info.kind == "tensor":
-                where = ctypes.addressof(tensor) + abi.Tensor.data.offset
                 self.cells.append(ctypes.c_void_p.from_address(where))
+            elif info.kind == "str":
+                self.cells.append(ctypes.c_char_p.from_address(where))
             else:
                 self.cells.append(_SCALARS[info.kind]())
                 tensor.data = ctypes.addressof(self.cells[-1])

@@ -85,6 +85,8 @@ def call_function(method: MethodDescription, results: Structure, address: str,
     for k, (y, info) in enumerate(zip(outputs, method.outputs)):
         if info.made:
             lines.append(f"    {y} = copied(frame, {k})")
+        elif info.kind == "str":
+            lines.append(f"    {y} = c{len(inputs) + k}.value.decode('utf-8', 'surrogatepass')")
         elif info.kind != "tensor":
             lines.append(f"    {y} = c{len(inputs) + k}.value")
     lines += ["finally:", "    release(instance)",

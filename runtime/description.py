@@ -29,7 +29,7 @@ from runtime.dtypes import DType
 
 RUN_TIME_SIZE = -(1 << 63)  # a size of an output that the run decides
 
-KINDS = ("tensor", "int", "float", "bool")  # the numbers of aot.h: AOT_KIND_TENSOR ...
+KINDS = ("tensor", "int", "float", "bool", "str")  # the numbers of aot.h: AOT_KIND_TENSOR ...
 
 # Symbols NAME_x and macros of the generated header that are no methods.
 _TAKEN = ("model", "init", "message", "reset", "copy_state", "save_state", "restore_state",
@@ -39,7 +39,8 @@ _TAKEN = ("model", "init", "message", "reset", "copy_state", "save_state", "rest
 
 @dataclass(frozen=True)
 class ValueInfo:
-    """One input or output. A scalar (kind int, float, bool) has no dims and dtype i64, f64, bool.
+    """One input or output. A scalar (kind int, float, bool) has no dims and dtype i64, f64, bool; a
+    string (kind str) no dims and dtype u8.
 
     A negative size -1-k is the method's k-th named dim. Sizes of an output may be
     RUN_TIME_SIZE: the run decides them, and its memory is the instance's."""

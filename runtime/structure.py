@@ -1,6 +1,7 @@
 """How a flat list of values makes up Python arguments and results; the grammar is in aot.h.
 
     structure = "T"                                  the next value of the list
+              | "S"                                  the next value of the list, a string
               | "N"                                  None
               | string                               this constant string
               | "(" [structure {"," structure}] ")"  tuple
@@ -24,7 +25,9 @@ from runtime.errors import InputError, RuntimeFailure
 
 @dataclass(frozen=True)
 class Leaf:
-    """The next value of the flat list."""
+    """The next value of the flat list: "T" a tensor or number, "S" a string."""
+
+    kind: str = "T"
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def _parse(tokens: list[tuple[str, Any]], at: int, text: str) -> tuple[Structure
         return Constant(value), at + 1
     name = ""
     if kind == "word" and tokens[at + 1][0] != "(":
-        if value not in ("T", "N"):
+        if value not in ("T", "S", "N"):
             raise _malformed(text)
-        return (Leaf() if value == "T" else Constant(None)), at + 1
+        return (Constant(None) if value == "N" else Leaf(value)), at + 1
     if kind == "word":
         name, at = value, at + 1
         kind = "("
@@ -173,6 +176,16 @@ def leaf_count(structure: Structure) -> int:
     if isinstance(structure, Group):
         return sum(map(leaf_count, structure.items))
     return 1 if isinstance(structure, Leaf) else 0
+
+
+def leaf_kinds(text: str) -> list[str]:
+    """The kinds of the values that a structure of this text takes, in order."""
+    def kinds(structure: Structure) -> list[str]:
+        if isinstance(structure, Group):
+            return [kind for item in structure.items for kind in kinds(item)]
+        return [structure.kind] if isinstance(structure, Leaf) else []
+
+    return kinds(parse(text))
 
 
 def flatten(structure: Structure, value: Any, name: str, leaves: list[Any]) -> None:

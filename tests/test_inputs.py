@@ -86,7 +86,6 @@ def test_constants_keep_their_type() -> None:
         ("n:int=99999999999999999999", "64 bits"),
         ("f:float=x", "expected a float"),
         ("b:bool=yes", "true or false, found 'yes'"),
-        ("s:str", "write s:str=VALUE"),
         ("x:f32=1", "a tensor cannot be given as a constant"),
         ("x:complex=1", "unknown type 'complex'"),
         ("h:(f32[1],int", "not closed"),

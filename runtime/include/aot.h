@@ -136,12 +136,15 @@ typedef struct aot_options {
 /* A size of an output that the run decides (how many rows a mask selects, half of an image). */
 #define AOT_RUN_TIME_SIZE INT64_MIN
 
-enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL = 3 };
+enum { AOT_KIND_TENSOR = 0, AOT_KIND_INT = 1, AOT_KIND_FLOAT = 2, AOT_KIND_BOOL = 3,
+       AOT_KIND_STRING = 4 };
 
 /* One input or output of a method. A scalar (an int, float or bool of the program) has ndim 0 and
  * dtype i64, f64 or bool; the generic call passes it as a 0-dim tensor, the typed entry by value.
  * shape: ndim sizes, NULL for ndim 0. A negative size -1-k is the method's k-th named dim, known
- * at the call; equal numbers are equal sizes. AOT_RUN_TIME_SIZE: see there. `value`: NULL, or the
+ * at the call; equal numbers are equal sizes. AOT_RUN_TIME_SIZE: see there. A string has ndim 0 and
+ * dtype u8: `data` points to its UTF-8 with a NUL at the end. That of an output is set by the run, to
+ * a constant or to a string among the inputs. `value`: NULL, or the
  * one number that a scalar input must have, an int64_t, double or bool by its kind: a method that
  * was compiled for several signatures is chosen by it. */
 typedef struct aot_value_info {
@@ -158,6 +161,7 @@ typedef struct aot_value_info {
  * Python arguments and result; a C program need not look at them:
  *
  *     structure = "T"                                  the next value of the list
+ *               | "S"                                  the next value of the list, a string
  *               | "N"                                  None
  *               | string                               this constant string
  *               | "(" [structure {"," structure}] ")"  tuple: "(T)" has one member, "()" none
@@ -316,9 +320,10 @@ static inline aot_tensor aot_tensor_of(void *data, aot_dtype dtype, int32_t ndim
     return tensor;
 }
 
-/* Whether an output is the instance's memory: it has a size AOT_RUN_TIME_SIZE. */
+/* Whether the run says where an output is: it is a string or has a size AOT_RUN_TIME_SIZE. */
 static inline int aot_is_made(const aot_value_info *info) {
     int32_t i;
+    if (info->kind == AOT_KIND_STRING) return 1;
     for (i = 0; i < info->ndim; i++)
         if (info->shape[i] == AOT_RUN_TIME_SIZE) return 1;
     return 0;

@@ -163,6 +163,9 @@ public:
     // A scalar: Tensor(n).
     template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
     explicit Tensor(T &scalar) : Tensor(&scalar, 1, nullptr, 0) {}
+    // A string of the caller's, which ends with a NUL.
+    explicit Tensor(const char *text)
+        : Tensor(reinterpret_cast<const std::uint8_t *>(text), 1, nullptr, 0) {}
     // What a C interface or DLPack gives: contiguous, on the CPU.
     explicit Tensor(const aot_tensor &c)
         : data_(static_cast<char *>(c.data) + c.byte_offset), dtype_(c.dtype), writable_(true),
@@ -250,6 +253,8 @@ public:
     Span<const std::int64_t> shape() const noexcept { return view_.shape(); }
     std::size_t size() const noexcept { return view_.size(); }
     template <class T> Span<T> values() const { return view_.values<T>(); }
+    // Of an output that is a string.
+    std::string string() const { return {static_cast<const char *>(view_.data()), size()}; }
 
 private:
     std::unique_ptr<void, Release> memory_;
@@ -416,6 +421,7 @@ private:
         std::vector<Array> arrays;
         std::vector<std::array<std::int64_t, max_dims>> shapes(count);
         std::vector<aot_tensor> given, results;
+        arrays.reserve(count); // results point into them
         for (std::size_t i = 0; i < num_inputs; i++) given.push_back(inputs[i].c());
         for (std::size_t i = 0; i < count; i++) {
             const aot_value_info &info = m.outputs[i];
@@ -438,6 +444,11 @@ private:
             if (!sized_by_run(m.outputs[i])) continue;
             aot_value_info known = m.outputs[i];
             known.shape = shapes[i].data();
+            if (known.kind == AOT_KIND_STRING) {
+                known.ndim = 1;
+                shapes[i][0] = static_cast<std::int64_t>(
+                    std::strlen(static_cast<const char *>(results[i].data)));
+            }
             arrays[i] = allocate(known, dims);
             const std::size_t bytes = arrays[i].size() * (known.dtype.bits / 8u);
             if (bytes != 0) std::memcpy(arrays[i].view().data(), results[i].data, bytes);

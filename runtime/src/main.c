@@ -81,7 +81,7 @@ static const char *type_text(aot_dtype dtype, int32_t ndim, const int64_t *shape
 }
 
 static const char *info_text(const aot_value_info *info, const aot_method *method, char *text) {
-    static const char *const kinds[] = {"", "int", "float", "bool"};
+    static const char *const kinds[] = {"", "int", "float", "bool", "str"};
     if (info->value != NULL && info->kind == AOT_KIND_INT)
         snprintf(text, TEXT, "int=%lld", (long long)*(const int64_t *)info->value);
     else if (info->value != NULL && info->kind == AOT_KIND_FLOAT)
@@ -89,7 +89,7 @@ static const char *info_text(const aot_value_info *info, const aot_method *metho
     else if (info->value != NULL)
         snprintf(text, TEXT, "bool=%s", *(const unsigned char *)info->value ? "true" : "false");
     if (info->value != NULL) return text;
-    if (info->kind > AOT_KIND_TENSOR && info->kind <= AOT_KIND_BOOL) return kinds[info->kind];
+    if (info->kind > AOT_KIND_TENSOR && info->kind <= AOT_KIND_STRING) return kinds[info->kind];
     return type_text(info->dtype, info->ndim, info->shape, method, text);
 }
 
@@ -185,7 +185,7 @@ static int parse_command(const aot_model *model, int argc, char **argv, command 
 
 /* ---- Inputs and outputs ---------------------------------------------------------------------- */
 
-/* The text of an int, float or bool into *array; 0 if it is not one. */
+/* The text of an int, float, bool or string into *array; 0 if it is not one. */
 static int parse_scalar(const char *text, const aot_value_info *info, aot_npy *array) {
     char *end = NULL;
     errno = 0;
@@ -198,14 +198,15 @@ static int parse_scalar(const char *text, const aot_value_info *info, aot_npy *a
     if (info->kind == AOT_KIND_INT ? !is_integer
         : info->kind == AOT_KIND_FLOAT ? !is_real
         : info->kind == AOT_KIND_BOOL ? !is_true && !is_false
-                                      : 1)
+                                      : info->kind != AOT_KIND_STRING)
         return 0;
     memset(array, 0, sizeof *array);
-    array->data = aot_allocate(8, 64);
+    array->data = aot_allocate(info->kind == AOT_KIND_STRING ? strlen(text) + 1 : 8, 64);
     if (array->data == NULL) return 0;
     array->dtype = info->dtype;
     array->elements = 1;
-    if (info->kind == AOT_KIND_INT) *(int64_t *)array->data = integer;
+    if (info->kind == AOT_KIND_STRING) strcpy(array->data, text);
+    else if (info->kind == AOT_KIND_INT) *(int64_t *)array->data = integer;
     else if (info->kind == AOT_KIND_FLOAT) *(double *)array->data = real;
     else *(unsigned char *)array->data = (unsigned char)is_true;
     return 1;
@@ -355,6 +356,10 @@ static int write_outputs(const command *c, const call *k) {
     int result = path == NULL ? FAILED : FINE;
     for (int32_t i = 0; result == FINE && i < c->method->num_outputs; i++) {
         const aot_tensor *out = &k->outputs[i];
+        if (c->method->outputs[i].kind == AOT_KIND_STRING) {
+            printf("%s: %s\n", c->method->outputs[i].name, (const char *)out->data);
+            continue;
+        }
         snprintf(path, room, "%s.%d.npy", c->prefix, i);
         if (aot_npy_write(path, out, text, sizeof text) != AOT_OK) {
             fprintf(stderr, "%s: %s\n", program, text);
