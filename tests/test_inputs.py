@@ -32,6 +32,7 @@ EMPTY = SequenceInput("", "list", ())
         ("x:bf16[0]", TensorInput("x", dtypes.bf16, (0,))),
         ("mask:bool[4]", TensorInput("mask", dtypes.bool_, (4,))),
         ("n:int", ScalarInput("n", "int")),
+        ("s:str", ScalarInput("s", "str")),
         ("f:float", ScalarInput("f", "float")),
         ("flag:bool", ScalarInput("flag", "bool")),
         ("n:int=-5", ConstantInput("n", -5)),
