@@ -41,11 +41,11 @@ from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
     TensorProgram, Value,
 )
-from llvm_backend.program import Method, Program, ValueInfo
+from lowering.value_infos import input_infos, output_infos
+from llvm_backend.program import Method, Program
 from llvm_backend.target import Target
 from runtime.description import RUN_TIME_SIZE
-from runtime.dtypes import bool_, to_storage, u8
-from runtime.structure import leaf_kinds
+from runtime.dtypes import bool_, to_storage
 
 
 def lower_program(program: TensorProgram, target: Target, name: str, optimize: bool = True,
@@ -68,11 +68,7 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         blocks = max(blocks, lowering.blocks)
         constants.place(memories(nodes))
         methods.append(Method(
-            program.name,
-            [_info(v, n, program, kind, program.input_numbers.get(k)) for k, (v, n, kind) in enumerate(
-                zip(program.inputs, program.input_names, leaf_kinds(program.input_structure)))],
-            [_info(v, f"out{k}", program, kind) for k, (v, kind) in enumerate(zip(
-                program.outputs, leaf_kinds(program.output_structure)))],
+            program.name, input_infos(program), output_infos(program),
             host(nodes), program.input_structure, program.output_structure, program.dims,
         ))
     filled = kept.fill(constants)
@@ -89,16 +85,6 @@ def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
 def _elements(v: Value) -> int:
     """How many elements a buffer for v has."""
     return ENDLESS if is_dynamic(v.shape) else max(v.numel, 1)
-
-
-def _info(v: Value, name: str, program: TensorProgram, leaf: str,
-          number: int | float | bool | None = None) -> ValueInfo:
-    if leaf == "S":
-        return ValueInfo(name, u8, (), "str")
-    kind = "tensor"
-    if v.wrapped:
-        kind = "float" if v.dtype.is_float else "bool" if v.dtype is bool_ else "int"
-    return ValueInfo(name, v.dtype, abi_shape(v, program), kind, number)
 
 
 class _Lowering:
