@@ -18,18 +18,18 @@ from lowering.host_plan import (
 )
 from lowering.index_algebra import IndexAlgebra, contiguous_strides
 from lowering.passes.rewriting import users
+from lowering.passes.row_groups import RowGroup, consecutive_row_groups
+from lowering.schedule.alias import view_of
 from lowering.schedule.contraction import schedule_contraction
-from lowering.schedule.codegen import affine_in
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
-from lowering.schedule.fill import (
-    covered_box, insertions, is_constant_fill, loads_of, uncovered,
-)
+from lowering.schedule.fill import around, insertions, is_constant_fill, loads_of
 from lowering.schedule.layout import result_order
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.memory import Constants, StateSlots
 from lowering.schedule.nest import Nest, nest_of
 from lowering.schedule.random import schedule_random
-from lowering.schedule.reuse import Shapes, instantiate
+from lowering.schedule.reuse import Shapes
+from lowering.schedule.row_groups import row_form, schedule_row_group
 from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
@@ -99,7 +99,6 @@ class _Lowering:
         self.residents: dict[MemoryBuffer, list[Value]] = {}
         self.kernels = 0
         self.shapes = Shapes()
-        self.plans: dict[tuple[Nest, tuple[Value, ...]], list[Scheduled]] = {}
         self.blocks = 0  # of the heap
         self.progress, self.total, self.done = progress, total, 0
 
@@ -130,9 +129,16 @@ class _Lowering:
         """Code of a region whose results end in the given buffers (None: stay where they are),
         row-major."""
         nodes: list[Node] = []
+        chains = {id(g.ops[0]): g for g in consecutive_row_groups(region, self.target)
+                  } if self.optimize else {}
+        done = 0
         for position, op in enumerate(region.ops):
             state.position = position
-            nodes += self._op(op, state)
+            if id(op) in chains:
+                nodes += self._row_group(chains[id(op)], state)
+                done = position + len(chains[id(op)].ops)
+            elif position >= done:
+                nodes += self._op(op, state)
         moves = [(v, Storage(memory, contiguous_strides(v.shape)))
                  for v, memory in zip(region.results, results) if memory is not None and v.numel]
         moves = [(v, where) for v, where in moves if self.storages[v] != where]
@@ -305,17 +311,24 @@ class _Lowering:
         reader = state.only_reader.get(fill.out)
         return isinstance(reader, Generic) and reader.base is fill.out
 
+    def _row_group(self, group: RowGroup, state: _RegionState) -> list[Node]:
+        """A chain of ops as one kernel."""
+        self.done += len(group.ops)
+        form = row_form(group, self.target)
+        storages = {**self.storages, **form.storages}
+        for op in group.ops:
+            if op.out not in group.inside:
+                self._new(op.out, result_order(op, storages, state.only_reader.get(op.out)), state)
+                storages[op.out] = self.storages[op.out]
+        nests = [nest_of(op, storages) for op in group.ops]
+        return self._steps(self.shapes.kernels(nests, lambda shapes, form: schedule_row_group(
+            shapes, form, self.target, self._name()), form))
+
     def _nest(self, nest: Nest) -> list[Node]:
         """The kernels of a nest. Nests that differ only in their memories share their kernels."""
-        shape, memories = self.shapes.shape_of(nest)
-        sizes = tuple(nest.sizes())
-        plan = self.plans.get((shape, sizes))
-        if plan is None:
-            plan = self.plans[shape, sizes] = self._schedule(shape)
-        for v in sizes:  # they are the same for all nests of the shape
-            memory = self.storages[v].buffer
-            memories[memory] = memory
-        return self._steps(instantiate(plan, memories))
+        sizes = tuple((v, self.storages[v].buffer) for v in nest.sizes())
+        return self._steps(self.shapes.kernels(
+            [nest], lambda shapes, _: self._schedule(*shapes), sizes=sizes))
 
     def _schedule(self, nest: Nest) -> list[Scheduled]:
         name = self._name()
@@ -340,19 +353,12 @@ class _Lowering:
     def _as_view(self, op: Generic, state: _RegionState) -> bool:
         """A pure copy with an affine address needs no code: its Value is placed on the operand's
         memory. Not where memory is written by somebody else later, or is the caller's to read."""
-        if op.out in self.storages or op.combiner is not None or op.body.op != "load":
+        if op.out in self.storages or op.body.op == "load" and op.body.attr in state.carried:
             return False
-        source = self.storages.get(op.body.attr)
-        if source is None or op.body.attr in state.carried:
-            return False
-        algebra = IndexAlgebra(op.domain)
-        form = affine_in(algebra.simplify(source.address(op.body.args)), algebra)
-        if form is None:
-            return False
-        offset = algebra.affine(source.address(op.body.args))[1]
-        strides = tuple(form.get(d, 0) for d in range(op.parallel))
-        self._place(op.out, source.buffer, strides, offset)
-        return True
+        where = view_of(op, self.storages)
+        if where is not None:
+            self._place(op.out, where.buffer, where.strides, where.offset)
+        return where is not None
 
     def _place_on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> bool:
         """Puts op's result where its base is, if nobody needs the base afterwards. Returns whether
@@ -392,13 +398,8 @@ class _Lowering:
             nodes = self._new_dynamic(base, order)
             return nodes + self._nest(nest_of(fill, self.storages))
         self._new(base, order)
-        boxes = [covered_box(u) for u in insertions(base, state.only_reader)]
-        whole = nest_of(fill, self.storages)
-        pieces = []
-        for piece in uncovered(base.shape, [b for b in boxes if b is not None]):
-            sizes = tuple(e - s for s, e in piece)
-            pieces.append(whole.map(
-                sizes, len(sizes), tuple(E.index(d) + s for d, (s, _) in enumerate(piece))))
+        pieces = around(nest_of(fill, self.storages), base.shape,
+                        insertions(base, state.only_reader))
         return self._steps([schedule_loops(pieces, self.target, self._name())]) if pieces else []
 
     # Control flow

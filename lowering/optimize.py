@@ -8,6 +8,7 @@ from lowering.passes.fold_constants import fold_constants
 from lowering.passes.fuse import fuse
 from lowering.passes.narrow_weights import narrow_weights
 from lowering.passes.rewriting import remove_dead
+from lowering.passes.row_groups import gather_row_groups
 from lowering.passes.share_common import share_common
 from lowering.passes.split_pointwise import split_pointwise
 from lowering.passes.winograd import winograd
@@ -17,9 +18,9 @@ from llvm_backend.target import Target
 # Why this order: what is written twice is folded once; folding turns rearranged weights into
 # constants, which fusion must not take apart again; fusion sees no op that nobody reads, and makes
 # one function of what is applied to a concatenation before it is split. Weights are narrowed when
-# fusion is done, which looks for plain ones. Winograd's transforms come last, since they take along
+# fusion is done, which looks for plain ones. Winograd's transforms come late, since they take along
 # what was fused behind a convolution; they leave narrow weights alone, as they would enlarge the
-# error.
+# error. Chains of rows are put together last: they are made of the ops that are left.
 PASSES: tuple[tuple[str, Callable[[Region, Target], None]], ...] = (
     ("share_common", lambda region, _: share_common(region)),
     ("fold_constants", lambda region, _: fold_constants(region)),
@@ -28,6 +29,7 @@ PASSES: tuple[tuple[str, Callable[[Region, Target], None]], ...] = (
     ("split_pointwise", lambda region, _: split_pointwise(region)),
     ("narrow_weights", narrow_weights),
     ("winograd", winograd),
+    ("gather_row_groups", gather_row_groups),
 )
 
 

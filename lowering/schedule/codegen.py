@@ -59,12 +59,29 @@ class Coder:
         self._sizes: dict[Number | Symbol, KValue] = {}
         self.memory: list[MemoryBuffer] = []
         self._parameters: dict[MemoryBuffer, Buffer] = {}
+        self._windows: dict[MemoryBuffer, tuple[MemoryBuffer, KValue]] = {}
 
     @property
     def kernel(self) -> Kernel:
         return self.b.kernel
 
+    def window(self, memory: MemoryBuffer, start: KValue) -> MemoryBuffer:
+        """A stand-in for memory from its element `start` on, for nests that know only a part."""
+        made = MemoryBuffer(memory.dtype, memory.size, memory.space)
+        self._windows[made] = memory, start
+        return made
+
+    def within(self, memory: MemoryBuffer, base: KValue | int) -> KValue | int:
+        """An address in memory, or in what it is a window of, as one in the parameter."""
+        if memory not in self._windows:
+            return base
+        start = self._windows[memory][1]
+        if isinstance(base, int):
+            return self.b.add(start, base)
+        return self.b.binary("add", base, self.b.broadcast(start, base.lanes))
+
     def parameter(self, memory: MemoryBuffer, writable: bool = False) -> Buffer:
+        memory = self._windows.get(memory, (memory,))[0]
         p = self._parameters.get(memory)
         if p is None:
             p = self.b.buffer(f"p{len(self.memory)}", memory.dtype, memory.size, writable,
@@ -175,6 +192,7 @@ class Coder:
              acc: KValue | None = None) -> KValue:
         buffer = self.parameter(memory)
         base, constant, step = self.address(address, p, acc)
+        base = self.within(memory, base)
         if step == 0:
             return self.b.load(buffer, base, 1, constant)
         if step == 1:
@@ -195,6 +213,7 @@ class Coder:
     def store(self, memory: MemoryBuffer, address: Expr, v: KValue, p: Point) -> None:
         buffer = self.parameter(memory, True)
         base, constant, step = self.address(address, p)
+        base = self.within(memory, base)
         v = self.b.broadcast(v, p.lanes)
         if p.lanes == 1:
             self.b.store(buffer, base, v, constant, p.mask)

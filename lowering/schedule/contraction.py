@@ -39,19 +39,12 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     if product is None:
         return None
     before: list[Scheduled] = []
-    v = product.vector
-    lanes = min(target.lanes(product.dtype.bytes), _power_of_two(product.nest.domain[v]))
-    rows = _row_dims(product)
-    extents = [product.nest.domain[d] for d in rows]
-    tile = choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1,
-                       product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
+    rows, tile = _rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
-        narrow = target.precision != "f32"  # else casts are done once, now
-        product = pack_constant(product, tile.width,
-                                product.b.memory.dtype if narrow else product.dtype)
-    elif product.b.stride(v) != 1:
-        product, kernel = _packed_at_run_time(product, target, f"{name}_pack")
+        product = _with_packed_weights(product, tile, target)
+    elif product.b.stride(product.vector) != 1:
+        product, kernel = packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
     blocks = blocks_of_sum(product, rows, tile)
     if blocks is not None:
@@ -61,6 +54,36 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     _Contraction(product, rows, tile, packed, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
+
+
+def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
+    """A sum of products as a part of a kernel, if the nest is one whose columns lie together."""
+    product = match(nest)
+    if product is None or not product.b.is_constant and product.b.stride(product.vector) != 1:
+        return False
+    rows, tile = _rows_and_tile(product, target)
+    packed = product.b.is_constant
+    if packed:
+        product = _with_packed_weights(product, tile, target)
+    coder.algebra = product.nest.algebra
+    _Contraction(product, rows, tile, packed, target, coder, None).emit()
+    return True
+
+
+def _rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile]:
+    """The dims that tile rows, and the register tile."""
+    v = product.vector
+    lanes = min(target.lanes(product.dtype.bytes), _power_of_two(product.nest.domain[v]))
+    rows = _row_dims(product)
+    extents = [product.nest.domain[d] for d in rows]
+    return rows, choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1,
+                             product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
+
+
+def _with_packed_weights(product: Product, tile: Tile, target: Target) -> Product:
+    narrow = target.precision != "f32"  # else casts are done once, now
+    return pack_constant(product, tile.width,
+                         product.b.memory.dtype if narrow else product.dtype)
 
 
 def _power_of_two(n: int) -> int:
@@ -74,7 +97,7 @@ def _row_dims(product: Product) -> list[int]:
     return rows[-2:]
 
 
-def _packed_at_run_time(product: Product, target: Target,
+def packed_at_run_time(product: Product, target: Target,
                         name: str) -> tuple[Product, Scheduled]:
     """b copied so that it runs along the vector dim."""
     nest, b, v = product.nest, product.b, product.vector
@@ -326,7 +349,7 @@ class _Contraction:
 
     def _base(self, operand: Operand, p: Point, along: bool) -> tuple[KValue | int, int]:
         """Address of an operand at the tile's first element: a register and a constant."""
-        base: KValue | int = 0
+        base: KValue | int = self.coder.within(operand.memory, 0)
         constant = operand.offset
         for d in range(self.nest.parallel):
             stride = operand.stride(d)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
+from lowering.schedule.nest import Nest
 from lowering.tensor_ir import Generic, Shape, TensorOp, Value
 
 Box = tuple[tuple[int, int], ...]  # [start, end) of every dim
@@ -70,6 +71,17 @@ def uncovered(shape: Shape, boxes: list[Box]) -> list[Box]:
     for box in boxes:
         left = [piece for b in left for piece in _minus(b, box)]
     return left
+
+
+def around(whole: Nest, shape: Shape, chain: list[Generic]) -> list[Nest]:
+    """The nest of a fill, cut into those parts of it that no insertion of the chain covers."""
+    boxes = [covered_box(op) for op in chain]
+    pieces = []
+    for piece in uncovered(shape, [b for b in boxes if b is not None]):
+        sizes = tuple(e - s for s, e in piece)
+        pieces.append(whole.map(
+            sizes, len(sizes), tuple(E.index(d) + s for d, (s, _) in enumerate(piece))))
+    return pieces
 
 
 def _minus(b: Box, hole: Box) -> list[Box]:

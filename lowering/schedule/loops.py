@@ -37,6 +37,13 @@ def schedule_loops(nests: list[Nest], target: Target, name: str) -> Scheduled:
     return coder.kernel, coder.memory
 
 
+def emit_loops(nest: Nest, target: Target, coder: Coder) -> None:
+    """A nest's loops as a part of a kernel."""
+    nest = _ordered(nest.without_unit_dims()).collapsed()
+    coder.algebra = nest.algebra
+    _Loops(nest, target, coder, False).emit()
+
+
 def _ordered(nest: Nest) -> Nest:
     """Parallel dims by the store's strides, reduced dims by the loads', outermost first."""
     store = affine_in(nest.address, nest.algebra) or {}

@@ -70,7 +70,7 @@ def match(nest: Nest) -> Product | None:
     if nest.combiner != "add" or factors(nest.body) is None or 0 in nest.domain:
         return None
     nest = nest.without_unit_dims()
-    return _assigned(_arranged(nest)) if _assigned(nest) else None
+    return assigned(_arranged(nest)) if assigned(nest) else None
 
 
 def _operand(load: Expr, nest: Nest) -> Operand | None:
@@ -80,7 +80,7 @@ def _operand(load: Expr, nest: Nest) -> Operand | None:
     return Operand(load.attr, strides, nest.algebra.affine(load.args[0])[1])
 
 
-def _assigned(nest: Nest) -> Product | None:
+def assigned(nest: Nest) -> Product | None:
     """Chooses which factor is b and which dim is the vector."""
     pair = factors(nest.body)
     operands = [_operand(x, nest) for x in pair] if pair else [None]
@@ -109,7 +109,7 @@ def _arranged(nest: Nest) -> Nest:
     nest = nest.permuted((*order, *range(nest.parallel, len(nest.domain))))
     d = 0
     while d + 1 < nest.parallel:
-        product = _assigned(nest)
+        product = assigned(nest)
         if product is not None and product.vector not in (d, d + 1) and (
                 bool(product.b.stride(d)) == bool(product.b.stride(d + 1))) and nest.mergeable(d):
             nest = nest.merged(d)

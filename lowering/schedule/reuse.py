@@ -6,23 +6,44 @@ kernels made for a shape serve every nest of that shape: its memories take the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.schedule.loops import Scheduled
 from lowering.schedule.nest import Nest
+from lowering.schedule.row_groups import RowForm
 from lowering.schedule.storage import MemoryBuffer
+from lowering.tensor_ir import Value
 
 
 class Shapes:
-    """The stand-ins; equal shapes are equal Nests."""
+    """The stand-ins, and what was made for them; equal shapes are equal Nests."""
 
     def __init__(self) -> None:
         self._stand_ins: dict[tuple, MemoryBuffer] = {}
+        self._plans: dict[tuple, list[Scheduled]] = {}
 
-    def shape_of(self, nest: Nest) -> tuple[Nest, dict[MemoryBuffer, MemoryBuffer]]:
-        """The shape, and stand-in -> memory."""
+    def kernels(self, nests: list[Nest],
+                make: Callable[[list[Nest], RowForm | None], list[Scheduled]],
+                form: RowForm | None = None,
+                sizes: tuple[tuple[Value, MemoryBuffer], ...] = ()) -> list[Scheduled]:
+        """The kernels of a nest, or of a chain that `form` cuts, on their own memories; `make` is
+        called for what there was none of yet. `sizes` of run time are told to `make` already: they
+        are the same for all nests of the shape."""
+        shapes, memories = self.shapes_of(nests)
+        memories |= {memory: memory for _, memory in sizes}
+        if form is not None:
+            form = form.on({memory: shape for shape, memory in memories.items()})
+        key = shapes, form and form.key, sizes
+        if key not in self._plans:
+            self._plans[key] = make(list(shapes), form)
+        return instantiate(self._plans[key], memories)
+
+    def shapes_of(self, nests: list[Nest]) -> tuple[tuple[Nest, ...],
+                                                    dict[MemoryBuffer, MemoryBuffer]]:
+        """The shapes of nests that make up one kernel, and stand-in -> memory."""
         memories: dict[MemoryBuffer, MemoryBuffer] = {}
         stand_ins: dict[MemoryBuffer, MemoryBuffer] = {}
 
@@ -41,11 +62,14 @@ class Shapes:
             return E.load(stand_in(x.attr), x.args) if x.op == "load" else None
 
         memo: dict[Expr, Expr] = {}
-        body = E.rewrite(nest.body, change, memo)
-        post = E.rewrite(nest.post, change, memo) if nest.post is not None else None
-        address = E.rewrite(nest.address, change, memo)
-        return replace(nest, body=body, post=post, address=address,
-                       store=stand_in(nest.store)), memories
+        shapes = []
+        for nest in nests:
+            body = E.rewrite(nest.body, change, memo)
+            post = E.rewrite(nest.post, change, memo) if nest.post is not None else None
+            address = E.rewrite(nest.address, change, memo)
+            shapes.append(replace(nest, body=body, post=post, address=address,
+                                  store=stand_in(nest.store)))
+        return tuple(shapes), memories
 
 
 def instantiate(plan: list[Scheduled],
