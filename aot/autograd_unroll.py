@@ -66,7 +66,7 @@ def _copied(op: TensorOp, known: dict[Value, Value]) -> TensorOp:
         return Scatter(value(op.base), op.domain, tuple(expr(w) for w in op.write),
                        expr(op.body), op.mode)
     if isinstance(op, Check):
-        return Check(value(op.condition), op.message)
+        return Check(value(op.condition), op.message.map(value), op.kind, op.where)
     if isinstance(op, If):
         regions = []
         for branch in (op.then, op.otherwise):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llvm_backend.heap_code import BLOCK_BYTES, HEAD_BYTES, heap_offset
 from llvm_backend.ir_text import literal
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Method, Program
 from llvm_backend.target import Target
+from llvm_backend.text_code import text_bytes, text_offset
 from runtime import abi
 from runtime.description import KINDS, MethodDescription, ModelDescription, ValueInfo
 
@@ -37,7 +37,7 @@ def _method(m: Method) -> MethodDescription:
 
 
 def describe_program(program: Program, target: Target) -> ModelDescription:
-    size = heap_offset(program) + BLOCK_BYTES * program.heap_blocks
+    size = text_offset(program) + text_bytes(program)
     return ModelDescription(
         name=program.name,
         methods=tuple(_method(m) for m in program.methods),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llvm_backend.artifact import weights_name
-from llvm_backend.descriptor import HEAD_BYTES, Constants
-from llvm_backend.heap_code import block_address, grow
+from llvm_backend.descriptor import Constants
+from llvm_backend.heap_code import HEAD_BYTES, block_address, grow
 from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostIf,
                                   HostLoop, HostStmt, Method, Program, Slot)
+from llvm_backend.text_code import element_type, fill, text_offset
 from runtime import abi
 
 
@@ -192,10 +193,35 @@ class _Body:
         good, bad = self.labels("holds", "fails")
         self.lines.append(f"  br i1 {condition}, label %{good}, label %{bad}")
         self.start(bad)
-        at = self.fresh("getelementptr i8, ptr %instance, i64 8")
-        self.lines += [f"  store ptr {self.constants.string(s.message)}, ptr {at}, align 8",
-                       f"  ret i32 {abi.FAILED}"]
+        message = self.message(s)
+        if s.kind == "raise":
+            at = self.fresh("getelementptr i8, ptr %instance, i64 8")
+            self.lines += [f"  store ptr {message}, ptr {at}, align 8", f"  ret i32 {abi.FAILED}"]
+        else:
+            kind = abi.REPORT_KINDS.index(s.kind)
+            self.lines += [f"  call void @.tell(ptr %instance, i32 {kind}, ptr {message})",
+                           f"  br label %{good}"]
         self.start(good)
+
+    def message(self, s: HostCheck) -> str:
+        """The address of the text: a constant, or where its parts are written one by one."""
+        if all(isinstance(p, str) for p in s.message):
+            return self.constants.string("".join(map(str, s.message)))
+        start = self.fresh(f"getelementptr i8, ptr %instance, i64 {text_offset(self.program)}")
+        end = start
+        for part in s.message:
+            if isinstance(part, str):
+                size: int | str = len(part.encode())
+                self.lines.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr {end}, ptr "
+                                  f"{self.constants.string(part)}, i64 {size}, i1 false)")
+            else:
+                data, load = self.pointer(part.slot), ""
+                if part.form != "elements":
+                    load = self.fresh(f"load {element_type(part)}, ptr {data}, align 1")
+                size = self.fresh(fill(part, end, data, load))
+            end = self.fresh(f"getelementptr i8, ptr {end}, i64 {size}")
+        self.lines.append(f"  store i8 0, ptr {end}, align 1")
+        return start
 
     def allocate(self, s: HostAllocate) -> None:
         block = self.fresh(block_address(self.program, s.block))

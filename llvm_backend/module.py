@@ -16,9 +16,10 @@ from llvm_backend.fingerprint import fingerprint
 from llvm_backend.heap_code import heap_functions
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
 from llvm_backend.instance_code import instance_functions
-from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Program, Slot
+from llvm_backend.program import Call, Program, Slot, all_statements
 from llvm_backend.string_code import string_functions
 from llvm_backend.target import Target
+from llvm_backend.text_code import text_functions
 from llvm_backend.verify_kernel import verify
 from runtime.description import ModelDescription, typed_entries
 
@@ -41,6 +42,7 @@ def build_module(program: Program, target: Target) -> ModuleText:
     functions.append(cpu_check(target, constants))
     functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
+    functions.append(text_functions(program))
     functions.append(CHECK)
     functions.append(string_functions(program, description, constants))
     dims = [method.dims for method in program.methods]
@@ -109,18 +111,10 @@ def _facts(program: Program) -> dict[int, list[BufferFacts]]:
         found[id(s.kernel)] = [BufferFacts(math.gcd(a.align, b.align), a.alone and b.alone)
                                for a, b in zip(before, now)]
 
-    def walk(statements: list[HostStmt]) -> None:
-        for s in statements:
+    for m in program.methods:
+        for s in all_statements(m.body):
             if isinstance(s, Call):
                 meet(s)
-            elif isinstance(s, HostIf):
-                walk(s.then)
-                walk(s.otherwise)
-            elif isinstance(s, HostLoop):
-                walk(s.body)
-
-    for m in program.methods:
-        walk(m.body)
     return found
 
 

@@ -9,6 +9,7 @@ before it is used; the instance keeps them, to be used again, until NAME_release
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,11 +72,22 @@ class HostLoop:
 
 
 @dataclass
+class TextHole:
+    """A place in a message for what a slot holds: a number (i64, f64, bool), in one of the forms of
+    lowering/texts.py, or for the form 'elements' all of the slot."""
+
+    slot: Slot
+    form: str
+
+
+@dataclass
 class HostCheck:
-    """Ends the run with status AOT_FAILED and `message` unless the bool slot holds true."""
+    """Ends the run with status AOT_FAILED and `message` unless the bool slot holds true. Of the
+    kinds 'print' and 'warn', tells the message to the host program and goes on."""
 
     condition: Slot
-    message: str
+    message: tuple[str | TextHole, ...]
+    kind: str = "raise"
 
 
 @dataclass
@@ -100,6 +112,16 @@ class HostDeliver:
 
 
 HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
+
+
+def all_statements(body: list[HostStmt]) -> Iterator[HostStmt]:
+    """The statements, and those inside branches and loops, in order."""
+    for s in body:
+        yield s
+        if isinstance(s, HostIf):
+            yield from all_statements([*s.then, *s.otherwise])
+        elif isinstance(s, HostLoop):
+            yield from all_statements(s.body)
 
 
 @dataclass
@@ -138,17 +160,8 @@ class Program:
     def kernels(self) -> list[Kernel]:
         """Every kernel called, in the order of first call."""
         found: dict[int, Kernel] = {}
-
-        def walk(statements: list[HostStmt]) -> None:
-            for s in statements:
+        for m in self.methods:
+            for s in all_statements(m.body):
                 if isinstance(s, Call):
                     found.setdefault(id(s.kernel), s.kernel)
-                elif isinstance(s, HostIf):
-                    walk(s.then)
-                    walk(s.otherwise)
-                elif isinstance(s, HostLoop):
-                    walk(s.body)
-
-        for m in self.methods:
-            walk(m.body)
         return list(found.values())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from lowering.index_algebra import contiguous_strides
 from lowering.tensor_ir import Constant, Shape, Value
+from lowering.texts import Text
 from lowering.views import View
 from runtime.dtypes import DType, bool_
 
@@ -146,9 +147,10 @@ class Future:
 
 
 class Raised(Exception):
-    """The program raises here, on the path that is being evaluated."""
+    """The program raises here, on the path that is being evaluated. `where`: the place, and the
+    calls that led there, a line each."""
 
-    def __init__(self, message: str, where: str = ""):
+    def __init__(self, message: str | Text, where: str = ""):
         super().__init__(message)
         self.message, self.where = message, where
 
@@ -184,6 +186,8 @@ def describe(x: object) -> str:
         kinds = list(dict.fromkeys(describe(v) for v in x))
         inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")
         return f"[{inner}]" if isinstance(x, list) else f"({inner})"
+    if isinstance(x, Text):
+        return "run-time str"
     if x is None or isinstance(x, Unknown):
         return "None" if x is None else "?"
     return type(x).__name__

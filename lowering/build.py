@@ -16,6 +16,7 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.sizes import Size
+from lowering.texts import Text
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Shape, Sort, TensorOp, Value,
 )
@@ -319,6 +320,11 @@ def cond(condition: Value, then: Callable[[], Sequence[Value]],
     return append(If(condition, *regions)).results
 
 
-def check(condition: Value, message: str) -> None:
-    append(Check(condition, message))
+def check(condition: Value, message: str | Text, where: str = "") -> None:
+    append(Check(condition, message, where=where))
+
+
+def tell(kind: str, message: str | Text) -> None:
+    """Prints ('print') or warns ('warn')."""
+    append(Check(constant(np.array(False), bool_), message, kind))
 

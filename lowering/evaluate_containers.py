@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import operator
-import re
 from typing import TYPE_CHECKING, Callable
 
 from lowering import evaluate_choice, evaluate_numbers
 from lowering.abstract import AbstractTensor, Raised, describe
 from lowering.evaluate_memory import Memory
-from lowering.graph_print import format_float
+from lowering.evaluate_texts import format_text, percent_text
 from lowering.objects import DeviceValue, EnumValue
 from lowering.tensor_ir import Value
+from lowering.texts import Text
 
 if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
@@ -159,6 +159,8 @@ def _require_known(x, done: str) -> None:
 def _same(a: object, b: object) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Text) or isinstance(b, Text):
+        raise ValueError("a string with numbers known only at run time cannot be compared")
     if isinstance(a, Value) or isinstance(b, Value):
         if a is b:
             return True
@@ -210,49 +212,6 @@ def _sum(memory: Memory, x):
     return sum(x)
 
 
-def _format(memory: Memory, template, *args):
-    """TorchScript replaces each `{}` and knows no format specifications."""
-    parts = template.split("{}")
-    texts = [text_of(a) for a in args[: len(parts) - 1]]
-    texts += ["{}"] * (len(parts) - 1 - len(texts))
-    return "".join(p + t for p, t in zip(parts, [*texts, ""]))
-
-
-def text_of(x: object) -> str:
-    """What str(), format() and messages print of a value."""
-    if isinstance(x, AbstractTensor):
-        return f"<tensor {x.dtype}{list(x.shape)}>"
-    if isinstance(x, Value):
-        return f"<{describe(x)}>"
-    if isinstance(x, float):
-        return format_float(x)
-    if isinstance(x, list):
-        return "[" + ", ".join(map(text_of, x)) + "]"
-    if isinstance(x, tuple):
-        return "(" + ", ".join(map(text_of, x)) + ("," if len(x) == 1 else "") + ")"
-    if isinstance(x, dict):
-        return "{" + ", ".join(f"{text_of(k)}: {text_of(v)}" for k, v in x.items()) + "}"
-    return str(x)
-
-
-def _percent(memory: Memory, template, *args):
-    """TorchScript's `%`: %s %d %i %f %e %g %x %c and %%, without widths or precisions."""
-    values = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
-    taken = iter(values)
-
-    def one(match: re.Match) -> str:
-        if match[1] == "%":
-            return "%"
-        x = next(taken, None)
-        if match[1] in "di" and isinstance(x, (int, float)):
-            return str(int(x))
-        if match[1] in "feEgGxXco" and isinstance(x, (int, float)):
-            return match[0] % x
-        return text_of(x)
-
-    return re.sub(r"%(.)", one, template)
-
-
 def _pure(fn: Callable) -> Callable:
     return lambda memory, *args, **kwargs: fn(*args, **kwargs)
 
@@ -285,7 +244,7 @@ TABLE: dict[str, Callable] = {
     "aten::sort": _sort,
     "aten::remove": _remove,
     "aten::add_": _add_in_place,
-    "aten::add": _pure(lambda a, b: a + b if isinstance(a, str) else [*a, *b]),
+    "aten::add": _pure(lambda a, b: a + b if isinstance(a, (str, Text)) else [*a, *b]),
     "aten::mul": _pure(lambda a, b: a * b if isinstance(b, int) else b * a),
     "aten::eq": _pure(_same),
     "aten::ne": _pure(lambda a, b: not _same(a, b)),
@@ -309,8 +268,8 @@ TABLE: dict[str, Callable] = {
     "aten::sum": _sum,
     "aten::all": _pure(all),
     "aten::any": _pure(any),
-    "aten::format": _format,
-    "aten::percentFormat": _percent,
+    "aten::format": format_text,
+    "aten::percentFormat": percent_text,
     "aten::Int": _pure(lambda x, base=10: int(x, base)),
     "aten::Float": _pure(float),
     "aten::Bool": _pure(bool),

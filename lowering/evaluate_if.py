@@ -22,6 +22,7 @@ from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
 from lowering.string_numbers import number_of
 from lowering.tensor_ir import Check, If, Region, Value
+from lowering.texts import Text
 
 if TYPE_CHECKING:
     from lowering.evaluator import Env, Evaluator
@@ -40,7 +41,7 @@ class Branch:
     links: list = field(default_factory=list)  # pairs of storages noted as rivals
     twins: list = field(default_factory=list)  # noted
     stale: list = field(default_factory=list)  # storages that are stale at the end
-    raised: str | None = None
+    raised: Raised | None = None
     serial: int = 0
 
 
@@ -56,15 +57,32 @@ def run_if(ev: Evaluator, node: Node, env: Env) -> list:
     then = _branch(ev, node.blocks[0], env)
     otherwise = _branch(ev, node.blocks[1], env)
     if then.raised is not None:
-        denied = ev.memory.build(lambda: B.pointwise(lambda c: ~c, condition))
-        ev.check(denied, then.raised)
+        _raise_if(ev, condition, True, then)
         if otherwise.raised is not None:
-            raise Raised(otherwise.raised)
+            ev.memory.splice(otherwise.region)
+            raise otherwise.raised
         return _adopt(ev, otherwise)
     if otherwise.raised is not None:
-        ev.check(condition, otherwise.raised)
+        _raise_if(ev, condition, False, otherwise)
         return _adopt(ev, then)
     return _merge(ev, condition, then, otherwise)
+
+
+def _raise_if(ev: Evaluator, condition: Value, holds: bool, branch: Branch) -> None:
+    """The check that the branch, which raises, is not taken. What it tells before it raises, and
+    the numbers that its message needs, are in a region of their own."""
+    raised = branch.raised
+    assert raised is not None
+    if isinstance(raised.message, Text) or has_effects(branch.region):
+        with ev.memory.inside(branch.region):
+            ev.fail(raised)
+        regions = [branch.region, Region()]
+        ev.memory.region.ops.append(If(condition, *(regions if holds else regions[::-1])))
+    else:
+        denied = condition
+        if holds:
+            denied = ev.memory.build(lambda: B.pointwise(lambda c: ~c, condition))
+        ev.check(denied, raised.message, raised.where)
 
 
 def _survey(ev: Evaluator, node: Node, env: Env, condition: Unknown) -> list:
@@ -87,7 +105,7 @@ def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
                     _read_all(ev, x, branch.values)
                 branch.rivals = {t.storage: rivals(t.storage) for t in branch.values}
         except Raised as e:
-            branch.raised = e.message
+            branch.raised = e
         branch.stale = [s for s in frame.stale if s.stale]
         branch.links, branch.twins = frame.links, frame.twins
         branch.storages, branch.containers = ev.memory.undo(frame)

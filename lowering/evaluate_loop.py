@@ -68,7 +68,7 @@ def run_loop(ev: Evaluator, node: Node, env: Env) -> list:
             except Unstable as e:
                 raise ValueError(f"a loop whose end is known only at run time: {e}") from None
             except Raised as e:  # its first turn does, so there must be none
-                ev.check(_ends_at_once(ev, turn, trip, running), e.message)
+                ev.check(_ends_at_once(ev, turn, trip, running), str(e.message), e.where)
                 return state
         if not running or turn >= trip:  # type: ignore[operator]
             return state

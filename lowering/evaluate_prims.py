@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
+from lowering import build as B
 from lowering import evaluate_complex, types
 from lowering.abstract import (
     UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
-from lowering.evaluate_containers import text_of
 from lowering.evaluate_state import is_same
 from lowering.evaluate_tensors import number_to_tensor, tolist
+from lowering.evaluate_texts import text_of
 from lowering.graph import Function, Node
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData,
 )  # fmt: skip
 from lowering.tensor_ir import Value
+from lowering.texts import Text, tell, text_of_parts
 from lowering.types import Type
 
 if TYPE_CHECKING:
@@ -188,7 +190,7 @@ def value_is(x: object, t: Type) -> bool:
         return t == kind or (t == types.Number and kind != types.Bool)
     named: dict[Type, Callable[[], bool]] = {
         types.NoneT: lambda: x is None,
-        types.Str: lambda: isinstance(x, str),
+        types.Str: lambda: isinstance(x, (str, Text)),
         types.Device: lambda: isinstance(x, DeviceValue),
         types.AnyList: lambda: isinstance(x, list),
         types.AnyTuple: lambda: isinstance(x, tuple),
@@ -200,10 +202,26 @@ def value_is(x: object, t: Type) -> bool:
 
 
 def _raise(ev: Evaluator, node: Node, args: list) -> object:
-    message = text_of(args[0]) if args else ""
+    message = text_of(ev.memory, args[0]) if args else ""
     if len(args) > 1 and isinstance(args[1], str):
-        message = f"{args[1].rpartition('.')[2]}: {message}"
+        message = f"{args[1].rpartition('.')[2]}: " + message
     raise Raised(message, ev.place(node))
+
+
+def _print(ev: Evaluator, node: Node, args: list) -> object:
+    parts = [p for x in args for p in (" ", text_of(ev.memory, x))]
+    return _tell(ev, "print", text_of_parts(parts[1:]))
+
+
+def _warn(ev: Evaluator, node: Node, args: list) -> object:
+    return _tell(ev, "warn", text_of(ev.memory, args[0]))
+
+
+def _tell(ev: Evaluator, kind: str, message: str | Text) -> None:
+    if ev.memory.eager:
+        tell(kind, str(message))
+    else:
+        ev.memory.build(lambda: B.tell(kind, message))
 
 
 def _enter(ev: Evaluator, node: Node, args: list) -> object:
@@ -273,8 +291,8 @@ TABLE: dict[str, Callable] = {
     "prim::annotate": _first,
     "prim::isinstance": _isinstance,
     "prim::RaiseException": _raise,
-    "prim::Print": _nothing,
-    "aten::warn": _nothing,
+    "prim::Print": _print,
+    "aten::warn": _warn,
     "aten::_print": _nothing,
     "prim::Enter": _enter,
     "prim::Exit": _exit,
@@ -287,12 +305,12 @@ TABLE: dict[str, Callable] = {
     "prim::NumToTensor": lambda ev, node, args: number_to_tensor(ev, args[0]),
     "prim::type": _device_type,
     "prim::index": lambda ev, node, args: args[0].index,
-    "aten::str": lambda ev, node, args: text_of(args[0]),
+    "aten::str": lambda ev, node, args: text_of(ev.memory, args[0]),
     "prim::rangelist": lambda ev, node, args: list(range(args[0])),
 }
 # These take values that cannot be told without using them.
 LAZY = frozenset((
-    "prim::TupleConstruct", "prim::ListConstruct", "prim::unchecked_cast", "prim::Print",
-    "prim::TupleUnpack", "prim::TupleIndex", "prim::DictConstruct", "aten::warn",
+    "prim::TupleConstruct", "prim::ListConstruct", "prim::unchecked_cast",
+    "prim::TupleUnpack", "prim::TupleIndex", "prim::DictConstruct",
     "prim::SetAttr", "prim::CallMethod", "prim::CallFunction", "prim::ListUnpack",
 ))  # fmt: skip

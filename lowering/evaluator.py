@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lowering import (
     build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims,
     evaluate_strings, evaluate_tensors, known,
@@ -23,6 +25,8 @@ from lowering.graph import Value as GraphValue
 from lowering.objects import ScriptObject
 from lowering.ops import TABLE
 from lowering.tensor_ir import Value
+from lowering.texts import Text
+from runtime.dtypes import bool_
 from runtime.errors import AotError, CompileError, RuntimeFailure
 
 if TYPE_CHECKING:
@@ -184,7 +188,7 @@ class Evaluator:
                     return special(self, *args, **kwargs)
             elif kind in ("aten::tensor", "aten::as_tensor", "aten::scalar_tensor"):
                 return evaluate_tensors.from_data(self, *args, **kwargs)
-            elif isinstance(first, (list, tuple, dict, str)) or not (args or kwargs):
+            elif isinstance(first, (list, tuple, dict, str, Text)) or not (args or kwargs):
                 if kind in evaluate_containers.TABLE:
                     return evaluate_containers.compute(self, node, kind, args, kwargs)
                 if isinstance(first, str) and kind in evaluate_numbers.KNOWN:
@@ -211,14 +215,21 @@ class Evaluator:
         """A number as a 0-d wrapped Value."""
         return x if isinstance(x, Value) else self.memory.number(x)  # type: ignore[arg-type]
 
-    def check(self, condition: Value, message: str) -> None:
+    def check(self, condition: Value, message: str | Text, where: str = "") -> None:
         """Fails the run with the message unless the condition holds."""
         array = known_array(condition)
         if array is not None:
             if not array:
-                raise Raised(message)
+                raise Raised(message, where)
             return
-        self.memory.build(lambda: B.check(condition, message))
+        where = (where or self.place(self.node)).partition("\n")[0]
+        self.memory.build(lambda: B.check(condition, message, where))
+
+    def fail(self, raised: Raised) -> None:
+        """Fails the run at this point with what was raised."""
+        where = raised.where.partition("\n")[0]
+        self.memory.build(lambda: B.check(B.constant(np.array(False), bool_), raised.message,
+                                          where))
 
     def use(self, x: object) -> None:
         """Complains if x cannot be told."""

@@ -11,6 +11,7 @@ from typing import Iterator
 from llvm_backend.kernel import Kernel
 from llvm_backend.program import (
     Call, HostAllocate, HostCheck, HostDeliver, HostIf, HostLoop, HostStmt, Slot,
+    TextHole,
 )
 from lowering.schedule.memory import Lifetimes, plan_arena
 from lowering.schedule.storage import MemoryBuffer
@@ -42,7 +43,11 @@ class Repeat:
 @dataclass
 class Assert:
     condition: MemoryBuffer
-    message: str
+    message: list[str | tuple[MemoryBuffer, str]]  # memories with the forms they are shown in
+    kind: str
+
+    def memories(self) -> list[MemoryBuffer]:
+        return [self.condition, *(p[0] for p in self.message if not isinstance(p, str))]
 
 
 @dataclass
@@ -78,7 +83,8 @@ def plan(nodes: list[Node]) -> int:
                 for m in n.memories:
                     lifetimes.use(m)
             elif isinstance(n, Assert):
-                lifetimes.use(n.condition)
+                for m in n.memories():
+                    lifetimes.use(m)
             elif isinstance(n, Allocate):
                 lifetimes.use(n.count)
             elif isinstance(n, Deliver):
@@ -111,7 +117,8 @@ def host(nodes: list[Node]) -> list[HostStmt]:
         if isinstance(n, Step):
             out.append(Call(n.kernel, [slot(m) for m in n.memories]))
         elif isinstance(n, Assert):
-            out.append(HostCheck(slot(n.condition), n.message))
+            parts = (p if isinstance(p, str) else TextHole(slot(p[0]), p[1]) for p in n.message)
+            out.append(HostCheck(slot(n.condition), tuple(parts), n.kind))
         elif isinstance(n, Allocate):
             out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes))
         elif isinstance(n, Deliver):
@@ -143,7 +150,7 @@ def memories(nodes: list[Node]) -> Iterator[MemoryBuffer]:
         elif isinstance(n, Deliver):
             yield from n.sizes
         else:
-            yield n.condition
+            yield from n.memories()
 
 
 def slot(memory: MemoryBuffer) -> Slot:

@@ -21,6 +21,7 @@ from lowering.tensor_ir import (
 from lowering import expr as E
 from lowering.random_words import draw, untemper
 from lowering.sizes import Symbol, evaluate, evaluate_symbol, is_dynamic, size_values
+from lowering.texts import tell
 from runtime.dtypes import bf16, round_bf16
 from runtime.errors import InputError, RuntimeFailure
 
@@ -116,7 +117,7 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
         return _loop(op, env)
     if isinstance(op, Check):
         if not env[op.condition]:
-            raise RuntimeFailure(op.message)
+            tell(op.kind, op.told.filled(env.__getitem__))
         return []
     raise NotImplementedError(f"the interpreter has no {type(op).__name__}")
 

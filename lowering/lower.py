@@ -14,11 +14,11 @@ import numpy as np
 
 from lowering import expr as E
 from lowering.host_plan import (
-    Allocate, Assert, Branch, Deliver, Node, Repeat, Step, host, memories, plan,
+    Assert, Branch, Deliver, Node, Repeat, Step, host, memories, plan,
 )
 from lowering.index_algebra import IndexAlgebra, contiguous_strides
-from lowering.passes.rewriting import users
 from lowering.passes.row_groups import RowGroup, consecutive_row_groups
+from lowering.region_state import RegionState
 from lowering.schedule.alias import view_of
 from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
@@ -117,7 +117,7 @@ class _Lowering:
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
         placed = {v: m for v, m in zip(program.outputs, outputs) if m is not None}
-        state = _RegionState(body, placed, kept=len(slots))
+        state = RegionState(body, placed, kept=len(slots))
         nodes = self._region(body, [*outputs, *slots], state)
         for k, v in enumerate(program.outputs):
             if outputs[k] is None:
@@ -125,7 +125,7 @@ class _Lowering:
         return nodes
 
     def _region(self, region: Region, results: list[MemoryBuffer | None],
-                state: _RegionState) -> list[Node]:
+                state: RegionState) -> list[Node]:
         """Code of a region whose results end in the given buffers (None: stay where they are),
         row-major."""
         nodes: list[Node] = []
@@ -159,7 +159,7 @@ class _Lowering:
         self.residents.setdefault(memory, []).append(v)
 
     def _new(self, v: Value, order: tuple[int, ...] | None = None,
-             state: _RegionState | None = None) -> None:
+             state: RegionState | None = None) -> None:
         """Places v in fresh memory: the caller's if it is a result of the program and row-major."""
         if state is not None and v in state.direct and _row_major(v, order):
             self._place(v, state.direct.pop(v))
@@ -170,7 +170,7 @@ class _Lowering:
     # Sizes of run time
 
     def _new_dynamic(self, v: Value, order: tuple[int, ...] | None = None,
-                     state: _RegionState | None = None) -> list[Node]:
+                     state: RegionState | None = None) -> list[Node]:
         """Places v in a block of the heap of its own, and makes that large enough; in the caller's
         memory if it is a row-major result of the program that has a place there."""
         if state is not None and v in state.direct and _row_major(v, order):
@@ -199,7 +199,7 @@ class _Lowering:
                 sizes.append(slot)
         return [*nodes, Deliver(output, where.buffer, sizes)]
 
-    def _dynamic(self, op: Generic, state: _RegionState) -> list[Node]:
+    def _dynamic(self, op: Generic, state: RegionState) -> list[Node]:
         """A Generic over or onto a size of run time."""
         if op.write is None and self._as_view(op, state):
             return []
@@ -217,7 +217,7 @@ class _Lowering:
             self._new(op.out, None, state)
         return nodes + self._nest(nest_of(op, self.storages))
 
-    def _on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> list[Node]:
+    def _on_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> list[Node]:
         """_place_on_base, and the copy of the base where the result needs one."""
         if not is_dynamic(op.out.shape):
             copied = self._place_on_base(op, base, state)
@@ -231,7 +231,7 @@ class _Lowering:
 
     # Ops
 
-    def _op(self, op: TensorOp, state: _RegionState) -> list[Node]:
+    def _op(self, op: TensorOp, state: RegionState) -> list[Node]:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, max(self.total, self.done))
@@ -265,8 +265,7 @@ class _Lowering:
             self._new(op.out, None, state)
             return self._steps([schedule_random(op, self.storages, self.target, self._name())])
         if isinstance(op, Check):
-            nodes, condition = self._scalar(op.condition)
-            return [*nodes, Assert(condition, op.message)]
+            return self._check(op)
         if isinstance(op, If):
             return self._if(op, state)
         if isinstance(op, Loop):
@@ -280,7 +279,7 @@ class _Lowering:
     def _steps(self, scheduled: list[Scheduled]) -> list[Node]:
         return [Step(kernel, memories) for kernel, memories in scheduled if memories]
 
-    def _generic(self, op: Generic, state: _RegionState) -> list[Node]:
+    def _generic(self, op: Generic, state: RegionState) -> list[Node]:
         if is_dynamic((*op.domain, *op.out.shape)):
             return self._dynamic(op, state)
         if op.out.numel == 0:
@@ -306,12 +305,12 @@ class _Lowering:
             return nodes
         return nodes + self._nest(nest_of(op, self.storages))
 
-    def _waits(self, fill: Generic, state: _RegionState) -> bool:
+    def _waits(self, fill: Generic, state: RegionState) -> bool:
         """Whether it is written when the first insertion is met, around what is inserted."""
         reader = state.only_reader.get(fill.out)
         return isinstance(reader, Generic) and reader.base is fill.out
 
-    def _row_group(self, group: RowGroup, state: _RegionState) -> list[Node]:
+    def _row_group(self, group: RowGroup, state: RegionState) -> list[Node]:
         """A chain of ops as one kernel."""
         self.done += len(group.ops)
         form = row_form(group, self.target)
@@ -350,7 +349,7 @@ class _Lowering:
             None, where.buffer, algebra.simplify(where.address(i)))
         return self._nest(nest)
 
-    def _as_view(self, op: Generic, state: _RegionState) -> bool:
+    def _as_view(self, op: Generic, state: RegionState) -> bool:
         """A pure copy with an affine address needs no code: its Value is placed on the operand's
         memory. Not where memory is written by somebody else later, or is the caller's to read."""
         if op.out in self.storages or op.body.op == "load" and op.body.attr in state.carried:
@@ -360,7 +359,7 @@ class _Lowering:
             self._place(op.out, where.buffer, where.strides, where.offset)
         return where is not None
 
-    def _place_on_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> bool:
+    def _place_on_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> bool:
         """Puts op's result where its base is, if nobody needs the base afterwards. Returns whether
         the base has to be copied (Scatter's schedule does that itself)."""
         if op.out in self.storages:
@@ -370,7 +369,7 @@ class _Lowering:
         self._new(op.out)
         return True
 
-    def _reuse_base(self, op: Generic | Scatter, base: Value, state: _RegionState) -> bool:
+    def _reuse_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> bool:
         """Places op's result on its base's memory, if that is possible."""
         source = self.storages[base]
         free = source.buffer.space in ("arena", "heap") and all(
@@ -389,7 +388,7 @@ class _Lowering:
             return True
         return False
 
-    def _fill(self, base: Value, first: Generic, state: _RegionState) -> list[Node]:
+    def _fill(self, base: Value, first: Generic, state: RegionState) -> list[Node]:
         """Places a constant base in the layout that the first insertion likes, and writes what no
         insertion of the chain covers."""
         fill = base.op
@@ -404,23 +403,40 @@ class _Lowering:
 
     # Control flow
 
+    def _check(self, op: Check) -> list[Node]:
+        nodes, condition = self._scalar(op.condition)
+        message: list[str | tuple[MemoryBuffer, str]] = []
+        for part in op.told.parts:
+            if isinstance(part, str):
+                message.append(part)
+            else:
+                before, memory = self._dense(part.value)
+                nodes += before
+                message.append((memory, part.form))
+        return [*nodes, Assert(condition, message, op.kind)]
+
     def _scalar(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
         """A memory that holds the 0-d v alone, and what puts it there."""
-        where = self.storages[v]
-        if where.offset == 0 and where.buffer.size == 1:
-            return [], where.buffer
-        memory = MemoryBuffer(v.dtype, 1, "arena")
-        return self._copy(v, Storage(memory, ())), memory
+        return self._dense(v)
 
-    def _if(self, op: If, state: _RegionState) -> list[Node]:
+    def _dense(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
+        """A memory that holds v alone, row-major, and what puts it there."""
+        where = self.storages[v]
+        if where == Storage(where.buffer, contiguous_strides(v.shape)) and (
+                where.buffer.size == v.numel):
+            return [], where.buffer
+        memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
+        return self._copy(v, Storage(memory, contiguous_strides(v.shape))), memory
+
+    def _if(self, op: If, state: RegionState) -> list[Node]:
         for v in op.results:
             self._new(v, None, state)
         results = [self.storages[v].buffer for v in op.results]
         nodes, condition = self._scalar(op.condition)
-        branches = [self._region(r, results, _RegionState(r)) for r in (op.then, op.otherwise)]
+        branches = [self._region(r, results, RegionState(r)) for r in (op.then, op.otherwise)]
         return [*nodes, Branch(condition, *branches)]
 
-    def _loop(self, op: Loop, state: _RegionState) -> list[Node]:
+    def _loop(self, op: Loop, state: RegionState) -> list[Node]:
         nodes: list[Node] = []
         for v, init in zip(op.results, op.inits):
             self._new(v, None, state)
@@ -441,48 +457,5 @@ class _Lowering:
         if isinstance(trip, Value):
             before, trip = self._scalar(trip)
             nodes += before
-        body = self._region(op.body, results, _RegionState(op.body, carried=True))
+        body = self._region(op.body, results, RegionState(op.body, carried=True))
         return [*nodes, Repeat(trip, condition, self.storages[counter].buffer, body)]
-
-
-class _RegionState:
-    """Who reads what, and how long, within one region. direct: where results of the program that
-    are not placed yet end; carried: the params are what a loop carries from turn to turn; kept: so
-    many last params and results are what the program keeps from call to call."""
-
-    def __init__(self, region: Region, direct: dict[Value, MemoryBuffer] | None = None,
-                 carried: bool = False, kept: int = 0):
-        self.position = 0
-        self.direct = direct or {}
-        readers = users(region)
-        index = {id(op): k for k, op in enumerate(region.ops)}
-        end = len(region.ops)
-        self.last_use = {
-            v: max(end if op is None else index[id(op)] for op in ops)
-            for v, ops in readers.items()
-        }
-        self.only_reader = {v: ops[0] if len(ops) == 1 else None for v, ops in readers.items()}
-        self.outer = set(region.reads()) - set(region.params)
-        self.carried = set(region.params) if carried else set()
-        # A carried tensor that one op rewrites in place, as the loop's next value of it.
-        self.in_place: dict[Value, Value] = {}
-        pairs = zip(region.params[::-1], region.results[::-1]) if carried else ()
-        for p, v in pairs:
-            op = self.only_reader.get(p)
-            if isinstance(op, (Generic, Scatter)) and op.base is p and op.out is v and (
-                    readers[v] == [None]) and not (
-                    isinstance(op, Generic) and loads_of(op, p)):
-                self.in_place[p] = v
-        # So it is with state, unless the call may fail later: it then leaves the state as it was.
-        after = next((k for k in range(end, 0, -1) if _may_fail(region.ops[k - 1])), 0)
-        for p, v in zip(region.params[::-1][:kept], region.results[::-1][:kept]):
-            op = self.only_reader.get(p)
-            if isinstance(op, Generic) and op.base is p and op.out is v and (
-                    index[id(op)] >= after) and not loads_of(op, p):
-                self.in_place[p] = v
-
-
-def _may_fail(op: TensorOp) -> bool:
-    """Whether a Check stands in the op, or its results need memory that there may not be."""
-    return isinstance(op, Check) or any(is_dynamic(v.shape) for v in op.results) or any(
-        _may_fail(inner) for region in op.regions() for inner in region.ops)

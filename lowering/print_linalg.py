@@ -474,7 +474,11 @@ def _loop(lines: Lines, op: Loop) -> None:
 
 
 def _check(lines: Lines, op: Check) -> None:
-    message = op.message.replace("\\", "\\\\").replace('"', '\\22').replace("\n", "\\0A")
+    text = str(op.told)
+    if op.kind != "raise":
+        lines.put(f"// {op.kind}: {' '.join(text.splitlines())}")
+        return
+    message = text.replace("\\", "\\\\").replace('"', '\\22').replace("\n", "\\0A")
     lines.put(f'cf.assert {_scalar_of(lines, op.condition)}, "{message}"')
 
 

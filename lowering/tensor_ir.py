@@ -18,6 +18,7 @@ import numpy as np
 from lowering.expr import Expr, walk
 from lowering import sizes
 from lowering.sizes import Size, Unsupported, is_dynamic, size_values
+from lowering.texts import Text
 from runtime.dtypes import DType, i64
 from runtime.named_dims import NamedDim
 
@@ -258,16 +259,24 @@ class Loop(TensorOp):
 
 
 class Check(TensorOp):
-    """Fails the run with `message` unless the 0-d bool condition holds. Stays in program order."""
+    """Fails the run with `message` unless the 0-d bool condition holds. Of the kinds 'print' and
+    'warn', tells the message and goes on. Stays in program order. `where`: a line of source."""
 
-    __slots__ = ("condition", "message")
+    __slots__ = ("condition", "message", "kind", "where")
 
-    def __init__(self, condition: Value, message: str):
-        self.condition, self.message = condition, message
+    def __init__(self, condition: Value, message: str | Text, kind: str = "raise",
+                 where: str = ""):
+        self.condition, self.kind, self.where = condition, kind, where
+        self.message = Text(message)
         self.results = []
 
+    @property
+    def told(self) -> Text:
+        """The message with the line of source."""
+        return self.message + (f"\n{self.where}" if self.where else "")
+
     def operands(self) -> list[Value]:
-        return [self.condition]
+        return [self.condition, *self.message.values]
 
 
 def with_sizes(values: list[Value]) -> list[Value]:

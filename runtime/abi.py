@@ -17,6 +17,7 @@ IO_ERROR, INVALID_FILE, NOT_FOUND = 5, 6, 7
 CPU_DEVICE = 1  # DLPack's kDLCPU
 STATEFUL = 1  # aot_model.flags
 VALUE_INFO_BYTES = 40  # of an aot_value_info
+REPORT_KINDS = ("print", "warn")  # the numbers of aot.h: AOT_PRINT, AOT_WARN
 # A saved state begins with these and the state's fingerprint, 8 bytes each.
 SAVED_MAGIC, SAVED_VERSION, SAVED_HEAD = int.from_bytes(b"aotstate", "little"), 1, 24
 
@@ -49,7 +50,8 @@ class Options(ctypes.Structure):
         ("parallel_for", c_void_p),
         ("pool", c_void_p),
         ("seed", c_uint64),
-        ("reserved", c_void_p * 2),
+        ("report", c_void_p),
+        ("report_context", c_void_p),
     ]
 
 
@@ -69,6 +71,7 @@ class CValueInfo(ctypes.Structure):
     ]
 
 
+ReportFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 RunFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p)
 InitFunction = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
 MessageFunction = ctypes.CFUNCTYPE(c_char_p, c_void_p)

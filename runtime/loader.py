@@ -24,6 +24,7 @@ from runtime.errors import InputError
 from runtime.instances import Instances, Lent
 from runtime.library_file import open_library
 from runtime.pool import pool_options
+from runtime.reports import REPORT
 from runtime.signatures import Signatures
 
 ENTRY = "aot_model_entry"  # the descriptor's name in every shared library
@@ -46,7 +47,7 @@ class CompiledModel:
         library: ctypes.CDLL | None = None,
     ):
         pool = pool_options(threads, library)
-        options = abi.Options(pool.threads, pool.parallel_for, pool.pool, seed)
+        options = abi.Options(pool.threads, pool.parallel_for, pool.pool, seed, REPORT)
         self._run_on(Instances(address, keepalive, options))
 
     def _run_on(self, instances: Instances) -> None:

@@ -73,6 +73,8 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
             op.state = change(op.state)
         elif isinstance(op, (If, Check)):
             op.condition = change(op.condition)
+            if isinstance(op, Check):
+                op.message = op.message.map(change)
         elif isinstance(op, Loop):
             op.inits = [change(v) for v in op.inits]
             op.trip = change(op.trip) if isinstance(op.trip, Value) else op.trip

@@ -8,7 +8,8 @@
  *     const char *NAME_message(...);   what went wrong in the instance's last call
  *
  * and refers to nothing but memcpy, memmove and memset (and malloc and free, where the data decide
- * how large a tensor is; it then defines NAME_release too). The typed prototypes are in the
+ * how large a tensor is; it then defines NAME_release too; and snprintf, where a message has numbers
+ * of run time in it; and puts and dprintf, where the program prints or warns). The typed prototypes are in the
  * generated NAME.h; this header holds what all models share. A shared library also exports its
  * descriptor as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
  *
@@ -56,7 +57,8 @@ enum {
     AOT_UNSUPPORTED_CPU = 2,  /* this CPU lacks an instruction set that the object was built for */
     AOT_OUT_OF_MEMORY = 3,    /* only where something allocates: create helpers, the runtime, and
                                * models with tensors of run-time sizes */
-    AOT_FAILED = 4,           /* the model raised: an assert, a `raise`, an index out of range */
+    AOT_FAILED = 4,           /* the model raised: an assert, a `raise`, an index out of range; the
+                               * message has the text as PyTorch formats it, and the line */
     AOT_IO_ERROR = 5,         /* runtime sources: a file cannot be read or written */
     AOT_INVALID_FILE = 6,     /* runtime sources: not an .npy file, not a compiled model */
     AOT_NOT_FOUND = 7         /* runtime sources: no such file, method or symbol */
@@ -121,14 +123,23 @@ typedef uint16_t aot_bf16; /* the bits of a bfloat16: the upper half of a float 
 typedef void (*aot_task)(void *args, int64_t begin, int64_t end);
 typedef void (*aot_parallel_for)(void *pool, aot_task task, void *args, int64_t count);
 
-/* All zero: serial, default seed. Copied by init; `pool` stays the caller's and must outlive the
- * instance's last call. */
+/* What the program prints (its arguments with blanks between, no newline at the end) and warns of, as
+ * UTF-8 that is gone when the callback returns. Called in the thread of the call, in the program's
+ * order. Numbers look as TorchScript prints them (1.5, 2., 0.10000000000000001, True); a tensor as
+ * `[1.5, 2, ...] f32[3]`: its first 1000 elements in C order with 6 digits, its dtype, its sizes. */
+enum { AOT_PRINT = 0, AOT_WARN = 1 };
+typedef void (*aot_report)(void *context, int32_t kind, const char *text);
+
+/* All zero: serial, default seed, prints to standard output and warnings to standard error. Copied
+ * by init; `pool` and `report_context` stay the caller's and must outlive the instance's last
+ * call. */
 typedef struct aot_options {
     int64_t threads;               /* how many threads parallel_for has; 0 and 1 mean serial */
     aot_parallel_for parallel_for; /* NULL: serial, whatever `threads` says */
     void *pool;                    /* first argument of parallel_for */
     uint64_t seed;                 /* of the instance's random numbers; 0: the default seed */
-    void *reserved[2];             /* NULL */
+    aot_report report;             /* NULL: puts for prints, dprintf to 2 for warnings */
+    void *report_context;          /* first argument of report */
 } aot_options;
 
 /* ---- What an object says about itself: constants in it --------------------------------------- */
@@ -260,8 +271,9 @@ typedef struct aot_model {
  *                                   dtype.bits 21, dtype.lanes 22, shape 24, strides 32,
  *                                   byte_offset 40
  *     LLVM { ptr, i32, i32, i32, i8, i8, i16, ptr, ptr, i64 }
- *   aot_options (48, align 8)       threads 0, parallel_for 8, pool 16, seed 24, reserved 32
- *     LLVM { i64, ptr, ptr, i64, [2 x ptr] }
+ *   aot_options (48, align 8)       threads 0, parallel_for 8, pool 16, seed 24, report 32,
+ *                                   report_context 40
+ *     LLVM { i64, ptr, ptr, i64, ptr, ptr }
  *   aot_value_info (40, align 8)    name 0, shape 8, ndim 16, dtype.code 20, dtype.bits 21,
  *                                   dtype.lanes 22, kind 24, reserved 28, value 32
  *     LLVM { ptr, ptr, i32, i8, i8, i16, i32, i32, ptr }
@@ -283,7 +295,7 @@ typedef struct aot_model {
  * all of it; every entry checks `model` first, so that memory without an init is refused:
  *
  *   { const aot_model *model; const char *message; aot_options options; }
- *     LLVM { ptr, ptr, i64, ptr, ptr, i64, [2 x ptr] }
+ *     LLVM { ptr, ptr, i64, ptr, ptr, i64, ptr, ptr }
  *
  * Typed entries: aot_status NAME_METHOD(NAME_instance *instance, ARGUMENTS, RESULTS), values in the
  * order of the infos. Tensor in: const T *; scalar in: int64_t, double, bool by value; tensor or

@@ -45,7 +45,8 @@ static inline aot_options aot_pool_options(aot_pool *pool) {
     options.parallel_for = aot_pool_parallel_for;
     options.pool = pool;
     options.seed = 0;
-    options.reserved[0] = options.reserved[1] = NULL;
+    options.report = NULL;
+    options.report_context = NULL;
     return options;
 }
 

@@ -29,7 +29,8 @@ AT(aot_options, threads, 0);
 AT(aot_options, parallel_for, 8);
 AT(aot_options, pool, 16);
 AT(aot_options, seed, 24);
-AT(aot_options, reserved, 32);
+AT(aot_options, report, 32);
+AT(aot_options, report_context, 40);
 
 CHECK(sizeof(aot_value_info) == 40);
 AT(aot_value_info, name, 0);
