@@ -34,6 +34,15 @@ def run_compiled(program: TensorProgram, arrays: list[np.ndarray], optimized: bo
     return CompiledModel(jit.address, keepalive=jit, threads=threads)(*given)
 
 
+def with_structures(program: TensorProgram) -> TensorProgram:
+    """The program with names for its inputs, and a list of its results as the result."""
+    names = [f"x{k}" for k in range(len(program.body.params))]
+    program.input_names = names
+    program.input_structure = "(" + ",".join(f"{n}=T" for n in names) + ")"
+    program.output_structure = "[" + ",".join("T" for _ in program.body.results) + "]"
+    return program
+
+
 def unoptimised(program: TensorProgram, arrays: list[np.ndarray]) -> list[np.ndarray]:
     return run_compiled(program, arrays, False)
 

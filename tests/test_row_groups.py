@@ -15,7 +15,7 @@ from lowering.passes.row_groups import find_row_groups
 from lowering.tensor_ir import Generic, Region, TensorProgram, Value
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import f32
-from tests.compiled_engines import run_compiled
+from tests.compiled_engines import run_compiled, with_structures
 
 I = E.index
 
@@ -99,5 +99,5 @@ def test_layers_of_one_shape_are_one_kernel() -> None:
     target = resolve_target("native")
     optimize(program, target)
     assert sum(isinstance(op, Generic) for op in region.ops) == 10
-    lowered = lower_program(program, target, "m")
+    lowered = lower_program(with_structures(program), target, "m")
     assert len(lowered.kernels()) == 3  # one rearranges keys, one copies results to their order

@@ -13,7 +13,7 @@ from lowering.optimize import optimize
 from lowering.schedule.sum_blocks import _LEAST_ROWS, _MOST_STEPS
 from lowering.tensor_ir import Region, TensorProgram, Value
 from runtime.dtypes import f32, f64
-from tests.compiled_engines import run_compiled
+from tests.compiled_engines import run_compiled, with_structures
 
 
 def product(rows: int, columns: int, steps: int, dtype, constant: bool,
@@ -59,5 +59,5 @@ def test_long_sums_of_many_rows_are_divided(rows: int, steps: int, divided: bool
     target = resolve_target("native")
     program, _, _ = product(rows, 600, steps, f32, True)
     optimize(program, target)
-    kernels = lower_program(program, target, "m").kernels()
+    kernels = lower_program(with_structures(program), target, "m").kernels()
     assert any("_rows" in kernel.name for kernel in kernels) == divided
