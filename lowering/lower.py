@@ -21,6 +21,7 @@ from lowering.passes.row_groups import RowGroup, consecutive_row_groups
 from lowering.region_state import RegionState
 from lowering.schedule.alias import view_of
 from lowering.schedule.contraction import schedule_contraction
+from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
 from lowering.schedule.fill import around, insertions, is_constant_fill, loads_of
 from lowering.schedule.layout import result_order
@@ -332,7 +333,9 @@ class _Lowering:
     def _schedule(self, nest: Nest) -> list[Scheduled]:
         name = self._name()
         if nest.sizes():
-            return [schedule_dynamic(nest, self.storages, self.target, name)]
+            product = schedule_dynamic_contraction(
+                nest, self.storages, self.target, name) if self.optimize else None
+            return product or [schedule_dynamic(nest, self.storages, self.target, name)]
         scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
         if scheduled is None:
             moved = transpose_nest(nest, self.target, name)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from lowering import expr as E
 from lowering.passes.rewriting import replace_values
 from lowering.tensor_ir import Constant, Generic, Region, TensorOp, Value
 
@@ -33,7 +34,7 @@ def share_common(region: Region) -> None:
 
 def _key(op: TensorOp) -> tuple | None:
     if isinstance(op, Generic):
-        if not op.operands():
+        if op.base is None and not any(map(E.loads, op.expressions())):
             return None  # a fill costs nothing to repeat, and each base wants to be its own
         return (op.domain, op.parallel, op.body, op.combiner, op.post, op.base, op.write,
                 op.out.shape)

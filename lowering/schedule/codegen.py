@@ -133,6 +133,14 @@ class Coder:
             return v if k == 1 else self.b.mul(v, self.b.const(k, i64, v.lanes))
         return self.b.mul(v, self.b.broadcast(self.size(k), v.lanes))
 
+    def plus(self, base: KValue | int, n: Number) -> tuple[KValue | int, int]:
+        """base + n as a register and a constant."""
+        if not isinstance(n, Size):
+            return base, n
+        moving = self.size(n - n.constant)
+        base = moving if isinstance(base, int) and base == 0 else self.b.add(moving, base)
+        return base, n.constant
+
     # Addresses
 
     def address(self, e: Expr, p: Point,
@@ -159,9 +167,7 @@ class Coder:
             else:
                 base = scaled if base is None else self.b.binary("add", base, scaled)
         if isinstance(constant, Size):
-            moving = self.size(constant - constant.constant)
-            base = moving if base is None else self.b.binary("add", base, moving)
-            constant = constant.constant
+            base, constant = self.plus(0 if base is None else base, constant)
         if vector is None:
             return (base if base is not None else 0), constant, step if p.lanes > 1 else 0
         if base is not None:

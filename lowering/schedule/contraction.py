@@ -27,6 +27,7 @@ from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs
 from lowering.schedule.transpose import transpose_nest
+from lowering.sizes import Number, divides, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
@@ -42,7 +43,7 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     rows, tile = _rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
-        product = _with_packed_weights(product, tile, target)
+        product = with_packed_weights(product, tile, target)
     elif product.b.stride(product.vector) != 1:
         product, kernel = packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
@@ -51,7 +52,7 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
         product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
         before += kernels
     coder = Coder(name, product.nest.domain)
-    _Contraction(product, rows, tile, packed, target, coder, blocks).emit()
+    Contraction(product, rows, tile, packed, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
 
@@ -64,9 +65,9 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     rows, tile = _rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
-        product = _with_packed_weights(product, tile, target)
+        product = with_packed_weights(product, tile, target)
     coder.algebra = product.nest.algebra
-    _Contraction(product, rows, tile, packed, target, coder, None).emit()
+    Contraction(product, rows, tile, packed, target, coder, None).emit()
     return True
 
 
@@ -74,13 +75,13 @@ def _rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile]:
     """The dims that tile rows, and the register tile."""
     v = product.vector
     lanes = min(target.lanes(product.dtype.bytes), _power_of_two(product.nest.domain[v]))
-    rows = _row_dims(product)
+    rows = row_dims(product)
     extents = [product.nest.domain[d] for d in rows]
     return rows, choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1,
                              product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
 
 
-def _with_packed_weights(product: Product, tile: Tile, target: Target) -> Product:
+def with_packed_weights(product: Product, tile: Tile, target: Target) -> Product:
     narrow = target.precision != "f32"  # else casts are done once, now
     return pack_constant(product, tile.width,
                          product.b.memory.dtype if narrow else product.dtype)
@@ -90,7 +91,7 @@ def _power_of_two(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def _row_dims(product: Product) -> list[int]:
+def row_dims(product: Product) -> list[int]:
     """Up to two dims that tile rows: those of a only, by the store, innermost last."""
     rows = [d for d in range(product.nest.parallel)
             if d != product.vector and product.a.stride(d) and not product.b.stride(d)]
@@ -131,7 +132,7 @@ class _Part:
     last: bool
 
 
-class _Contraction:
+class Contraction:
     """One kernel's worth of state."""
 
     def __init__(self, product: Product, rows: list[int], tile: Tile, packed: bool,
@@ -141,9 +142,7 @@ class _Contraction:
         self.coder, self.b = coder, coder.b
         self.rows = rows
         self.k, _ = k_dims(product)
-        steps = 1
-        for k in self.k:
-            steps *= k.extent
+        steps = numel(k.extent for k in self.k)
         self.panel_step = steps * tile.width if packed else tile.width
         self.runs = self.a.stride(product.vector) == 1
         self.divided = blocks
@@ -162,7 +161,7 @@ class _Contraction:
     def _over(self, dims: list[int], p: Point, kind: str) -> None:
         if dims:
             self.threads = 1
-            with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
+            with self.b.loop(0, self.coder.size(self.nest.domain[dims[0]]), kind=kind) as f:
                 self._over(dims[1:], p.at(dims[0], f.counter), "serial")
             return
         self._blocks(p)
@@ -347,7 +346,7 @@ class _Contraction:
         left = self.nest.domain[v] - p.offsets[v] - j * lanes
         return None if left >= lanes else self.b.first_lanes(left, lanes)
 
-    def _base(self, operand: Operand, p: Point, along: bool) -> tuple[KValue | int, int]:
+    def _base(self, operand: Operand, p: Point, along: bool) -> tuple[KValue | int, Number]:
         """Address of an operand at the tile's first element: a register and a constant."""
         base: KValue | int = self.coder.within(operand.memory, 0)
         constant = operand.offset
@@ -357,7 +356,7 @@ class _Contraction:
                 continue
             constant += stride * p.offsets[d]
             if p.counters[d] is not None:
-                part = self.b.mul(p.counters[d], stride)
+                part = self.coder.times(p.counters[d], stride)
                 base = part if isinstance(base, int) else self.b.add(base, part)
         return base, constant
 
@@ -371,8 +370,9 @@ class _Contraction:
         number = p.offsets[self.product.vector] // self.tile.width
         return base, constant + number * self.panel_step
 
-    def _factor(self, operand: Operand, base: KValue | int, offset: int, lanes: int,
+    def _factor(self, operand: Operand, base: KValue | int, offset: Number, lanes: int,
                 mask: KValue | None) -> KValue:
+        base, offset = self.coder.plus(base, offset)
         v = self.b.load(self.coder.parameter(operand.memory), base, lanes, offset, mask)
         return self.b.cast(v, self.product.dtype)
 
@@ -386,15 +386,13 @@ class _Contraction:
         if not dims:
             return step(a_at, b_at, a_more, b_more, accs)
         k, rest = dims[0], dims[1:]
-        steps = k.extent
-        for r in rest:
-            steps *= r.extent
-        if steps <= _UNROLLED_STEPS:
+        steps = numel(d.extent for d in dims)
+        if isinstance(steps, int) and steps <= _UNROLLED_STEPS:
             for i in range(k.extent):
                 accs = self._sum(rest, a_at, b_at, a_more + i * k.a, b_more + i * k.b, accs, step)
             return accs
         unroll = self._unroll(k, rest)
-        with self.b.loop(0, k.extent, unroll, carried=accs) as f:
+        with self.b.loop(0, self.coder.size(k.extent), unroll, carried=accs) as f:
             a_now = self._advance(a_at, f.counter, k.a)
             b_now = self._advance(b_at, f.counter, k.b)
             now = f.carried
@@ -406,7 +404,7 @@ class _Contraction:
     def _unroll(self, k: KDim, rest: list[KDim]) -> int:
         if rest:
             return 1
-        return next(u for u in (4, 3, 2, 1) if k.extent % u == 0)
+        return next(u for u in (4, 3, 2, 1) if divides(u, k.extent))
 
     def _moved(self, at: KValue | int, offset: int, number: KValue | int,
                by: int) -> tuple[KValue | int, int]:
@@ -415,6 +413,6 @@ class _Contraction:
             return at, offset + number * by
         return self._advance(at, number, by), offset
 
-    def _advance(self, at: KValue | int, counter: KValue, stride: int) -> KValue:
-        part = self.b.mul(counter, stride)
+    def _advance(self, at: KValue | int, counter: KValue, stride: Number) -> KValue:
+        part = self.coder.times(counter, stride)
         return part if isinstance(at, int) and at == 0 else self.b.add(part, at)

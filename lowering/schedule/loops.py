@@ -14,6 +14,7 @@ from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer
+from lowering.sizes import nominal, numel
 from llvm_backend.kernel import Kernel, KValue
 from llvm_backend.target import Target
 from runtime.dtypes import DType, bool_, i64
@@ -26,32 +27,36 @@ def schedule_loops(nests: list[Nest], target: Target, name: str) -> Scheduled:
     """One kernel that runs the nests one after another, and the memories it takes, in order."""
     coder = Coder(name, ())
     for nest in nests:
-        nest = _ordered(nest.without_unit_dims()).collapsed()
+        nest = ordered(nest.without_unit_dims()).collapsed()
         if len(nests) == 1:
             nest = _divided(nest, target)
         coder.algebra = nest.algebra
-        _Loops(nest, target, coder, len(nests) == 1).emit()
-        coder.kernel.flops += nest.points * sum(
-            1 for x in E.walk(nest.body)
-            if x.dtype.is_float and x.op not in ("load", "const", "cast"))
+        Loops(nest, target, coder, len(nests) == 1).emit()
+        coder.kernel.flops += nest.points * flops_a_point(nest)
     return coder.kernel, coder.memory
 
 
 def emit_loops(nest: Nest, target: Target, coder: Coder) -> None:
     """A nest's loops as a part of a kernel."""
-    nest = _ordered(nest.without_unit_dims()).collapsed()
+    nest = ordered(nest.without_unit_dims()).collapsed()
     coder.algebra = nest.algebra
-    _Loops(nest, target, coder, False).emit()
+    Loops(nest, target, coder, False).emit()
 
 
-def _ordered(nest: Nest) -> Nest:
+def flops_a_point(nest: Nest) -> int:
+    """Arithmetic of the body, for reports."""
+    return sum(1 for x in E.walk(nest.body)
+               if x.dtype.is_float and x.op not in ("load", "const", "cast"))
+
+
+def ordered(nest: Nest) -> Nest:
     """Parallel dims by the store's strides, reduced dims by the loads', outermost first."""
     store = affine_in(nest.address, nest.algebra) or {}
     loads: dict[int, int] = {}
     for x in nest.accesses():
         for d, k in (affine_in(x.args[0], nest.algebra) or {}).items():
-            loads[d] = max(loads.get(d, 0), abs(k))
-    parallel = sorted(range(nest.parallel), key=lambda d: (-abs(store.get(d, 0)), d))
+            loads[d] = max(loads.get(d, 0), abs(nominal(k)))
+    parallel = sorted(range(nest.parallel), key=lambda d: (-abs(nominal(store.get(d, 0))), d))
     reduced = sorted(range(nest.parallel, len(nest.domain)),
                      key=lambda d: (-loads.get(d, 0), d))
     if nest.combiner in ("argmin", "argmax"):  # positions count the reduced dims in their order
@@ -76,11 +81,12 @@ def _divided(nest: Nest, target: Target) -> Nest:
     return nest
 
 
-class _Loops:
-    """One kernel's worth of state."""
+class Loops:
+    """One kernel's worth of state. `bounds`: the extents, as operands."""
 
     def __init__(self, nest: Nest, target: Target, coder: Coder, alone: bool):
         self.nest, self.target, self.coder, self.b = nest, target, coder, coder.b
+        self.bounds = [coder.size(n) for n in nest.domain]
         self.alone = alone  # in its kernel: only then its outermost loop may be a parallel one
         self.vector = self._vector_dim()
         self.lanes = self._lanes() if self.vector is not None else 1
@@ -102,11 +108,11 @@ class _Loops:
                 good += {1: 1.0, 0: 0.5}.get(k, -2.0)
             if d < nest.parallel:
                 good += {1: 1.5, 0: -4.0}.get(store.get(d, 0), -2.0)
-            score[d] = good * min(1.0, n / 16) if good > 0 else good
+            score[d] = good * min(1.0, nominal(n) / 16) if good > 0 else good
         if not score:
             return None
         best = max(score, key=lambda d: (score[d], d))
-        return best if nest.domain[best] > 1 else None
+        return best if nominal(nest.domain[best]) > 1 else None
 
     def _lanes(self) -> int:
         dtypes: list[DType] = [self.nest.store.dtype, self.nest.body.dtype]
@@ -117,7 +123,7 @@ class _Loops:
             widest = 8
         lanes = max(1, self.target.vector_bytes // widest)
         n = self.nest.domain[self.vector]
-        return min(lanes, 1 << max(n - 1, 0).bit_length())
+        return min(lanes, 1 << max(n - 1, 0).bit_length()) if isinstance(n, int) else lanes
 
     # Loops
 
@@ -126,7 +132,7 @@ class _Loops:
             self.coder.parameter(self.nest.store, True)
             return
         dims = [d for d in range(self.nest.parallel) if d != self.vector]
-        divided = self.alone and worth_threads(self.nest.points, self.target)
+        divided = self.alone and worth_threads(nominal(self.nest.points), self.target)
         kind = "parallel" if divided else "serial"
         self._over(dims, origin(len(self.nest.domain)), self._innermost, kind)
 
@@ -134,7 +140,7 @@ class _Loops:
         if not dims:
             body(p)
             return
-        with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
+        with self.b.loop(0, self.bounds[dims[0]], kind=kind) as f:
             self._over(dims[1:], p.at(dims[0], f.counter), body)
 
     def _innermost(self, p: Point) -> None:
@@ -193,7 +199,7 @@ class _Loops:
         """Loops over dims around step(point, carried) -> carried."""
         if not dims:
             return step(p, carried)
-        with self.b.loop(0, self.nest.domain[dims[0]], carried=carried) as f:
+        with self.b.loop(0, self.bounds[dims[0]], carried=carried) as f:
             f.yields = self._fold(dims[1:], p.at(dims[0], f.counter), f.carried, step)
         return f.results
 
@@ -248,7 +254,7 @@ class _Loops:
         b, dtype = self.b, self.nest.body.dtype
         dims = list(range(self.nest.parallel, len(self.nest.domain)))
         extents = [self.nest.domain[d] for d in dims]
-        weights = [math.prod(extents[k + 1:]) for k in range(len(dims))]
+        weights = [numel(extents[k + 1:]) for k in range(len(dims))]
         worst = neutral_element("max" if self.nest.combiner == "argmax" else "min", dtype)
         compare = "gt" if self.nest.combiner == "argmax" else "lt"
         inits = [b.const(worst, dtype, p.lanes), b.const(-1, i64, p.lanes)]
@@ -259,7 +265,7 @@ class _Loops:
             position = b.const(0)
             for d, w in zip(dims, weights):
                 counter = q.counters[d]
-                position = b.add(position, b.mul(counter, w))
+                position = b.add(position, self.coder.times(counter, w))
             better = b.binary(compare, v, best)
             none = b.binary("lt", at, b.const(0, i64, p.lanes))
             better = b.binary("or", better, none)

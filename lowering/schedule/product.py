@@ -13,6 +13,7 @@ from lowering.expr import Expr
 from lowering.schedule.codegen import affine_in
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer, Packing
+from lowering.sizes import Number, nominal
 from runtime.dtypes import DType
 
 
@@ -22,14 +23,14 @@ class Operand:
     dtype."""
 
     memory: MemoryBuffer
-    strides: dict[int, int]
-    offset: int
+    strides: dict[int, Number]
+    offset: Number
 
     @property
     def is_constant(self) -> bool:
         return self.memory.space == "constant"
 
-    def stride(self, d: int) -> int:
+    def stride(self, d: int) -> Number:
         return self.strides.get(d, 0)
 
 
@@ -95,8 +96,8 @@ def assigned(nest: Nest) -> Product | None:
             if a.stride(v) == 1 and not (b.is_constant or b.stride(v) == 1):
                 continue
             unit = b.stride(v) == 1
-            wide = nest.domain[v] >= 8 and (b.is_constant or unit)
-            rank = (wide, b.is_constant, a.stride(v) == 0, unit, nest.domain[v])
+            wide = nominal(nest.domain[v]) >= 8 and (b.is_constant or unit)
+            rank = (wide, b.is_constant, a.stride(v) == 0, unit, nominal(nest.domain[v]))
             if best is None or rank > best[0]:
                 best = rank, Product(nest, a, b, v)
     return best[1] if best else None
@@ -105,7 +106,7 @@ def assigned(nest: Nest) -> Product | None:
 def _arranged(nest: Nest) -> Nest:
     """Parallel dims by the store's strides, neighbours of one kind merged."""
     store = affine_in(nest.address, nest.algebra) or {}
-    order = sorted(range(nest.parallel), key=lambda d: (-abs(store.get(d, 0)), d))
+    order = sorted(range(nest.parallel), key=lambda d: (-abs(nominal(store.get(d, 0))), d))
     nest = nest.permuted((*order, *range(nest.parallel, len(nest.domain))))
     d = 0
     while d + 1 < nest.parallel:
@@ -122,16 +123,17 @@ def _arranged(nest: Nest) -> Nest:
 class KDim:
     """A reduced dim after merging: its extent and the strides of both operands along it."""
 
-    extent: int
-    a: int
-    b: int
+    extent: Number
+    a: Number
+    b: Number
 
 
 def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
     """Reduced dims by a's strides, outermost first, merged where both operands allow it; the second
     list is the order of the original dims (outermost first)."""
     a, b, domain = product.a, product.b, product.nest.domain
-    order = sorted(product.reduced, key=lambda d: (-abs(a.stride(d)), -abs(b.stride(d))))
+    order = sorted(product.reduced, key=lambda d: (-abs(nominal(a.stride(d))),
+                                                   -abs(nominal(b.stride(d)))))
     dims: list[KDim] = []
     for d in order:
         k = KDim(domain[d], a.stride(d), b.stride(d))

@@ -1,0 +1,150 @@
+"""Schedules a Product whose rows are counted by sizes of run time: the tiles of contraction.py at
+positions that the kernel computes.
+
+A row of n results is covered by as many whole tiles as fit; what is left is done by a tile of half
+the rows, or one more whole tile, that ends where the row ends: it computes again what the tile
+before has computed, to the same values. Rows shorter than a tile take the halves, rows shorter than
+those go one by one. So three bodies serve all sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lowering.schedule.codegen import Coder, Point
+from lowering.schedule.contraction import Contraction, row_dims, with_packed_weights
+from lowering.schedule.loops import Scheduled
+from lowering.schedule.nest import Nest
+from lowering.schedule.product import Product, match
+from lowering.schedule.storage import Storage
+from lowering.schedule.tiles import choose_tile
+from lowering.sizes import Number, Size, nominal
+from lowering.tensor_ir import Value
+from llvm_backend.kernel import KernelBuilder, KValue
+from llvm_backend.target import Target
+
+
+def schedule_dynamic_contraction(nest: Nest, storages: Mapping[Value, Storage], target: Target,
+                                 name: str) -> list[Scheduled] | None:
+    """The kernel of a sum of products over sizes of run time; None if the nest is none, or its
+    lanes would run along such a size."""
+    product = match(nest)
+    if product is None:
+        return None
+    v = product.vector
+    columns = product.nest.domain[v]
+    fixed = all(isinstance(product.nest.domain[d], int) for d in _dims_of_b(product))
+    if isinstance(columns, Size) or not fixed and product.b.is_constant:
+        return None
+    if not product.b.is_constant and product.b.stride(v) != 1:
+        return None
+    lanes = min(target.lanes(product.dtype.bytes), 1 << max(columns - 1, 0).bit_length())
+    rows = row_dims(product)
+    extents = [product.nest.domain[d] for d in rows]
+    tile = choose_tile(1, _likely(extents[-1]) if rows else 1, columns, lanes,
+                       product.a.stride(v) == 1, target)
+    packed = product.b.is_constant
+    if packed:
+        product = with_packed_weights(product, tile, target)
+    coder = Coder(name, product.nest.domain, storages)
+    _DynamicContraction(product, rows, tile, packed, target, coder, None).emit()
+    return [(coder.kernel, coder.memory)]
+
+
+def _dims_of_b(product: Product) -> list[int]:
+    return [d for d in range(len(product.nest.domain)) if product.b.stride(d)]
+
+
+def _likely(n: Number) -> int:
+    """So many rows the tile is chosen for: a product of sizes is a long row, with little at its
+    end."""
+    if isinstance(n, Size):
+        return 840 if any(len(m) > 1 for m in n.terms) else max(8, nominal(n))
+    return n
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """How a row is covered: `count` tiles of `size` rows, tile t beginning at
+    first + min(t * size, last)."""
+
+    size: int
+    count: KValue
+    first: KValue
+    last: KValue
+
+
+class _DynamicContraction(Contraction):
+    """Row dims whose extents are Sizes are covered by _Strips."""
+
+    def _blocks(self, p: Point) -> None:
+        if not self.rows:
+            self._panels(p, [])
+            return
+        d = self.rows[0]
+        extent, b = self.coder.size(self.nest.domain[d]), self.b
+        inner = [(0, self.nest.domain[self.rows[-1]])] if len(self.rows) > 1 else []
+        size = self.tile.outer if inner else self.tile.inner
+        step = self.coder.size(self.a.stride(d))
+        bytes_a_row = b.binary("max", b.mul(b.index(step), self.a.memory.dtype.bytes), 1)
+        most = b.binary("idiv", b.const(self.target.l2 // 2), bytes_a_row)
+        block = b.mul(b.binary("max", b.binary("idiv", most, size), 1), size)
+        count = _ceiling(b, b.index(extent), block)
+        with b.loop(0, count) as f:
+            start = b.binary("mul", f.counter, block)
+            length = b.binary("min", block, b.binary("sub", b.index(extent), start))
+            self._parts(p.at(d, start), [(0, length), *inner])
+
+    def _tiles(self, p: Point, spans: list, vectors: int, panel: KValue | None) -> None:
+        sizes = [self.tile.outer, self.tile.inner] if len(self.rows) > 1 else [self.tile.inner]
+
+        def over(level: int, q: Point, shape: tuple[int, ...]) -> None:
+            if level == len(self.rows):
+                self._tile(q, shape, vectors, panel)
+                return
+            d = self.rows[level]
+            length = self.b.index(self.coder.size(spans[level][1])
+                                  if not isinstance(spans[level][1], KValue) else spans[level][1])
+            for s in self._strips(length, sizes[level]):
+                with self.b.loop(0, s.count) as f:
+                    at = self.b.binary("min", self.b.mul(f.counter, s.size), s.last)
+                    at = self.b.binary("add", at, s.first)
+                    base = q.counters[d]
+                    counter = at if base is None else self.b.binary("add", base, at)
+                    over(level + 1, q.at(d, counter, q.offsets[d]), (*shape, s.size))
+
+        over(0, p, ())
+
+    def _strips(self, n: KValue, size: int) -> list[_Strips]:
+        b, zero = self.b, self.b.const(0)
+        if size == 1 or not self._may_repeat():
+            return [_Strips(1, n, zero, n)]
+        half = (size + 1) // 2
+        whole, left = b.binary("idiv", n, size), b.binary("irem", n, size)
+        fits = b.binary("ge", n, size)
+        more = b.binary("and", fits, b.binary("gt", left, half))
+        count = b.add(whole, b.select(more, b.const(1), zero))
+        found = [_Strips(size, count, zero, b.binary("sub", n, size))]
+        # A half at the end of a row of whole tiles, or as many halves as a shorter row takes.
+        one = b.select(b.binary("gt", left, 0), b.const(1), zero)
+        one = b.select(more, zero, one)
+        if half == 1:
+            found.append(_Strips(1, b.select(fits, b.select(more, zero, left), n),
+                                 b.select(fits, b.mul(whole, size), zero), n))
+            return found
+        short = b.binary("ge", n, half)
+        halves = b.select(short, _ceiling(b, n, b.const(half)), zero)
+        first = b.select(fits, b.binary("sub", n, half), zero)
+        last = b.select(fits, zero, b.binary("sub", n, half))
+        found.append(_Strips(half, b.select(fits, one, halves), first, last))
+        found.append(_Strips(1, b.select(short, zero, n), zero, n))
+        return found
+
+    def _may_repeat(self) -> bool:
+        """Whether a result may be computed twice: nothing that is read lies where it is stored."""
+        return all(x.attr is not self.nest.store for x in self.nest.accesses())
+
+
+def _ceiling(b: KernelBuilder, n: KValue, size: KValue) -> KValue:
+    return b.binary("idiv", b.binary("add", n, b.add(size, -1)), size)
