@@ -25,7 +25,7 @@ from lowering.graph import Function, Graph, Parameter
 from lowering.graph_builder import Builder
 from lowering.graph_code import print_code
 from lowering.objects import ScriptObject, TensorData
-from lowering.types import ClassType
+from lowering.types import ClassType, TupleType
 from runtime.errors import InputError
 
 
@@ -191,7 +191,7 @@ class ScriptModule(Module, metaclass=_Compiling):
     def forward(self, *args: object, **kwargs: object) -> object:
         """Run `forward`, with the hooks the module was scripted with."""
         cls = self.object.type
-        method = self._forward()
+        method = self._overload(args) if "forward__0" in cls.methods else self._forward()
         if not cls.forward_pre_hooks and not cls.forward_hooks:
             return method(*args, **kwargs)
         bound = method._bind(args, kwargs)
@@ -221,6 +221,15 @@ class ScriptModule(Module, metaclass=_Compiling):
     def original_name(self) -> str:
         """The name of the class the module was made of."""
         return self.object.type.name.rpartition(".")[2]
+
+    def _overload(self, args: tuple) -> Method:
+        """The `forward__N` whose first parameter is what the first argument is, a tuple or not."""
+        names = [n for n in self.object.type.methods if n.startswith("forward__")]
+        for name in names:
+            first = self.object.type.methods[name].parameters[1].type
+            if not args or isinstance(first, TupleType) == isinstance(args[0], tuple):
+                return self.method(name)
+        return self.method(names[0])
 
     def _forward(self) -> Method:
         cls = self.object.type

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Callable
 
-from aot import random_operators, statistics_special, tensor_special  # noqa: F401
+from aot import (  # noqa: F401
+    random_operators, recurrent_special, statistics_special, tensor_special,
+)
 from aot.dispatch import SPECIAL, call, exists
 from aot.tensor_methods import FUNCTIONS
 from lowering.ops import TABLE

@@ -59,7 +59,9 @@ class Classes:
         return type_
 
     def _named_tuple(self, cls: type, node, env) -> Type:
-        hints = getattr(cls, "__annotations__", {})
+        hints: dict[str, object] = {}
+        for base in reversed(cls.__mro__):  # a subclass with methods has the fields of its base
+            hints |= getattr(base, "__annotations__", {})
         scope = vars(sys.modules.get(cls.__module__, sys))
         elements = []
         for name in cls._fields:

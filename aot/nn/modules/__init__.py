@@ -2,14 +2,14 @@
 
 from aot.nn.modules import (
     activation, batchnorm, channelshuffle, container, conv, distance, dropout, flatten, fold,
-    instancenorm, linear, loss, module, normalization, padding, pixelshuffle, pooling, rnn, sparse,
-    transformer, upsampling,
+    instancenorm, linear, loss, module, normalization, padding, pixelshuffle, pooling, rnn,
+    rnn_cell, sparse, transformer, upsampling,
 )  # fmt: skip
 
 _FILES = (
     module, container, linear, conv, activation, batchnorm, instancenorm, normalization, dropout,
     pooling, padding, upsampling, pixelshuffle, channelshuffle, flatten, fold, distance, loss, rnn,
-    sparse, transformer,
+    rnn_cell, sparse, transformer,
 )
 LAYERS = {
     name: value

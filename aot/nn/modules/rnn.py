@@ -1,4 +1,4 @@
-"""Recurrent layers and cells."""
+"""Recurrent layers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from aot import Tensor
 from aot.nn import init
 from aot.nn.modules.module import Module
 from aot.nn.parameter import Parameter
+from aot.nn.utils.rnn import PackedSequence
+from aot.script.marks import overload
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -113,7 +115,10 @@ class RNNBase(Module):
 
     def get_expected_hidden_size(self, input: Tensor,
                                  batch_sizes: Optional[Tensor]) -> Tuple[int, int, int]:
-        mini_batch = input.size(0) if self.batch_first else input.size(1)
+        if batch_sizes is not None:
+            mini_batch = int(batch_sizes[0])
+        else:
+            mini_batch = input.size(0) if self.batch_first else input.size(1)
         num_directions = 2 if self.bidirectional else 1
         real = self.proj_size if self.proj_size > 0 else self.hidden_size
         return (self.num_layers * num_directions, mini_batch, real)
@@ -166,9 +171,41 @@ class RNN(RNNBase):
                          bidirectional, 0, device, dtype)
         self.nonlinearity = nonlinearity
 
+    @overload
     def forward(self, input: Tensor,
                 hx: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        pass
+
+    @overload
+    def forward(self, input: PackedSequence,  # noqa: F811
+                hx: Optional[Tensor] = None) -> Tuple[PackedSequence, Tensor]:
+        pass
+
+    def forward(self, input, hx=None):  # noqa: F811
         self._update_flat_weights()
+        given = input
+        if isinstance(given, PackedSequence):
+            input, batch_sizes, sorted_indices, unsorted_indices = input
+            max_batch_size = batch_sizes[0]
+            if hx is None:
+                num_directions = 2 if self.bidirectional else 1
+                hx = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                 self.hidden_size, dtype=input.dtype, device=input.device)
+            else:
+                hx = self.permute_hidden(hx, sorted_indices)
+            self.check_forward_args(input, hx, batch_sizes)
+            if self.mode == "RNN_TANH":
+                result = torch.rnn_tanh(input, batch_sizes, hx, self._flat_weights, self.bias,
+                                        self.num_layers, self.dropout, self.training,
+                                        self.bidirectional)
+            else:
+                result = torch.rnn_relu(input, batch_sizes, hx, self._flat_weights, self.bias,
+                                        self.num_layers, self.dropout, self.training,
+                                        self.bidirectional)
+            output = result[0]
+            hidden = result[1]
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"RNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
@@ -218,12 +255,38 @@ class GRU(RNNBase):
         super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, 0, device, dtype)
 
+    @overload
     def forward(self, input: Tensor,
                 hx: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+        pass
+
+    @overload
+    def forward(self, input: PackedSequence,  # noqa: F811
+                hx: Optional[Tensor] = None) -> Tuple[PackedSequence, Tensor]:
+        pass
+
+    def forward(self, input, hx=None):  # noqa: F811
         self._update_flat_weights()
+        given = input
+        if isinstance(given, PackedSequence):
+            input, batch_sizes, sorted_indices, unsorted_indices = input
+            max_batch_size = batch_sizes[0]
+            if hx is None:
+                num_directions = 2 if self.bidirectional else 1
+                hx = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                 self.hidden_size, dtype=input.dtype, device=input.device)
+            else:
+                hx = self.permute_hidden(hx, sorted_indices)
+            self.check_forward_args(input, hx, batch_sizes)
+            result = torch.gru(input, batch_sizes, hx, self._flat_weights, self.bias,
+                               self.num_layers, self.dropout, self.training, self.bidirectional)
+            output = result[0]
+            hidden = result[1]
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
         if input.dim() not in (2, 3):
             raise ValueError(
-                f"GRU: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+                f"GRU: Expected input to be 2D or 3D, got {input.dim()}D instead")
         is_batched = input.dim() == 3
         batch_dim = 0 if self.batch_first else 1
         if not is_batched:
@@ -267,7 +330,10 @@ class LSTM(RNNBase):
 
     def get_expected_cell_size(self, input: Tensor,
                                batch_sizes: Optional[Tensor]) -> Tuple[int, int, int]:
-        mini_batch = input.size(0) if self.batch_first else input.size(1)
+        if batch_sizes is not None:
+            mini_batch = int(batch_sizes[0])
+        else:
+            mini_batch = input.size(0) if self.batch_first else input.size(1)
         num_directions = 2 if self.bidirectional else 1
         return (self.num_layers * num_directions, mini_batch, self.hidden_size)
 
@@ -279,170 +345,80 @@ class LSTM(RNNBase):
         self.check_hidden_size(hidden[1], self.get_expected_cell_size(input, batch_sizes),
                                "Expected hidden[1] size {}, got {}")
 
-    def forward(self, input: Tensor, hx: Optional[Tuple[Tensor, Tensor]] = None):
+    def permute_hidden(self, hx: Tuple[Tensor, Tensor],
+                       permutation: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        if permutation is None:
+            return hx
+        return _apply_permutation(hx[0], permutation), _apply_permutation(hx[1], permutation)
+
+    @overload
+    def forward(self, input: Tensor, hx: Optional[Tuple[Tensor, Tensor]] = None
+                ) -> Tuple[Tensor, Tuple[Tensor, Tensor]]:
+        pass
+
+    @overload
+    def forward(self, input: PackedSequence,  # noqa: F811
+                hx: Optional[Tuple[Tensor, Tensor]] = None
+                ) -> Tuple[PackedSequence, Tuple[Tensor, Tensor]]:
+        pass
+
+    def forward(self, input, hx=None):  # noqa: F811
+        self._update_flat_weights()
+        given = input
+        if isinstance(given, PackedSequence):
+            input, batch_sizes, sorted_indices, unsorted_indices = input
+            max_batch_size = batch_sizes[0]
+            num_directions = 2 if self.bidirectional else 1
+            real_hidden_size = self.proj_size if self.proj_size > 0 else self.hidden_size
+            if hx is None:
+                h_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                      real_hidden_size, dtype=input.dtype, device=input.device)
+                c_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                      self.hidden_size, dtype=input.dtype, device=input.device)
+                hx = (h_zeros, c_zeros)
+            else:
+                hx = self.permute_hidden(hx, sorted_indices)
+            result = torch.lstm(input, batch_sizes, hx, self._flat_weights, self.bias,
+                                self.num_layers, self.dropout, self.training, self.bidirectional)
+            output = result[0]
+            hidden = result[1:]
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
         if input.dim() not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
         is_batched = input.dim() == 3
         batch_dim = 0 if self.batch_first else 1
         if not is_batched:
             input = input.unsqueeze(batch_dim)
+        max_batch_size = input.size(0) if self.batch_first else input.size(1)
         num_directions = 2 if self.bidirectional else 1
         real_hidden_size = self.proj_size if self.proj_size > 0 else self.hidden_size
-        max_batch_size = input.size(0) if self.batch_first else input.size(1)
         if hx is None:
             h_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
                                   real_hidden_size, dtype=input.dtype, device=input.device)
             c_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
                                   self.hidden_size, dtype=input.dtype, device=input.device)
             hx = (h_zeros, c_zeros)
-        elif is_batched:
-            if hx[0].dim() != 3 or hx[1].dim() != 3:
-                raise RuntimeError("For batched 3-D input, hx and cx should also be 3-D but got "
-                                   f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+            self.check_forward_args(input, hx, None)
         else:
-            if hx[0].dim() != 2 or hx[1].dim() != 2:
-                raise RuntimeError("For unbatched 2-D input, hx and cx should also be 2-D but got "
-                                   f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
-            hx = (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-        self.check_forward_args(input, hx, None)
-        output, h, c = torch.lstm(input, hx, self._flat_weights, self.bias, self.num_layers,
-                                  self.dropout, self.training, self.bidirectional,
-                                  self.batch_first)
+            if is_batched:
+                if hx[0].dim() != 3 or hx[1].dim() != 3:
+                    msg = ("For batched 3-D input, hx and cx should also be 3-D but got "
+                           f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+                    raise RuntimeError(msg)
+            else:
+                if hx[0].dim() != 2 or hx[1].dim() != 2:
+                    msg = ("For unbatched 2-D input, hx and cx should also be 2-D but got "
+                           f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+                    raise RuntimeError(msg)
+                hx = (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
+            self.check_forward_args(input, hx, None)
+            hx = self.permute_hidden(hx, None)
+        result = torch.lstm(input, hx, self._flat_weights, self.bias, self.num_layers,
+                            self.dropout, self.training, self.bidirectional, self.batch_first)
+        output = result[0]
+        hidden = result[1:]
         if not is_batched:
-            return output.squeeze(batch_dim), (h.squeeze(1), c.squeeze(1))
-        return output, (h, c)
-
-
-class RNNCellBase(Module):
-    __constants__ = ["input_size", "hidden_size", "bias"]
-    input_size: int
-    hidden_size: int
-    bias: bool
-    weight_ih: Tensor
-    weight_hh: Tensor
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, device=None,
-                 dtype=None) -> None:
-        super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.bias = bias
-        rows = num_chunks * hidden_size
-        self.weight_ih = Parameter(torch.empty((rows, input_size), dtype=dtype))
-        self.weight_hh = Parameter(torch.empty((rows, hidden_size), dtype=dtype))
-        if bias:
-            self.bias_ih = Parameter(torch.empty(rows, dtype=dtype))
-            self.bias_hh = Parameter(torch.empty(rows, dtype=dtype))
-        else:
-            self.register_parameter("bias_ih", None)
-            self.register_parameter("bias_hh", None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        stdv = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
-        for weight in self.parameters():
-            init.uniform_(weight, -stdv, stdv)
-
-    def extra_repr(self) -> str:
-        s = f"{self.input_size}, {self.hidden_size}"
-        if self.bias is not True:
-            s += f", bias={self.bias}"
-        if getattr(self, "nonlinearity", "tanh") != "tanh":
-            s += f", nonlinearity={self.nonlinearity}"
-        return s
-
-
-class RNNCell(RNNCellBase):
-    """One step of an RNN over [N, H_in] or [H_in]."""
-
-    __constants__ = ["input_size", "hidden_size", "bias", "nonlinearity"]
-    nonlinearity: str
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True,
-                 nonlinearity: str = "tanh", device=None, dtype=None) -> None:
-        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
-        self.nonlinearity = nonlinearity
-
-    def forward(self, input: Tensor, hx: Optional[Tensor] = None) -> Tensor:
-        if input.dim() not in (1, 2):
-            raise ValueError(f"RNNCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        if hx is not None and hx.dim() not in (1, 2):
-            raise ValueError(f"RNNCell: Expected hidden to be 1D or 2D, got {hx.dim()}D instead")
-        is_batched = input.dim() == 2
-        if not is_batched:
-            input = input.unsqueeze(0)
-        if hx is None:
-            hx = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype,
-                             device=input.device)
-        else:
-            hx = hx.unsqueeze(0) if not is_batched else hx
-        if self.nonlinearity == "tanh":
-            ret = torch.rnn_tanh_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih,
-                                      self.bias_hh)
-        elif self.nonlinearity == "relu":
-            ret = torch.rnn_relu_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih,
-                                      self.bias_hh)
-        else:
-            ret = input
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        if not is_batched:
-            ret = ret.squeeze(0)
-        return ret
-
-
-class LSTMCell(RNNCellBase):
-    """One step of an LSTM; the state is (h, c)."""
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device=None,
-                 dtype=None) -> None:
-        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
-
-    def forward(self, input: Tensor,
-                hx: Optional[Tuple[Tensor, Tensor]] = None) -> Tuple[Tensor, Tensor]:
-        if input.dim() not in (1, 2):
-            raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        if hx is not None:
-            for idx, value in enumerate(hx):
-                if value.dim() not in (1, 2):
-                    raise ValueError(f"LSTMCell: Expected hx[{idx}] to be 1D or 2D, got "
-                                     f"{value.dim()}D instead")
-        is_batched = input.dim() == 2
-        if not is_batched:
-            input = input.unsqueeze(0)
-        if hx is None:
-            zeros = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype,
-                                device=input.device)
-            hx = (zeros, zeros)
-        else:
-            hx = (hx[0].unsqueeze(0), hx[1].unsqueeze(0)) if not is_batched else hx
-        ret = torch.lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih,
-                              self.bias_hh)
-        if not is_batched:
-            ret = (ret[0].squeeze(0), ret[1].squeeze(0))
-        return ret
-
-
-class GRUCell(RNNCellBase):
-    """One step of a GRU."""
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device=None,
-                 dtype=None) -> None:
-        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
-
-    def forward(self, input: Tensor, hx: Optional[Tensor] = None) -> Tensor:
-        if input.dim() not in (1, 2):
-            raise ValueError(f"GRUCell: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        if hx is not None and hx.dim() not in (1, 2):
-            raise ValueError(f"GRUCell: Expected hidden to be 1D or 2D, got {hx.dim()}D instead")
-        is_batched = input.dim() == 2
-        if not is_batched:
-            input = input.unsqueeze(0)
-        if hx is None:
-            hx = torch.zeros(input.size(0), self.hidden_size, dtype=input.dtype,
-                             device=input.device)
-        else:
-            hx = hx.unsqueeze(0) if not is_batched else hx
-        ret = torch.gru_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        if not is_batched:
-            ret = ret.squeeze(0)
-        return ret
+            output = output.squeeze(batch_dim)
+            hidden = (hidden[0].squeeze(1), hidden[1].squeeze(1))
+        return output, self.permute_hidden(hidden, None)
