@@ -116,7 +116,7 @@ def _find_need(function: Function) -> str:
     graph = inline_calls(function.graph)
     aliases = Aliases(graph)
     for node in graph.nodes():
-        if node.kind == "prim::SetAttr" or _writes_attribute(node, aliases):
+        if node.kind in ("prim::SetAttr", "prim::PythonOp") or _writes_attribute(node, aliases):
             return "state"
     if any(aliases.is_written(x) for x in graph.inputs if not _is_module(x.type)):
         return "arguments"
@@ -298,6 +298,8 @@ def _wrapped(x: Any) -> Any:
         return TypedList(map(_wrapped, x), x.element)
     if isinstance(x, TypedDict):
         return TypedDict({k: _wrapped(v) for k, v in x.items()}, x.key, x.value)
+    if hasattr(x, "_fields"):
+        return type(x)(*map(_wrapped, x))
     if isinstance(x, (list, tuple)):
         return type(x)(map(_wrapped, x))
     if isinstance(x, dict):

@@ -6,6 +6,7 @@ the dispatcher and leaves its mark on the tape.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import aot.random_operators  # noqa: F401  operators that draw random numbers
@@ -239,6 +240,14 @@ def _module_item(ev: _EagerEvaluator, node: Node, args: list) -> object:
     return children[key] if isinstance(key, str) else list(children.values())[key]
 
 
+def _python_op(ev: _EagerEvaluator, node: Node, args: list) -> object:
+    """A function that is not compiled gets tensors, and modules for their objects."""
+    modules = importlib.import_module("aot.jit_module")  # whose objects these are
+    given = [modules.module_of(x) if isinstance(x, ScriptObject) and x.type.is_module else x
+             for x in args]
+    return node.attributes["value"](*given)
+
+
 def _isinstance(ev: _EagerEvaluator, node: Node, args: list) -> object:
     return any(_is(args[0], t) for t in node.attributes["types"])  # type: ignore[union-attr]
 
@@ -287,6 +296,7 @@ _OWN: dict[str, Callable] = {
     "prim::unchecked_cast": lambda ev, node, args: args[0],
     "prim::unchecked_unwrap_optional": lambda ev, node, args: args[0],
     "prim::Print": lambda ev, node, args: print(*args),
+    "prim::PythonOp": _python_op,
 }
 _ON_TENSORS: dict[str, Callable] = {
     "aten::size": lambda t, dim=None: list(t.shape) if dim is None else t.size(dim),

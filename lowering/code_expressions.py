@@ -167,6 +167,7 @@ _PRINTERS = {
     "prim::unchecked_cast": lambda node, texts: (
         f"unchecked_cast({node.output.type.annotation()}, {texts[0]})"
     ),
+    "prim::PythonOp": lambda node, texts: f"^{node.attributes['name']}()({', '.join(texts)})",
     "prim::Uninitialized": lambda node, texts: f"uninitialized({node.output.type.annotation()})",
     "prim::CreateObject": lambda node, texts: (
         f"{node.output.type.annotation()}.__new__({node.output.type.annotation()})"

@@ -13,6 +13,7 @@ Node kinds, beside the operators (`aten::add`, `torchvision::nms`; `prim::min`, 
     prim::SetAttr[name=N](obj, v)        no output
     prim::CallMethod[name=N](obj, *args) a method of the object's class
     prim::CallFunction(fn, *args)        fn is a constant that holds a Function
+    prim::PythonOp[name=N, value=F](*xs) the Python function F, which is not compiled
     prim::CreateObject()                 a fresh object of the output's class, attributes unset;
                                          prim::CallMethod[name="__init__"] follows
     prim::TupleConstruct(*xs)            also NamedTuples: the output's type says

@@ -104,8 +104,8 @@ class Aliases:
 
 
 def _is_opaque(node: Node) -> bool:
-    if node.kind in ("prim::CallMethod", "prim::CallFunction", "prim::fork", "prim::Exit",
-                     "prim::Enter"):
+    if node.kind in ("prim::CallMethod", "prim::CallFunction", "prim::PythonOp", "prim::fork",
+                     "prim::Exit", "prim::Enter"):
         return True
     return node.kind.partition("::")[0] not in ("aten", "prim", "torchvision")
 

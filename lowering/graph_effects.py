@@ -6,7 +6,7 @@ from lowering.graph import Node
 
 _EFFECTS = frozenset(
     """prim::SetAttr prim::RaiseException prim::Print prim::CallMethod prim::CallFunction
-    prim::Enter prim::Exit prim::fork prim::ModuleContainerIndex
+    prim::PythonOp prim::Enter prim::Exit prim::fork prim::ModuleContainerIndex
     aten::wait aten::append aten::extend aten::insert aten::pop aten::popitem aten::clear
     aten::remove aten::reverse aten::_set_item aten::Delete aten::__delitem__ aten::update
     aten::setdefault aten::warn aten::manual_seed aten::set_grad_enabled aten::set_data

@@ -73,6 +73,8 @@ class _Printer:
             name = f"{node.kind}_{len(self.subgraphs)}"
             self.subgraphs.append((name, attributes.pop("Subgraph")))
             return name
+        if node.kind == "prim::PythonOp":
+            return f"^{attributes['name']}[]()"
         if not attributes:
             return node.kind
         if node.outputs and isinstance(node.outputs[0].type, FunctionType):

@@ -150,7 +150,7 @@ class CodeWriter:
 
     def _text(self, thing: Definition, numbers: dict[str, int]) -> str:
         if isinstance(thing, Function):
-            return print_code(thing, 0, self.constants.name, True, numbers)
+            return self._code(thing, 0, numbers)
         assert thing.name is not None
         last = thing.name.rpartition(".")[2]
         if isinstance(thing, TupleType):
@@ -184,11 +184,19 @@ class CodeWriter:
             type_ = cls.constant_types[name].annotation()
             rows.append(f"{name} : Final[{type_}] = {self._constant(value)}")
         head = f"class {last}(Module):" if cls.is_module else f"class {last}:"
-        methods = [print_code(m, 1, self.constants.name, True, numbers)
-                   for m in cls.methods.values()]
+        methods = [self._code(m, 1, numbers) for m in cls.methods.values()]
         if not rows and not methods:
             rows.append("pass")
         return _lines(head, rows) + "".join(methods)
+
+    def _code(self, function: Function, level: int, numbers: dict[str, int]) -> str:
+        for node in function.graph.nodes():
+            if node.kind == "prim::PythonOp":
+                raise InputError(
+                    f"save: {function.name} calls the Python function "
+                    f"{node.attributes['name']!r}, which is marked to be ignored and has no place "
+                    "in an archive")
+        return print_code(function, level, self.constants.name, True, numbers)
 
     def _constant(self, value: object) -> str:
         return constant_text(value, self.constants.name)

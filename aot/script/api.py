@@ -37,20 +37,39 @@ def script(obj: object, optimize=None, _frames_up: int = 0, _rcb=None, example_i
     that are not annotated. ScriptError, with the place in the source, where the program is not
     TorchScript.
     """
+    with PROGRAM.lock:
+        return _script(obj, example_inputs)
+
+
+def _script(obj: object, examples: object) -> object:
     if _is_instance(obj, ScriptFunction):
         return obj
     if _is_instance(obj, type):
         PROGRAM.class_type(obj, None, None)
         return obj
     if inspect.isfunction(obj) or inspect.ismethod(obj):
-        function = PROGRAM.function(obj, _hints(example_inputs))
+        function = PROGRAM.function(obj, _hints(examples))
         function.graph  # noqa: B018  compiles it now
         return importlib.import_module("aot.jit_module").ScriptFunction(function, obj)
     if hasattr(obj, "_modules") and hasattr(obj, "_parameters"):
-        return importlib.import_module("aot.jit_module").ScriptModule(PROGRAM.module(obj))
+        made = PROGRAM.module(obj, _method_hints(obj, examples))
+        return importlib.import_module("aot.jit_module").ScriptModule(made)
     if _is_instance(obj, (list, dict)):
         return _typed(obj)
     raise InputError(f"script() takes a function, class or module, found {type(obj).__name__}")
+
+
+def _method_hints(module: object, examples: object) -> dict[str, list[Type]]:
+    """The types of the arguments of methods: `examples` are those of `forward`, or a dict that
+    has them by method."""
+    if not examples:
+        return {}
+    by_method = examples if _is_instance(examples, dict) else {"forward": examples}
+    found = {}
+    for method, rows in by_method.items():
+        name = method if _is_instance(method, str) else getattr(method, "__name__", "forward")
+        found[name] = [types.Any, *(_hints(rows) or [])]  # the first is the module's own
+    return found
 
 
 def _reader() -> ModuleReader:
@@ -85,7 +104,8 @@ def _typed(obj: list | dict) -> TypedList | TypedDict:
 
 def interface(cls: type) -> type:
     """Declare an interface: the methods a class or module must have to be used as one."""
-    return PROGRAM.interface(cls)
+    with PROGRAM.lock:
+        return PROGRAM.interface(cls)
 
 
 def script_method(function):

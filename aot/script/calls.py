@@ -18,6 +18,7 @@ from lowering.types import (
     TupleType, Type,
 )
 
+_IGNORED = "This Python function is annotated to be ignored and cannot be run"
 _ANY_ARGUMENTS = ("aten::format", "aten::percentFormat")
 _DEPTH_CODES = {types.Int: 0, types.Float: 1, types.Complex: 2, types.Bool: 3}
 
@@ -235,7 +236,20 @@ class Calls(Subscripts):
         raise self.error(f"the enumeration {type_.name} cannot be called", node)
 
     def _ignored(self, target: Ignored, node: ast.Call) -> Value:
-        return self.call_with(target.function, *self.arguments(node, target.function), node)
+        """A call of a function that Python keeps to itself, or that must not be called."""
+        function = target.function
+        first = [] if target.receiver is None else [target.receiver]
+        args, kwargs = self.arguments(node, function, len(first))
+        if target.python is None:
+            self.at(node)
+            self.builder.node("prim::RaiseException", [self.constant(_IGNORED),
+                                                       self.constant(None)])
+            self.constant(None)
+            return self.op("prim::Uninitialized", [], function.returns)
+        inputs = self.match.arguments(function, first, args, kwargs, node)
+        name = function.name.rpartition(".")[2]
+        return self.op("prim::PythonOp", inputs, function.returns,
+                       {"name": name, "value": target.python})
 
     # --- the compiler's own functions ---------------------------------------------------------
 

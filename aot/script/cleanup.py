@@ -75,6 +75,7 @@ _COMPUTED: dict[str, Callable] = {
     "aten::sqrt": lambda a: a**0.5, "prim::min": min, "prim::max": max,
     "aten::ord": ord, "aten::upper": str.upper, "aten::lower": str.lower,
     "aten::startswith": str.startswith, "aten::endswith": str.endswith,
+    "prim::EnumValue": lambda e: e.type.members[e.name], "prim::EnumName": lambda e: e.name,
     "aten::percentFormat": lambda t, *a: t % (a[0] if len(a) == 1 else a),
 }  # fmt: skip
 _IMMUTABLE = (types.Int, types.Float, types.Bool, types.Str, types.NoneT, types.Device)

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import ast
 import itertools
+import threading
+from typing import Callable
 
 from aot.script.function import FunctionCompiler, signature_of
 from aot.script.marks import mark_of, overloads_of
 from aot.script.program_classes import Classes
 from aot.script.program_modules import Modules
 from aot.script.qualified import qualified_name
-from aot.script.python_objects import definition_of, raising_graph, scope_of
+from aot.script.python_objects import definition_of, scope_of
 from aot.script.resolution import Resolver
 from aot.script.source import ScriptError, Source
 from aot.script.values import Dispatch, FunctionRef, Ignored, Overloads
 from lowering import types
-from lowering.graph import Function, Graph
+from lowering.graph import Function, Graph, Value
 from lowering.types import Type
 
 _UNKNOWN = types.SimpleType("<not compiled yet>")
@@ -26,6 +28,7 @@ class Program(Classes, Modules):
     """Everything compiled so far in this process."""
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()  # one program is compiled at a time
         self.functions: dict[object, Function] = {}
         self.names: set[str] = set()
         self.mangles = itertools.count()
@@ -69,7 +72,12 @@ class Program(Classes, Modules):
             parameters, returns = signature_of(definition, source, resolver, owner, python, hints)
         function = Function(name, parameters, returns or _UNKNOWN,
                             range=source.range(definition))
-        function.build = lambda: self.build(function, definition, source, resolver, returns)
+
+        def build() -> Graph:
+            with self.lock:
+                return self.build(function, definition, source, resolver, returns)
+
+        function.build = build
         return function
 
     def _with_defaults(self, parameters, python):
@@ -110,7 +118,7 @@ class Program(Classes, Modules):
             return self.dispatch(plain, python.if_true)
         mark = mark_of(python)
         if mark in ("ignore", "unused"):
-            return Ignored(python.__name__, self.ignored(python, None, mark))
+            return self.ignored(python, None, mark)
         declared = overloads_of(python)
         if declared:
             resolver = Resolver(self, scope_of(python))
@@ -129,19 +137,19 @@ class Program(Classes, Modules):
         names = [p.name for p in functions[0].parameters]
         return Dispatch(*functions, "return_indices", names.index("return_indices"))
 
-    def ignored(self, python: object, owner: Type | None, mark: str) -> Function:
-        """A function whose call raises: what it would do only Python knows."""
-        known = self.functions.get((python, mark))
-        if known is not None:
-            return known
-        source, definition = definition_of(python)
-        resolver = Resolver(self, scope_of(python))
-        parameters, returns = signature_of(definition, source, resolver, owner, python)
-        function = Function(self.unique(qualified_name(python)), parameters,
-                            returns or types.Tensor, range=source.range(definition))
-        function.graph = raising_graph(function, source, definition)
-        self.functions[(python, mark)] = function
-        return function
+    def ignored(
+        self, python: Callable, owner: Type | None, mark: str, receiver: Value | None = None
+    ) -> Ignored:
+        """A function that is not compiled: only its signature is read."""
+        key = (python, mark, owner)
+        if key not in self.functions:
+            source, definition = definition_of(python)
+            resolver = Resolver(self, scope_of(python), owner)
+            parameters, returns = signature_of(definition, source, resolver, owner, python)
+            self.functions[key] = Function(qualified_name(python), parameters,
+                                           returns or types.Tensor,
+                                           range=source.range(definition))
+        return Ignored(self.functions[key], python if mark == "ignore" else None, receiver)
 
 
 PROGRAM = Program()

@@ -121,7 +121,7 @@ class Conditions(Expressions):
 
     def _in_text(self, part: Value, text: Value, node: ast.AST) -> Value:
         """`part in text`, as PyTorch's own function for it has it."""
-        missing, zero = self.constant(-1), self.constant(0)
+        zero, missing = self.constant(0), self.constant(-1)
         length = self.operator("aten::len", [text], node)
         found = self.operator("aten::find", [text, part, zero, length], node)
         return self.operator("aten::ne", [found, missing], node)

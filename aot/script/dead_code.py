@@ -16,8 +16,8 @@ from lowering.schema_table import OperatorSchema, find_schema
 from lowering.types import ListType, TensorType
 
 _OPAQUE = frozenset(
-    """prim::CallMethod prim::CallFunction prim::GetAttr prim::SetAttr prim::fork prim::Enter
-    prim::Exit prim::ModuleContainerIndex prim::CreateObject""".split()
+    """prim::CallMethod prim::CallFunction prim::PythonOp prim::GetAttr prim::SetAttr prim::fork
+    prim::Enter prim::Exit prim::ModuleContainerIndex prim::CreateObject""".split()
 )
 _MAKES_CONTAINER = frozenset("prim::TupleConstruct prim::ListConstruct prim::DictConstruct".split())
 _TAKES_OUT = frozenset(

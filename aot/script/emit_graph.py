@@ -41,6 +41,10 @@ class EmitGraph(Graph):
         """Leave out numbers that PyTorch gives to values it makes and drops."""
         self._counter += count
 
+    def take_number(self, value: Value, number: int) -> None:
+        """Give a value another number than the one it got when it was made."""
+        self._give(value, str(number))
+
     def set_name(self, value: Value, name: str) -> None:
         """Name a value; whoever has the name gets a numbered one."""
         if value.name == name:

@@ -228,6 +228,7 @@ class Expressions(Environment):
         if isinstance(node.op, ast.USub) and operand.is_constant:
             number = operand.constant
             if isinstance(number, (int, float)) and not isinstance(number, bool):
+                self.builder.erase(value.node)
                 return self.constant(-number)
         return value
 

@@ -11,6 +11,7 @@ from typing import Callable
 
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.expressions import code_of
+from aot.script.marks import Attribute
 from lowering import types
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
@@ -129,6 +130,8 @@ class ModuleReader:
                 info.functions[name] = value
                 continue
             stated = self.hint(hints.get(name))
+            if isinstance(value, Attribute):
+                stated, value = self.hint(value.type), value.value
             try:
                 type_ = stated or self.infer(value)
                 self.add(info, name, type_, self.convert(value, type_))

@@ -11,11 +11,11 @@ from aot.script.function import FunctionCompiler, signature_of
 from aot.script.marks import is_ignored, mark_of, overloads_of
 from aot.script.matching import unpack_tuple
 from aot.script.module_info import ModuleInfo, ModuleReader
-from aot.script.python_objects import definition_of, raising_graph, scope_of
+from aot.script.python_objects import scope_of
 from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver, StatedConstant
 from aot.script.source import Source
-from aot.script.values import FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, Several
+from aot.script.values import FunctionRef, MethodRef, ModuleItems, Overloads, Several
 from lowering import types
 from lowering.graph import Function, Value
 from lowering.graph_builder import Builder
@@ -30,29 +30,35 @@ class Modules:
         self.properties: dict[tuple[Type, str], property] = {}
         self.infos: dict[Type, ModuleInfo] = {}
         self.shared: dict[tuple, ClassType] = {}
-        self.resolvers: dict[Type, object] = {}
+        self.hints: dict[Type, dict[str, list[Type]]] = {}
 
     # --- making -------------------------------------------------------------------------------
 
-    def module(self, module: object) -> ScriptObject:
-        """Script a module and all below it; one that is scripted already stays."""
-        return self._object(module, {})
+    def module(
+        self, module: object, hints: dict[str, list[Type]] | None = None
+    ) -> ScriptObject:
+        """Script a module and all below it; one that is scripted already stays. `hints` are the
+        types of parameters that are not annotated, by method."""
+        return self._object(module, {}, hints or {})
 
-    def _object(self, module: object, made: dict[int, ScriptObject]) -> ScriptObject:
+    def _object(
+        self, module: object, made: dict[int, ScriptObject], hints: dict[str, list[Type]]
+    ) -> ScriptObject:
         known = made.get(id(module))
         if known is not None:
             return known
         ready = module.__dict__.get("object")
         if isinstance(ready, ScriptObject):
             return ready
-        reader = ModuleReader(lambda sub: self._object(sub, made),
+        reader = ModuleReader(lambda sub: self._object(sub, made, {}),
                               lambda cls: self.class_type(cls, None, None))
         info = reader.read(module)
-        key = info.key()
+        key = (*info.key(), *((name, *map(str, row)) for name, row in hints.items()))
         type_ = self.shared.get(key)
         fresh = type_ is None
         if fresh:
             type_ = self.shared[key] = self._class_of(info)
+            self.hints[type_] = hints
         instance = ScriptObject(type_, dict(info.values))
         made[id(module)] = instance
         if fresh:
@@ -84,7 +90,7 @@ class Modules:
         names += [n for n in dir(cls) if mark_of(getattr(cls, n, None)) == "export"]
         for name in names:
             self.method(type_, name)
-        if self.container_kind(type_) is not None:
+        if self.container_kind(type_) in ("list", "dict"):
             self._container_methods(info, type_)
         self._hooks(info, type_)
         for name in list(type_.methods):
@@ -111,7 +117,8 @@ class Modules:
                 functions.append(type_.methods[full])
             return Overloads(tuple(functions))
         type_.methods[name] = self.declare(
-            python, self.resolver_of(type_, python), type_, f"{type_.name}.{name}")
+            python, self.resolver_of(type_, python), type_, f"{type_.name}.{name}",
+            self.hints.get(type_, {}).get(name))
         return type_.methods[name]
 
     def resolver_of(self, type_: Type, python: object):
@@ -148,25 +155,11 @@ class Modules:
         cls = type(info.module)
         python = getattr(cls, name, None)
         if is_ignored(python):
-            mark = mark_of(python)
-            if mark == "unused" or mark == "ignore":
-                return Ignored(name, self.ignored_method(python, type_, mark))
+            return self.ignored(python, type_, mark_of(python))
         raw = inspect.getattr_static(cls, name, None)
         if isinstance(raw, staticmethod):
             return FunctionRef(self.function(raw.__func__))
         return self.method(type_, name)
-
-    def ignored_method(self, python, type_: ClassType, mark: str) -> Function:
-        known = self.functions.get((python, type_))
-        if known is None:
-            source, definition = definition_of(python)
-            resolver = self.resolver_of(type_, python)
-            parameters, returns = signature_of(definition, source, resolver, type_, python)
-            known = Function(f"{type_.name}.{python.__name__}", parameters[1:],
-                             returns or types.Tensor)
-            known.graph = raising_graph(known, source, definition)
-            self.functions[(python, type_)] = known
-        return known
 
     def _static(self, type_: Type, name: str) -> object | None:
         found = self.static_method(type_, name)
@@ -271,9 +264,12 @@ class Modules:
         graph = EmitGraph()
         inner = Builder(graph)
         params = [inner.add_param(graph.block, v.type) for v in inputs]
-        for param, value in zip(params, inputs):
+        graph.skip_numbers(1 - len(params))  # PyTorch adds them when the body is there
+        for i, (param, value) in enumerate(zip(params, inputs)):
             name = re.sub(r"\.\d+$", "", value.name)
-            if not name.isdigit():
+            if name.isdigit():
+                graph.take_number(param, len(params) + 3 + i)
+            else:
                 graph.set_name(param, name)
                 graph.set_name(param, f"{name}.1")
         if first:
@@ -293,7 +289,8 @@ class Modules:
     # --- containers ---------------------------------------------------------------------------
 
     def container_kind(self, type_: Type) -> str | None:
-        """'list' for a ModuleList or Sequential, 'dict' for a ModuleDict, None for others."""
+        """'list' for a ModuleList or Sequential, 'dict' for a ModuleDict, 'parameters' and 'named
+        parameters' for a ParameterList and ParameterDict, None for others."""
         info = self.infos.get(type_)
         if info is None:
             return None
@@ -303,13 +300,18 @@ class Modules:
                     return "list"
                 if base.__name__ == "ModuleDict":
                     return "dict"
+                if base.__name__ == "ParameterList":
+                    return "parameters"
+                if base.__name__ == "ParameterDict":
+                    return "named parameters"
         return None
 
     def container_of(self, value: Value) -> ModuleItems | None:
         kind = self.container_kind(value.type)
         if kind is None:
             return None
-        names = list(self.infos[value.type].module._modules)
+        info = self.infos[value.type]
+        names = info.parameters if kind.endswith("parameters") else list(info.module._modules)
         return ModuleItems(value, names, [], kind)
 
     def module_members(self, env: FunctionCompiler, items: ModuleItems) -> list:
@@ -317,6 +319,8 @@ class Modules:
         keys, modules = [], []
         for name in items.names:
             keys.append(env.constant(name))
+            if items.kind.endswith("parameters"):  # they are read to see what they are, and again
+                env.resolver.object_attribute(env, items.receiver, name, _PLACE)
             modules.append(env.resolver.object_attribute(env, items.receiver, name, _PLACE))
         if items.kind in ("dict", "keys"):
             return keys
@@ -325,7 +329,8 @@ class Modules:
         return modules
 
     def _modules_of(self, env: FunctionCompiler, items: ModuleItems) -> list:
-        return self.module_members(env, ModuleItems(items.receiver, items.names, [], "list"))
+        kind = "parameters" if items.kind.endswith("parameters") else "list"
+        return self.module_members(env, ModuleItems(items.receiver, items.names, [], kind))
 
     def module_item(self, env, items: ModuleItems, node: ast.Subscript, hint) -> object:
         if isinstance(node.slice, ast.Slice):
@@ -337,9 +342,9 @@ class Modules:
             env.sliced_modules += [m.receiver if isinstance(m, ModuleItems) else m for m in chosen]
             return Several(chosen)
         index = env.expression(node.slice)
+        if isinstance(hint, InterfaceType):
+            return env.op("prim::ModuleContainerIndex", [items.receiver, index], hint)
         if not index.is_constant:
-            if isinstance(hint, InterfaceType):
-                return env.op("prim::ModuleContainerIndex", [items.receiver, index], hint)
             raise env.error(
                 "Unable to extract string literal index. ModuleDict indexing is only supported "
                 "with string literals. Enumeration of ModuleDict is supported, e.g. 'for k, v in "
@@ -348,7 +353,7 @@ class Modules:
                 "supported with integer literals. Enumeration is supported, e.g. 'for index, v in "
                 "enumerate(self): ...'", node)
         at = index.constant
-        if items.kind == "dict":
+        if items.kind in ("dict", "named parameters"):
             if at not in items.names:
                 raise env.error(f"Key Error, {at}", node)
             return self._modules_of(env, items)[items.names.index(at)]

@@ -1,4 +1,4 @@
-"""Python functions as the compiler needs them: their scope, their source, a stand-in for them."""
+"""Python functions as the compiler needs them: their scope and their source."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import ast
 import inspect
 
 from aot.script.source import ScriptError, Source, source_of
-from lowering.graph import Function, Graph
-from lowering.graph_builder import Builder
 
 
 def scope_of(function: object) -> dict[str, object]:
@@ -36,16 +34,3 @@ def definition_of(python: object) -> tuple[Source, ast.FunctionDef]:
         raise ScriptError("Lambdas aren't supported: write a function", source.range(
             source.tree.body[0]))
     raise ScriptError(f"Expected a single top-level function, found none in {source.file}")
-
-
-def raising_graph(function: Function, source: Source, definition: ast.AST) -> Graph:
-    graph = Graph()
-    builder = Builder(graph)
-    builder.range = source.range(definition)
-    for parameter in function.parameters:
-        builder.add_param(graph.block, parameter.type, parameter.name)
-    text = builder.constant(f"Cannot execute {function.name}: it is ignored or unused")
-    builder.node("prim::RaiseException", [text, builder.constant(None)])
-    result = builder.op("prim::Uninitialized", [], function.returns)
-    builder.set_outputs(graph.block, [result])
-    return graph

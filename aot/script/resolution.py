@@ -7,6 +7,7 @@ import builtins
 import enum
 import inspect
 import typing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aot.script import names
@@ -207,8 +208,8 @@ class Resolver:
         found = self.program.member(type_, name, node, env)
         if isinstance(found, Function):
             return MethodRef(base, name, found)
-        if isinstance(found, Overloads):
-            return Overloads(found.functions, base)
+        if isinstance(found, (Overloads, Ignored)):
+            return replace(found, receiver=base)
         if isinstance(found, property):
             getter = self.program.getter(type_, name)
             return env.call_method(MethodRef(base, getter.name.rpartition(".")[2], getter), [], {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Callable
 
 from lowering.graph import Function, Value
 from lowering.types import ClassType, EnumType, InterfaceType, TupleType, Type
@@ -113,9 +114,11 @@ class Dispatch:
     index: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ignored:
-    """A Python function that is not compiled; calling it raises at run time."""
+    """A Python function that is not compiled. `function` is its signature; a call runs `python`,
+    or raises at run time where that is None. Methods are called on `receiver`."""
 
-    name: str
     function: Function
+    python: Callable | None
+    receiver: Value | None = None
