@@ -42,12 +42,11 @@ def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
     vectors_needed = -(-columns // lanes)
     for vectors in range(1, min(8, vectors_needed) + 1):
         for rows in range(1, 33):
-            spare = 2 if a_runs else vectors + 1
-            if rows * vectors + spare > target.vector_registers:
+            if _registers(rows, vectors, a_runs) > target.vector_registers:
                 break
             if rows <= inner:
                 shapes = [(1, rows)]
-            elif rows % inner == 0 and rows // inner <= outer:
+            elif rows % inner == 0 and rows // inner <= outer and not a_runs:
                 shapes = [(rows // inner, inner)]
             else:
                 continue
@@ -58,6 +57,12 @@ def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
                     best = cost, tile
     assert best is not None
     return best[1]
+
+
+def _registers(rows: int, vectors: int, a_runs: bool) -> int:
+    """Accumulators, b, and what there is of a at a time. Where a runs along the vector dim it is a
+    window: neighbours read the same, which the compiler keeps in registers from tap to tap."""
+    return 2 * rows * vectors + 4 if a_runs else rows * vectors + vectors + 1
 
 
 def _cost(tile: Tile, outer: int, inner: int, vectors: int, a_runs: bool,
