@@ -1,7 +1,7 @@
 """Messages with values of run time in them, and how they reach the host program: as LLVM IR.
 
 A message is written into the last part of the instance, as many bytes as the longest may have. Its
-numbers are written by the C library's snprintf, prints without a callback by puts and dprintf;
+floats are written by the C library's snprintf, prints without a callback by puts and dprintf;
 programs without such messages do not refer to these.
 """
 
@@ -15,23 +15,38 @@ _ROOM = {"int": 21, "float": 26, "bool": 6, "fixed": 52, "exponent": 16}
 _ELEMENT_ROOM = {"i64": 22, "f64": 16, "bool": 8}
 _LLVM = {"i64": "i64", "f64": "double", "bool": "i8"}
 
-# .number: a floating-point number as `format` says, with a point where the locale has a comma.
-_NUMBERS = """
-declare i32 @snprintf(ptr, i64, ptr, ...)
-@.lld = private unnamed_addr constant [5 x i8] c"%lld\\00"
-@.lldp = private unnamed_addr constant [6 x i8] c"%lld.\\00"
-@.g17 = private unnamed_addr constant [6 x i8] c"%.17g\\00"
-@.g6 = private unnamed_addr constant [5 x i8] c"%.6g\\00"
-@.f = private unnamed_addr constant [3 x i8] c"%f\\00"
-@.e = private unnamed_addr constant [3 x i8] c"%e\\00"
-@.nan = private unnamed_addr constant [4 x i8] c"nan\\00"
+_WHOLE = """
 @.true = private unnamed_addr constant [5 x i8] c"True\\00"
 @.false = private unnamed_addr constant [6 x i8] c"False\\00"
 
 define internal i64 @.text.int(ptr %to, i64 %x) #1 {
-  %n = call i32 (ptr, i64, ptr, ...) @snprintf(ptr %to, i64 21, ptr @.lld, i64 %x)
-  %size = zext i32 %n to i64
-  ret i64 %size
+entry:
+  %digits = alloca [20 x i8], align 1
+  %negative = icmp slt i64 %x, 0
+  %minus = sub i64 0, %x
+  %size = select i1 %negative, i64 %minus, i64 %x
+  br label %digit
+digit:
+  %v = phi i64 [ %size, %entry ], [ %rest, %digit ]
+  %before = phi i64 [ 20, %entry ], [ %k, %digit ]
+  %rest = udiv i64 %v, 10
+  %tens = mul i64 %rest, 10
+  %one = sub i64 %v, %tens
+  %short = trunc i64 %one to i8
+  %c = add i8 %short, 48
+  %k = add i64 %before, -1
+  %at = getelementptr i8, ptr %digits, i64 %k
+  store i8 %c, ptr %at, align 1
+  %more = icmp ne i64 %rest, 0
+  br i1 %more, label %digit, label %copy
+copy:
+  store i8 45, ptr %to, align 1
+  %sign = zext i1 %negative to i64
+  %start = getelementptr i8, ptr %to, i64 %sign
+  %n = sub i64 20, %k
+  call void @llvm.memcpy.p0.p0.i64(ptr %start, ptr %at, i64 %n, i1 false)
+  %length = add i64 %n, %sign
+  ret i64 %length
 }
 
 define internal i64 @.text.bool(ptr %to, i8 %x) #1 {
@@ -41,6 +56,16 @@ define internal i64 @.text.bool(ptr %to, i8 %x) #1 {
   call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %word, i64 %size, i1 false)
   ret i64 %size
 }
+"""
+
+# .number: a floating-point number as `format` says, with a point where the locale has a comma.
+_FLOATS = """
+declare i32 @snprintf(ptr, i64, ptr, ...)
+@.g17 = private unnamed_addr constant [6 x i8] c"%.17g\\00"
+@.g6 = private unnamed_addr constant [5 x i8] c"%.6g\\00"
+@.f = private unnamed_addr constant [3 x i8] c"%f\\00"
+@.e = private unnamed_addr constant [3 x i8] c"%e\\00"
+@.nan = private unnamed_addr constant [4 x i8] c"nan\\00"
 
 define internal i64 @.number(ptr %to, double %x, ptr %format) #1 {
 entry:
@@ -84,8 +109,10 @@ try:
   %whole = fcmp oeq double %back, %x
   br i1 %whole, label %integer, label %general
 integer:
-  %n = call i32 (ptr, i64, ptr, ...) @snprintf(ptr %to, i64 26, ptr @.lldp, i64 %i)
-  %length = zext i32 %n to i64
+  %n = call i64 @.text.int(ptr %to, i64 %i)
+  %end = getelementptr i8, ptr %to, i64 %n
+  store i8 46, ptr %end, align 1
+  %length = add i64 %n, 1
   ret i64 %length
 general:
   %size = call i64 @.number(ptr %to, double %x, ptr @.g17)
@@ -210,7 +237,9 @@ def text_functions(program: Program) -> str:
     """What the program's messages call."""
     checks = _checks(program)
     holes = [p for s in checks for p in s.message if isinstance(p, TextHole)]
-    text = _NUMBERS if holes else ""
+    text = _WHOLE if holes else ""
+    if any(h.slot.dtype.name == "f64" for h in holes):
+        text += _FLOATS
     for dtype in dict.fromkeys(h.slot.dtype.name for h in holes if h.form == "elements"):
         one = {"i64": "int", "f64": "element", "bool": "bool"}[dtype]
         text += _ELEMENTS.format(dtype=dtype, type=_LLVM[dtype], one=one)

@@ -237,6 +237,39 @@ def test_tensors(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out == expected
 
 
+X, TABLE = torch.arange(12.0).reshape(4, 3), torch.ones(5, 2)
+F = nn.functional
+OUT_OF_RANGE = {
+    "embedding": (lambda i: F.embedding(i, TABLE), "index out of range in self"),
+    "embedding_bag": (lambda i: F.embedding_bag(i[None], TABLE), "7 is not in the valid range"),
+    "index": (lambda i: X[i], "index 7 is out of bounds for dimension 0 with size 4"),
+    "index_put": (lambda i: X.clone().index_put_((i,), torch.tensor(1.0)), "index 7 is out of"),
+    "gather": (lambda i: X.gather(0, i[:, None]), "index 7 is out of bounds for dimension 0"),
+    "scatter_add": (lambda i: X.scatter_add(0, i[:, None], X), "index 7 is out of bounds"),
+    "take": (lambda i: X.take(i * 5), "index 35 is out of bounds"),
+    "one_hot": (lambda i: F.one_hot(i, 4), "Class values must be from 0 to 3, found 7"),
+    "nll_loss": (lambda i: F.nll_loss(X, i), "Target 7 is out of bounds."),
+    "cross_entropy": (lambda i: F.cross_entropy(X, i), "Target 7 is out of bounds."),
+    "multi_margin_loss": (lambda i: F.multi_margin_loss(X, i), "target out of range"),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_indices_out_of_range_are_errors(name: str) -> None:
+    """As in PyTorch, and the next call with good ones gives what PyTorch gives."""
+    function, message = OUT_OF_RANGE[name]
+    good, bad = torch.tensor([1, 0, 2, 1]), torch.tensor([1, 7, 0, 2])
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(function, (good,)), buffer)
+    compiled = aot.compile(aot.jit.load(io.BytesIO(buffer.getvalue())), inputs=["i:i64[4]"])
+    with pytest.raises((IndexError, RuntimeError)):
+        function(bad)
+    for call in (compiled, compiled.interpret):
+        with pytest.raises(RuntimeFailure, match=message):
+            call(bad.numpy())
+        assert np.allclose(call(good.numpy()), function(good).numpy(), rtol=1e-5)
+
+
 class Keeps(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from lowering.build import (
     cast, check, compute, constant, full, number_dtype, pointwise, to_value,
 )
 from lowering.known import Unsupported, known
+from lowering.ops.positions import check_all
 from lowering.ops.slicing import diagonal as diagonal_of
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
@@ -383,5 +384,7 @@ def one_hot(x, num_classes=-1):
     """i64; num_classes is counted only when the classes are known at compile time."""
     if num_classes < 0:
         num_classes = int(known(x, "one_hot's classes, when num_classes is not given,").max()) + 1
+    check_all(x, lambda a: (a >= 0) & (a < num_classes), lambda wrong: (
+        f"one_hot: Class values must be from 0 to {num_classes - 1}, found {wrong}"))
     return compute((*x.shape, num_classes),
                    lambda *i: E.cast(E.eq(E.cast(E.load(x, i[:-1]), i64), i[-1]), i64))

@@ -1,27 +1,22 @@
 """Embeddings: rows of a table by index, and sums, means and maxima of bags of rows.
-
-An index outside the table reads nothing: its row is NaN (zero in an integer table).
 """
 
 from __future__ import annotations
 
 from lowering import expr as E
-from lowering.build import cast, compute, compute_dtype, full, gather, generic, scatter
+from lowering.build import cast, compute, compute_dtype, full, generic, scatter
 from lowering.expr import Expr
 from lowering.ops.message_names import tensor_name
+from lowering.ops.positions import check_all, position
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
-from runtime.dtypes import DType, f64, i32, i64
+from runtime.dtypes import f64, i32, i64
 
 SUM, MEAN, MAX = 0, 1, 2
 
 
 def _position(indices: Value, at: tuple[Expr, ...]) -> Expr:
     return E.cast(E.load(indices, at), i64)
-
-
-def _missing(dtype: DType) -> float:
-    return float("nan") if dtype.is_float else 0
 
 
 def _check_indices(indices: Value, name: str) -> None:
@@ -41,13 +36,10 @@ def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=
         raise RuntimeError("'weight' must be 2-D")
     _check_indices(indices, "embedding")
     rows, width = weight.shape
-
-    def valid(*i: Expr) -> Expr:
-        row = _position(indices, i[:-1])
-        return (row >= 0) & (row < rows)
-
-    return gather(weight, (*indices.shape, width),
-                  lambda *i: (_position(indices, i[:-1]), i[-1]), valid, _missing(weight.dtype))
+    row = position(indices, rows, 0, wrap=False, message=lambda _: "index out of range in self")
+    if weight.numel == 0:
+        return full((*indices.shape, width), 0, weight.dtype)
+    return compute((*indices.shape, width), lambda *i: E.load(weight, (row(*i[:-1]), i[-1])))
 
 
 def _bags(offsets: Value, count: int) -> Value:
@@ -65,6 +57,8 @@ def _embedding_bag(weight, indices, offsets, mode, per_sample_weights, include_l
     bags = offsets.shape[0] - (1 if include_last_offset else 0)
     bag_of = _bags(offsets, count)
     rows = weight.shape[0]
+    check_all(indices, lambda i: (i >= 0) & (i < rows), lambda wrong: (
+        f"embedding_bag: index {wrong} is not in the valid range [0, {rows})"))
     padding = None if padding_idx is None or padding_idx == -1 else padding_idx % rows
     dtype, working = weight.dtype, compute_dtype(weight.dtype)
 

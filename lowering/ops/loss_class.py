@@ -1,7 +1,7 @@
 """Losses of scores of classes: negative log likelihood, cross entropy, margins.
 
-Classes are dim 1 of the scores (dim 0 of a single sample). A target outside the classes reads
-nothing; a target equal to ignore_index has no loss and no weight.
+Classes are dim 1 of the scores (dim 0 of a single sample). A target equal to ignore_index has no
+loss and no weight; any other outside the classes is an error.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from lowering import expr as E
 from lowering.build import compute, compute_dtype, full, generic, pointwise, reduce
 from lowering.expr import Expr
 from lowering.ops.loss import MEAN, NONE, reduced
+from lowering.ops.positions import check_all
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, i64
@@ -45,6 +46,9 @@ def _nll(x: Value, target: Value, weight: Value | None, reduction: int,
          ignore_index: int) -> tuple[Value, Value]:
     """The loss, and the sum of the targets' weights (0 where nothing is reduced)."""
     _check(x, target, weight)
+    classes = x.shape[_class_dim(x)]
+    check_all(target, lambda t: E.eq(t, ignore_index) | ((t >= 0) & (t < classes)),
+              lambda wrong: f"Target {wrong} is out of bounds.")
     counts, element = _picked(x, target, ignore_index)
     working = compute_dtype(x.dtype)
     zero, one = E.const(0, working), E.const(1, working)
@@ -221,6 +225,7 @@ def _row(x: Value) -> Value:
 def _margins(x: Value, target: Value, p: int, margin: float, weight: Value | None) -> Value:
     n, classes = x.shape
     working = compute_dtype(x.dtype)
+    check_all(target, lambda t: (t >= 0) & (t < classes), lambda _: "target out of range")
     counts, element = _picked(x, target, -1)
     i, c = E.index(0), E.index(1)
     z = E.maximum(float(margin) - element(x, i) + E.cast(E.load(x, (i, c)), working), 0)

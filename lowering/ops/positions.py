@@ -13,15 +13,19 @@ from typing import Callable
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import cast, check, compute, constant, full, reduce, scan, scatter
+from lowering.build import (
+    cast, check, compute, constant, full, pointwise, reduce, scan, scatter,
+)  # fmt: skip
 from lowering.expr import Expr
 from lowering.index_algebra import delinearize
 from lowering.known import known_or_none
 from lowering.sizes import Size
 from lowering.tensor_ir import Value
+from lowering.texts import Hole, Text
 from runtime.dtypes import bool_, i32, i64, u8
 
 Position = Callable[..., Expr]
+_NONE = E.const(-(1 << 63))  # no position is as small
 
 
 def is_mask(index: Value) -> bool:
@@ -54,26 +58,34 @@ def true_positions(mask: Value) -> Value:
                    lambda n: n)
 
 
-def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = True) -> Position:
+def check_all(index: Value, fits: Callable[[Expr], Expr], message: Callable[[str], str]) -> None:
+    """IndexError, now or when the program runs, unless fits(element) holds of all elements of an
+    integer tensor. message(the greatest of those that do not fit)."""
+    worst = reduce("max", index, None, False, lambda a: E.select(fits(a), _NONE, a), dtype=i64)
+    data = known_or_none(worst) if known_or_none(index) is not None else None
+    if data is None:
+        first, *rest = message("\0").split("\0")  # where the number goes, if anywhere
+        text = Text(first, *(part for more in rest for part in (Hole(worst, "int"), more)))
+        check(pointwise(lambda w: E.eq(w, _NONE), worst), text)
+    elif data != _NONE.attr:
+        raise IndexError(message(str(int(data))))
+
+
+def position(index: Value, n: int, dim: int, wrap: bool = True, hold: bool = True,
+             message: Callable[[str], str] | None = None) -> Position:
     """A function from an element's indices to its position in a dim of size n.
 
     wrap: negative positions count from the end. hold: keep run-time positions within bounds (not
     needed where the use ignores the others, as Scatter does). IndexError for known positions out
-    of bounds; unknown ones become a check of the program."""
+    of bounds, with message(position); unknown ones become a check of the program."""
     if isinstance(n, Size):
         return _position_of_run_time(index, n, dim, wrap)
     low = -n if wrap else 0
-    message = f"index out of bounds for dimension {dim} with size {n}"
+    check_all(index, lambda a: (a >= low) & (a < n), message or (
+        lambda wrong: f"index {wrong} is out of bounds for dimension {dim} with size {n}"))
     data = known_or_none(index)
     if data is not None:
-        wrong = data[(data < low) | (data >= n)]
-        if wrong.size:
-            raise IndexError(f"index {wrong.flat[0]} is out of bounds for dimension {dim} with "
-                             f"size "
-                             f"{n}")
         wrap, hold = wrap and bool((data < 0).any()), False
-    else:
-        check(reduce("and", index, None, False, lambda a: (a >= low) & (a < n)), message)
 
     def at(*i: Expr) -> Expr:
         p = E.cast(E.load(index, i), i64)

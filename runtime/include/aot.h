@@ -8,7 +8,7 @@
  *     const char *NAME_message(...);   what went wrong in the instance's last call
  *
  * and refers to nothing but memcpy, memmove and memset (and malloc and free, where the data decide
- * how large a tensor is; it then defines NAME_release too; and snprintf, where a message has numbers
+ * how large a tensor is; it then defines NAME_release too; and snprintf, where a message has floats
  * of run time in it; and puts and dprintf, where the program prints or warns). The typed prototypes are in the
  * generated NAME.h; this header holds what all models share. A shared library also exports its
  * descriptor as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
