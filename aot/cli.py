@@ -125,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", action=_InOrder,
         help="a method to compile (default: forward); the inputs after it are its own")
     add("--name", metavar="C_IDENTIFIER", help="prefix of all symbols (default: OUT's name)")
-    add("--cpu", default="native", help="native, x86-64-v3, ... (default: native)")
+    add("--cpu", default="native", metavar="CPU[,CPU]",
+        help="native, x86-64-v3, ...; of several the artifact picks one when an instance is made "
+        "(default: native)")
     add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
     add("--precision", choices=PRECISIONS, default="f32",
         help="what products keep their weights in; less than f32 rounds them (default: f32)")

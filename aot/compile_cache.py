@@ -48,8 +48,9 @@ def key_of(program: bytes, options: CompileOptions, examples: object = None) -> 
     """The name of a compilation of `program`, a digest of what holds it; `examples` are what the
     inputs are like where the options do not say."""
     digest = hashlib.sha256(program)
-    machine = _this_machine() if options.cpu == "native" else repr(TARGETS.get(options.cpu))
-    for part in (_compiler(), machine, examples):
+    rows = [name.strip() for name in options.cpu.split(",")]
+    machines = [_this_machine() if row == "native" else repr(TARGETS.get(row)) for row in rows]
+    for part in (_compiler(), machines, examples):
         _add(digest.update, part)
     for field in fields(options):
         if field.name not in _NO_CODE:

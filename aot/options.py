@@ -24,7 +24,8 @@ class CompileOptions:
     method: str = "forward"
     # Prefix of every symbol of the artifact, a C identifier.
     name: str = "model"
-    # A row of the target table, or native: the machine that compiles.
+    # Rows of the target table, or native, the machine that compiles; several are put into one
+    # artifact, which picks when an instance is made: "x86-64-v4,x86-64-v3".
     cpu: str = "native"
     # Threads that parallel loops are divided for; 1 leaves no parallel loop.
     threads: int = 1

@@ -26,8 +26,12 @@ from lowering.objects import ScriptObject
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_programs
+from lowering.tensor_ir import TensorProgram
 from llvm_backend.native import resolve_target
 from llvm_backend.print_mlir import print_kernels
+from llvm_backend.program import Program
+from llvm_backend.target import TARGETS, Target
+from llvm_backend.versions import in_order, merge_versions
 from runtime.errors import CompileError
 
 
@@ -86,11 +90,22 @@ def _compile(module: ScriptModule | None, functions: list[Function],
 def _compile_stages(module: ScriptModule | None, functions: list[Function],
                     instance: ScriptObject | None, inputs: list[tuple[Input, ...]],
                     options: CompileOptions, progress: Progress) -> Lowered:
-    target = replace(resolve_target(options.cpu), threads=options.threads,
-                     precision=options.precision)
-
-    progress.stage("evaluate")
+    rows = in_order([resolve_target(name.strip()) for name in options.cpu.split(",")])
+    targets = [replace(row, threads=options.threads, precision=options.precision) for row in rows]
     inputs = _choices(functions, inputs)
+    versions = [_lowered(functions, inputs, instance, target, options, progress)
+                for target in targets]
+    programs, kernels = versions[0]
+    merged = merge_versions([kernels for _, kernels in versions], targets)
+    target = targets[0] if len(targets) == 1 else TARGETS["x86-64"]  # of what is no version
+    return Lowered(module, functions, inputs, programs, merged, target)
+
+
+def _lowered(functions: list[Function], inputs: list[tuple[Input, ...]],
+             instance: ScriptObject | None, target: Target, options: CompileOptions,
+             progress: Progress) -> tuple[list[TensorProgram], Program]:
+    """The methods for one CPU."""
+    progress.stage("evaluate")
     programs = evaluate_methods([(f, as_specs(i)) for f, i in zip(functions, inputs)], instance)
     _debug(2, lambda: "\n".join(str(f.graph) for f in functions))
 
@@ -106,7 +121,7 @@ def _compile_stages(module: ScriptModule | None, functions: list[Function],
     kernels = lower_programs(programs, target, options.name, options.optimize,
                              lambda done, total: progress.step(f"{done}/{total}"))
     _debug(4, lambda: print_kernels(kernels.kernels()))
-    return Lowered(module, functions, inputs, programs, kernels, target)
+    return programs, kernels
 
 
 def _choices(functions: list[Function],

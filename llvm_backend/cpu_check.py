@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from llvm_backend.descriptor import Constants
 from llvm_backend.target import Target
 
@@ -19,11 +21,30 @@ _BITS = {
 _YMM = {"avx", "avx2", "fma", "f16c", "avxvnni"}
 
 
-def cpu_check(target: Target, constants: Constants) -> str:
-    """`define internal ptr @.cpu()`: NULL, or the message that names the first missing feature.
+def cpu_checks(targets: Sequence[Target], constants: Constants) -> str:
+    """`@.cpu()`: NULL, or the message that names the first feature missing for the last of the
+    targets. `@.version()`: the number of the first target whose code this CPU runs."""
+    checks = [_check(t, f"@.cpu{n}", constants) for n, t in enumerate(targets)]
+    lacks = ["define internal ptr @.cpu() #1 {"]
+    which = ["define internal i64 @.version() #1 {"]
+    last = len(targets) - 1
+    number = str(last)
+    for n in range(last, -1, -1):
+        which += [f"  %lacks{n} = call ptr @.cpu{n}()",
+                  f"  %runs{n} = icmp eq ptr %lacks{n}, null",
+                  f"  %first{n} = select i1 %runs{n}, i64 {n}, i64 {number}"]
+        number = f"%first{n}"
+    lacks += ["  %number = call i64 @.version()", f"  %last = icmp eq i64 %number, {last}",
+              f"  %lacks = call ptr @.cpu{last}()",
+              "  %message = select i1 %last, ptr %lacks, ptr null", "  ret ptr %message", "}", ""]
+    return "\n".join([*checks, *which, f"  ret i64 {number}", "}", "", *lacks])
+
+
+def _check(target: Target, name: str, constants: Constants) -> str:
+    """`define internal ptr NAME()`: NULL, or the message that names the first missing feature.
 
     CPUID says what the CPU has, XGETBV which registers the operating system saves."""
-    lines = ["define internal ptr @.cpu() #1 {"]
+    lines = [f"define internal ptr {name}() #1 {{"]
     if not target.triple.startswith("x86_64") or not target.features:
         return "\n".join([*lines, "  ret ptr null", "}", ""])
     quad = "{ i32, i32, i32, i32 }"

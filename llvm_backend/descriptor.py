@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from llvm_backend.ir_text import literal
-from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, Method, Program
+from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, HostVersions, Method, Program
 from llvm_backend.target import Target
 from llvm_backend.text_code import text_bytes, text_offset
+from llvm_backend.versions import versions_of
 from runtime import abi
 from runtime.description import KINDS, MethodDescription, ModelDescription, ValueInfo
 
@@ -23,6 +24,8 @@ def _flops(statements: list[HostStmt]) -> int:
     for s in statements:
         if isinstance(s, Call):
             total += s.kernel.flops
+        elif isinstance(s, HostVersions):
+            total += _flops(s.bodies[0])
         elif isinstance(s, HostIf):
             total += max(_flops(s.then), _flops(s.otherwise))
         elif isinstance(s, HostLoop):
@@ -37,6 +40,8 @@ def _method(m: Method) -> MethodDescription:
 
 
 def describe_program(program: Program, target: Target) -> ModelDescription:
+    """target: the row that says what a CPU must have; with several versions the least of them."""
+    versions = versions_of(program)
     size = text_offset(program) + text_bytes(program)
     return ModelDescription(
         name=program.name,
@@ -47,7 +52,7 @@ def describe_program(program: Program, target: Target) -> ModelDescription:
         arena_bytes=program.arena_bytes,
         producer=PRODUCER,
         target_triple=target.triple,
-        target_cpu=target.cpu,
+        target_cpu=", ".join(t.cpu for t in versions) or target.cpu,
         cpu_features=target.features,
         stateful=program.state_bytes > 0,
         allocates=program.heap_blocks > 0,

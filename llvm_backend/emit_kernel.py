@@ -46,18 +46,20 @@ class BufferFacts:
 
 
 def emit_kernel(kernel: Kernel, target: Target, name: str | None = None, linkage: str = "internal",
-                facts: Sequence[BufferFacts] = ()) -> str:
-    """The function's text, ready to stand in a module together with `attributes(target)`."""
+                facts: Sequence[BufferFacts] = (), group: int = 0) -> str:
+    """The function's text, ready to stand in a module together with `attributes(target, group)`."""
     facts = facts or [BufferFacts()] * len(kernel.buffers)
-    return _FunctionEmitter(kernel, target, facts).run(name or kernel.name, linkage)
+    return _FunctionEmitter(kernel, target, facts).run(name or kernel.name, linkage, group)
 
 
-def attributes(target: Target) -> str:
-    """The attribute group #0 of every kernel."""
+def attributes(target: Target, group: int = 0, own: bool = False) -> str:
+    """An attribute group of kernels. own: names the CPU, where it is not the whole module's."""
     bits = target.vector_bytes * 8
     tune = f'"tune-cpu"="{target.tune}" ' if target.tune else ""
-    return ("attributes #0 = { noinline nounwind mustprogress willreturn memory(argmem: readwrite) "
-            f'{tune}"no-builtins" "min-legal-vector-width"="{bits}" '
+    if own:
+        tune += f'"target-cpu"="{target.cpu}" "target-features"="{target.attributes}" '
+    return (f"attributes #{group} = {{ noinline nounwind mustprogress willreturn "
+            f'memory(argmem: readwrite) {tune}"no-builtins" "min-legal-vector-width"="{bits}" '
             f'"prefer-vector-width"="{bits}" }}')
 
 
@@ -72,7 +74,7 @@ class _FunctionEmitter:
         self.multiples: dict[KValue, int] = {}
         self.parallel = kernel.parallel if trip_count(kernel) is not None else None
 
-    def run(self, name: str, linkage: str) -> str:
+    def run(self, name: str, linkage: str, group: int) -> str:
         w = self.w
         parameters = []
         for b, text in self.buffers.items():
@@ -84,7 +86,8 @@ class _FunctionEmitter:
             parameters += ["i64 %begin", "i64 %end"]
         self.block(self.kernel.body)
         w.line("ret void")
-        head = f"define {linkage} void @{name}({', '.join(parameters)}) #0 {{".replace("  ", " ")
+        head = f"define {linkage} void @{name}({', '.join(parameters)}) #{group} {{"
+        head = head.replace("  ", " ")
         return "\n".join([head, "entry:", *w.lines, "}", ""])
 
     def block(self, statements: list[Stmt]) -> None:

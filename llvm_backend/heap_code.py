@@ -10,6 +10,7 @@ from __future__ import annotations
 from llvm_backend.program import Program
 
 HEAD_BYTES = 64  # the part of an instance that aot.h lays out
+VERSION_AT = 56  # where in it the number of the code's version is, if it has several
 BLOCK_BYTES = 16
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from llvm_backend.artifact import weights_name
 from llvm_backend.descriptor import Constants
-from llvm_backend.heap_code import HEAD_BYTES, block_address, grow
+from llvm_backend.heap_code import HEAD_BYTES, VERSION_AT, block_address, grow
 from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostIf,
-                                  HostLoop, HostStmt, Method, Program, Slot)
+                                  HostLoop, HostStmt, HostVersions, Method, Program, Slot)
 from llvm_backend.text_code import element_type, fill, text_offset
 from runtime import abi
 
@@ -101,6 +101,8 @@ class _Body:
                 self.allocate(s)
             elif isinstance(s, HostDeliver):
                 self.deliver(s)
+            elif isinstance(s, HostVersions):
+                self.versions(s)
             else:
                 self.check(s)
 
@@ -154,6 +156,18 @@ class _Body:
         then, otherwise, done = self.labels("then", "else", "endif")
         self.lines.append(f"  br i1 {condition}, label %{then}, label %{otherwise}")
         for label, body in ((then, s.then), (otherwise, s.otherwise)):
+            self.start(label)
+            self.statements(body)
+            self.lines.append(f"  br label %{done}")
+        self.start(done)
+
+    def versions(self, s: HostVersions) -> None:
+        at = self.fresh(f"getelementptr i8, ptr %instance, i64 {VERSION_AT}")
+        number = self.fresh(f"load i64, ptr {at}, align 8")
+        done, *labels = self.labels("done", *(f"version{n}." for n in range(len(s.bodies))))
+        cases = " ".join(f"i64 {n}, label %{x}" for n, x in enumerate(labels) if n)
+        self.lines.append(f"  switch i64 {number}, label %{labels[0]} [{cases}]")
+        for label, body in zip(labels, s.bodies):
             self.start(label)
             self.statements(body)
             self.lines.append(f"  br label %{done}")

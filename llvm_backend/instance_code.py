@@ -9,8 +9,9 @@ from __future__ import annotations
 from llvm_backend.artifact import weights_name
 from llvm_backend.descriptor import Constants
 from llvm_backend.generator_code import generator_functions, seed_from_options
-from llvm_backend.heap_code import HEAD_BYTES, heap_begin
+from llvm_backend.heap_code import HEAD_BYTES, VERSION_AT, heap_begin
 from llvm_backend.program import Program
+from llvm_backend.versions import versions_of
 from runtime import abi
 from runtime.description import ModelDescription
 
@@ -199,6 +200,10 @@ def instance_functions(program: Program, d: ModelDescription, c: Constants) -> s
     c.lines += [f"{EMPTY} = private unnamed_addr constant [1 x i8] zeroinitializer",
                 "@.refused = private constant i64 0"]
     begin = ["  call void @.begin(ptr %instance)"] if program.state_bytes else []
+    if versions_of(program):
+        begin += ["  %number = call i64 @.version()",
+                  f"  %versionp = getelementptr i8, ptr %instance, i64 {VERSION_AT}",
+                  "  store i64 %number, ptr %versionp, align 8"]
     words = {
         "name": d.name, "empty": EMPTY, "ok": abi.OK, "invalid": abi.INVALID_ARGUMENT,
         "unsupported": abi.UNSUPPORTED_CPU, "begin": "\n".join(begin + heap_begin(program)),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from llvm_backend.artifact import weights_name
-from llvm_backend.cpu_check import cpu_check
+from llvm_backend.cpu_check import cpu_checks
 from llvm_backend.descriptor import Constants, describe_program, descriptor
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
 from llvm_backend.entry_code import CHECK, entry_attributes, generic_run, typed_entry
@@ -21,7 +21,11 @@ from llvm_backend.string_code import string_functions
 from llvm_backend.target import Target
 from llvm_backend.text_code import text_functions
 from llvm_backend.verify_kernel import verify
+from llvm_backend.versions import rows_of_kernels, versions_of
 from runtime.description import ModelDescription, typed_entries
+
+
+_GROUPS = 2  # the attribute group of the first version's kernels; #1 is that of the C ABI
 
 
 @dataclass
@@ -34,12 +38,14 @@ class ModuleText:
 
 
 def build_module(program: Program, target: Target) -> ModuleText:
-    """The module of a program. Its constants are not in it: see artifact.py."""
+    """The module of a program; target: what all code but that of versions is for. Its constants are
+    not in it: see artifact.py."""
     constants = Constants()
-    description = describe_program(program, target)
+    versions = versions_of(program) or [target]
+    description = describe_program(program, versions[-1])
     functions: list[str] = []
     symbols, count = _kernels(program, target, functions)
-    functions.append(cpu_check(target, constants))
+    functions.append(cpu_checks(versions, constants))
     functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
     functions.append(text_functions(program))
@@ -59,7 +65,7 @@ def build_module(program: Program, target: Target) -> ModuleText:
         *constants.lines,
         "",
         *functions,
-        attributes(target),
+        *(attributes(row, _GROUPS + n, len(versions) > 1) for n, row in enumerate(versions)),
         entry_attributes(target),
         "",
     ])
@@ -79,15 +85,17 @@ def _kernels(program: Program, target: Target,
     facts = _facts(program)
     symbols: dict[int, KernelSymbol] = {}
     known: dict[tuple, KernelSymbol] = {}
+    rows = rows_of_kernels(program, target)
     for kernel in program.kernels():
-        key = fingerprint(kernel), tuple(facts[id(kernel)])
+        version, row = rows[id(kernel)]
+        key = version, fingerprint(kernel), tuple(facts[id(kernel)])
         if key not in known:
             verify(kernel)
             plain = re.sub(r"[^A-Za-z0-9_]", "_", kernel.name)
             symbol = KernelSymbol(f"k{len(known)}_{plain}", trip_count(kernel))
             known[key] = symbol
-            functions.append(emit_kernel(expand_math(kernel, target), target, symbol.name,
-                                         facts=facts[id(kernel)]))
+            functions.append(emit_kernel(expand_math(kernel, row), row, symbol.name,
+                                         facts=facts[id(kernel)], group=_GROUPS + version))
             if symbol.trips is not None and symbol.trips > 1:
                 functions.append(range_task(symbol, len(kernel.buffers)))
         symbols[id(kernel)] = known[key]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llvm_backend.kernel import Kernel
+from llvm_backend.target import Target
 from runtime.description import ValueInfo
 from runtime.dtypes import DType
 from runtime.named_dims import NamedDim
@@ -111,17 +112,29 @@ class HostDeliver:
     sizes: list[Slot]
 
 
-HostStmt = Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
+@dataclass
+class HostVersions:
+    """A method's whole body, for several CPUs: the instance knows which one it runs."""
+
+    bodies: list[list[HostStmt]]
+    targets: list[Target]
+
+
+HostStmt = (Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
+            | HostVersions)
 
 
 def all_statements(body: list[HostStmt]) -> Iterator[HostStmt]:
-    """The statements, and those inside branches and loops, in order."""
+    """The statements, and those inside branches, loops and versions, in order."""
     for s in body:
         yield s
         if isinstance(s, HostIf):
             yield from all_statements([*s.then, *s.otherwise])
         elif isinstance(s, HostLoop):
             yield from all_statements(s.body)
+        elif isinstance(s, HostVersions):
+            for version in s.bodies:
+                yield from all_statements(version)
 
 
 @dataclass

@@ -3,6 +3,7 @@ that lacks what they need. Levels that this CPU has run here; the others, and AA
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 import aot
+from llvm_backend.heap_code import VERSION_AT
 from llvm_backend.native import native_target
 from llvm_backend.target import TARGETS
+from runtime.errors import TargetError
+from runtime.loader import CompiledModel
 from tests.conftest import ROOT, require
 
 ARM = [name for name, target in TARGETS.items() if target.triple.startswith("aarch64")]
@@ -140,3 +144,108 @@ def test_the_example_in_c_on_aarch64(tmp_path: Path, monkeypatch: pytest.MonkeyP
          str(digits / "labels.npy")], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert "right" in run.stdout, run.stdout
+
+
+SEVERAL = "x86-64-v2,x86-64-v4,x86-64-v3"  # in any order: the most wanted one is asked first
+
+
+def version(model: CompiledModel) -> int:
+    """The number that init has written into an instance."""
+    instance = model._instances.acquire()
+    model._instances.release(instance)
+    return ctypes.c_int64.from_address(instance.address + VERSION_AT).value
+
+
+@pytest.mark.parametrize("cpu", ["Nehalem", "Haswell", None])
+def test_several_rows_in_one_program(archive: Path, expected: list[np.ndarray],
+                                     cpu: str | None) -> None:
+    """None: this CPU, whatever it has."""
+    require(cpu is None or shutil.which("qemu-x86_64") is not None, "qemu-user")
+    run = [] if cpu is None else ["qemu-x86_64", "-cpu", cpu]
+    check(archive, [*run, program(archive, SEVERAL)], expected)
+
+
+def test_several_rows_need_the_least_of_them(archive: Path) -> None:
+    require(shutil.which("qemu-x86_64") is not None, "qemu-user")
+    command = ["qemu-x86_64", "-cpu", "core2duo", program(archive, SEVERAL),
+               archive.with_name("x.npy"), "3"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1 and "lacks sse4.2" in run.stderr, run.stderr
+
+
+def test_several_rows_share_their_weights(archive: Path) -> None:
+    several, widest = compiled(archive, SEVERAL), compiled(archive, "x86-64-v4")
+    assert several.stats.weight_bytes == widest.stats.weight_bytes
+    description = several.artifact.description
+    assert description.target_cpu == "x86-64-v4, x86-64-v3, x86-64-v2"
+    assert description.cpu_features == TARGETS["x86-64-v2"].features
+
+
+def test_the_best_that_runs_is_picked(archive: Path, expected: list[np.ndarray]) -> None:
+    model = compiled(archive, SEVERAL).model
+    has = [set(TARGETS[f"x86-64-v{n}"].features) <= set(native_target().features)
+           for n in (4, 3, 2)]
+    if not any(has):
+        pytest.skip("this CPU has none of them")
+    assert version(model) == has.index(True)
+    same_values(expected, model(np.load(archive.with_name("x.npy")), 3))
+
+
+def test_every_version_gives_the_same(archive: Path, expected: list[np.ndarray]) -> None:
+    """Also those that would not be picked here."""
+    model = compiled(archive, SEVERAL).model
+    for n, cpu in enumerate(("x86-64-v4", "x86-64-v3", "x86-64-v2")):
+        if not set(TARGETS[cpu].features) <= set(native_target().features):
+            continue
+        instance = model._instances.acquire()
+        ctypes.c_int64.from_address(instance.address + VERSION_AT).value = n
+        model._instances.release(instance)
+        same_values(expected, model(np.load(archive.with_name("x.npy")), 3))
+
+
+class Remembers(aot.nn.Module):
+    """State, whose beginning is a constant of the object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = aot.nn.Linear(40, 40)
+        self.register_buffer("h", aot.arange(40).to(aot.float32))
+
+    def forward(self, x: aot.Tensor) -> aot.Tensor:
+        h = aot.tanh(self.linear(x) + self.h)
+        self.h.copy_(h[0])
+        return h
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_rows_have_one_state(tmp_path: Path, threads: int) -> None:
+    aot.jit.save(aot.jit.script(Remembers()), tmp_path / "m.pt")
+    several, plain = (aot.compile(tmp_path / "m.pt", inputs=("x:f32[3,40]",), cpu=cpu,
+                                  threads=threads) for cpu in (SEVERAL, "x86-64"))
+    x = np.random.default_rng(0).standard_normal((3, 40)).astype(np.float32)
+    results = [several(x) for _ in range(3)]
+    same_values([plain(x) for _ in range(3)], results)
+    saved = several.save_state()
+    plain.restore_state(saved)  # what is kept does not depend on the CPU
+    same_values([plain(x)], [several(x)])
+    several.reset()
+    assert np.array_equal(several(x), results[0])
+
+
+@pytest.mark.parametrize(
+    ("cpus", "message"),
+    [
+        ("x86-64-v3,aarch64", "one object holds code of one architecture, not of aarch64 and x86"),
+        ("aarch64,neoverse-n1", "several rows in one object are for x86-64 only"),
+        ("x86-64-v3,x87", "unknown CPU 'x87'"),
+        ("x86-64-v3,", "unknown CPU ''"),
+    ],
+)
+def test_rows_that_do_not_go_together(archive: Path, cpus: str, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        compiled(archive, cpus)
+
+
+def test_a_row_twice_is_one_version(archive: Path) -> None:
+    twice, once = compiled(archive, "x86-64-v3,x86-64-v3"), compiled(archive, "x86-64-v3")
+    assert twice.artifact.code == once.artifact.code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from lowering.schedule import loops
 from llvm_backend.target import TARGETS
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import to_compute
+from tests import compiled_engines
 from tests.compiled_engines import run_compiled
 from tests.random_programs import Recipe, inputs, program, recipe, reduced
 
@@ -48,6 +51,15 @@ def test_compiled_code_equals_the_interpreter(cpu: str, optimized: bool) -> None
             small = reduced(made_of, lambda r: bool(difference(r, optimized, cpu)))
             pytest.fail(f"seed {seed}: {problem}\nreduced: {small}\n"
                         f"{difference(small, optimized, cpu)}")
+
+
+def test_products_on_another_rows_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several rows in one object read the weights that the widest has packed."""
+    narrow = replace(TARGETS["x86-64-v3"], panels=TARGETS["x86-64-v4"])
+    monkeypatch.setattr(compiled_engines, "resolve_target", lambda name: narrow)
+    for seed in range(PROGRAMS):
+        problem = difference(recipe(seed), True, "")
+        assert not problem, f"seed {seed}: {problem}"
 
 
 def test_passes_keep_programs_valid() -> None:

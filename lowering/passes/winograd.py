@@ -67,7 +67,7 @@ def winograd(region: Region, target: Target) -> None:
     ops: list[TensorOp] = []
     for op in region.ops:
         found = _match(op)
-        if found is not None and _pays(found, target):
+        if found is not None and _pays(found, target.panels or target):
             with B.collect(Region()) as inner:
                 last = _transformed(found)
             last.results = op.results

@@ -25,7 +25,7 @@ from lowering.schedule.nest import Nest
 from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
-from lowering.schedule.tiles import Tile, choose_tile, runs
+from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
 from lowering.schedule.transpose import transpose_nest
 from lowering.sizes import Number, divides, numel
 from llvm_backend.kernel import KValue
@@ -40,10 +40,10 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     if product is None:
         return None
     before: list[Scheduled] = []
-    rows, tile = _rows_and_tile(product, target)
+    rows, tile, panel = _rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
-        product = with_packed_weights(product, tile, target)
+        product = with_packed_weights(product, panel, target)
     elif product.b.stride(product.vector) != 1:
         product, kernel = packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
@@ -52,7 +52,7 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
         product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
         before += kernels
     coder = Coder(name, product.nest.domain)
-    Contraction(product, rows, tile, packed, target, coder, blocks).emit()
+    Contraction(product, rows, tile, panel if packed else 0, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
 
@@ -62,28 +62,32 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     product = match(nest)
     if product is None or not product.b.is_constant and product.b.stride(product.vector) != 1:
         return False
-    rows, tile = _rows_and_tile(product, target)
+    rows, tile, panel = _rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
-        product = with_packed_weights(product, tile, target)
+        product = with_packed_weights(product, panel, target)
     coder.algebra = product.nest.algebra
-    Contraction(product, rows, tile, packed, target, coder, None).emit()
+    Contraction(product, rows, tile, panel if packed else 0, target, coder, None).emit()
     return True
 
 
-def _rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile]:
-    """The dims that tile rows, and the register tile."""
-    v = product.vector
-    lanes = min(target.lanes(product.dtype.bytes), _power_of_two(product.nest.domain[v]))
-    rows = row_dims(product)
+def _rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile, int]:
+    """The dims that tile rows, the register tile, and the columns of a panel of packed weights."""
+    v, rows = product.vector, row_dims(product)
+    columns = product.nest.domain[v]
     extents = [product.nest.domain[d] for d in rows]
-    return rows, choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1,
-                             product.nest.domain[v], lanes, product.a.stride(v) == 1, target)
+
+    def choose(row: Target, panel: int) -> Tile:
+        lanes = min(row.lanes(product.dtype.bytes), _power_of_two(columns))
+        return choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1, columns,
+                           lanes, product.a.stride(v) == 1, row, panel)
+
+    return rows, *tile_and_panel(choose, product.b.is_constant, target)
 
 
-def with_packed_weights(product: Product, tile: Tile, target: Target) -> Product:
+def with_packed_weights(product: Product, panel: int, target: Target) -> Product:
     narrow = target.precision != "f32"  # else casts are done once, now
-    return pack_constant(product, tile.width,
+    return pack_constant(product, panel,
                          product.b.memory.dtype if narrow else product.dtype)
 
 
@@ -135,15 +139,17 @@ class _Part:
 class Contraction:
     """One kernel's worth of state."""
 
-    def __init__(self, product: Product, rows: list[int], tile: Tile, packed: bool,
+    def __init__(self, product: Product, rows: list[int], tile: Tile, panel: int,
                  target: Target, coder: Coder, blocks: SumBlocks | None):
-        self.product, self.tile, self.packed, self.target = product, tile, packed, target
+        """panel: columns of a panel of packed weights, 0 where they are not packed."""
+        self.product, self.tile, self.packed, self.target = product, tile, panel > 0, target
         self.nest, self.a, self.b_ = product.nest, product.a, product.b
         self.coder, self.b = coder, coder.b
         self.rows = rows
         self.k, _ = k_dims(product)
         steps = numel(k.extent for k in self.k)
-        self.panel_step = steps * tile.width if packed else tile.width
+        self.panel_step = steps * panel
+        self.tiles_a_panel = panel // tile.width
         self.runs = self.a.stride(product.vector) == 1
         self.divided = blocks
         self.part = _Part(self.k, 0, True, True)
@@ -364,11 +370,16 @@ class Contraction:
         if not self.packed:
             return self._base(self.b_, p, True)
         base, constant = self._base(self.b_, p, False)
+        width, more = self.tile.width, self.tiles_a_panel
         if panel is not None:
-            part = self.b.mul(panel, self.panel_step)
+            if more == 1:
+                part = self.b.mul(panel, self.panel_step)
+            else:
+                whole = self.b.mul(self.b.binary("floordiv", panel, more), self.panel_step)
+                part = self.b.add(whole, self.b.mul(self.b.binary("mod", panel, more), width))
             return (part if isinstance(base, int) else self.b.add(base, part)), constant
-        number = p.offsets[self.product.vector] // self.tile.width
-        return base, constant + number * self.panel_step
+        number = p.offsets[self.product.vector] // width
+        return base, constant + number // more * self.panel_step + number % more * width
 
     def _factor(self, operand: Operand, base: KValue | int, offset: Number, lanes: int,
                 mask: KValue | None) -> KValue:

@@ -18,7 +18,7 @@ from lowering.schedule.loops import Scheduled
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import Product, match
 from lowering.schedule.storage import Storage
-from lowering.schedule.tiles import choose_tile
+from lowering.schedule.tiles import Tile, choose_tile, tile_and_panel
 from lowering.sizes import Number, Size, nominal
 from lowering.tensor_ir import Value
 from llvm_backend.kernel import KernelBuilder, KValue
@@ -39,16 +39,21 @@ def schedule_dynamic_contraction(nest: Nest, storages: Mapping[Value, Storage], 
         return None
     if not product.b.is_constant and product.b.stride(v) != 1:
         return None
-    lanes = min(target.lanes(product.dtype.bytes), 1 << max(columns - 1, 0).bit_length())
     rows = row_dims(product)
     extents = [product.nest.domain[d] for d in rows]
-    tile = choose_tile(1, _likely(extents[-1]) if rows else 1, columns, lanes,
-                       product.a.stride(v) == 1, target)
+
+    def choose(row: Target, panel: int) -> Tile:
+        lanes = min(row.lanes(product.dtype.bytes), 1 << max(columns - 1, 0).bit_length())
+        return choose_tile(1, _likely(extents[-1]) if rows else 1, columns, lanes,
+                           product.a.stride(v) == 1, row, panel)
+
     packed = product.b.is_constant
+    tile, panel = tile_and_panel(choose, packed, target)
     if packed:
-        product = with_packed_weights(product, tile, target)
+        product = with_packed_weights(product, panel, target)
     coder = Coder(name, product.nest.domain, storages)
-    _DynamicContraction(product, rows, tile, packed, target, coder, None).emit()
+    _DynamicContraction(product, rows, tile, panel if packed else 0, target, coder,
+                        None).emit()
     return [(coder.kernel, coder.memory)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Callable
 
 from llvm_backend.target import Target
 
@@ -36,11 +37,14 @@ class Tile:
 
 @lru_cache(maxsize=None)
 def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
-                target: Target) -> Tile:
-    """The tile of least modelled time for outer x inner rows and `columns` columns."""
+                target: Target, panel: int = 0) -> Tile:
+    """The tile of least modelled time for outer x inner rows and `columns` columns; its width
+    divides `panel`, if one is given."""
     best: tuple[float, Tile] | None = None
     vectors_needed = -(-columns // lanes)
     for vectors in range(1, min(8, vectors_needed) + 1):
+        if panel % (vectors * lanes):
+            continue
         for rows in range(1, 33):
             if _registers(rows, vectors, a_runs) > target.vector_registers:
                 break
@@ -63,6 +67,17 @@ def _registers(rows: int, vectors: int, a_runs: bool) -> int:
     """Accumulators, b, and what there is of a at a time. Where a runs along the vector dim it is a
     window: neighbours read the same, which the compiler keeps in registers from tap to tap."""
     return 2 * rows * vectors + 4 if a_runs else rows * vectors + vectors + 1
+
+
+def tile_and_panel(choose: Callable[[Target, int], Tile], packed: bool,
+                   target: Target) -> tuple[Tile, int]:
+    """A tile, and how many columns packed weights have side by side: those of the tile, but for a
+    row that reads what was packed for another. choose: target, panel -> tile, as choose_tile."""
+    panel = 0
+    if packed and target.panels is not None:
+        panel = choose(target.panels, 0).width
+    tile = choose(target, panel)
+    return tile, panel or tile.width
 
 
 def _cost(tile: Tile, outer: int, inner: int, vectors: int, a_runs: bool,
