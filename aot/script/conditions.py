@@ -274,7 +274,8 @@ class Conditions(Expressions):
             told = {} if variable is None else {variable: value.type}
             return Condition(self.static(True), told, known=True)
         if not unsure and not yes:
-            return Condition(self.static(False), known=False)
+            told = {} if variable is None else {variable: value.type}
+            return Condition(self.static(False), {}, told, known=False)
         plain = [a for a in asked if isinstance(a, Type)]
         result = self.op("prim::isinstance", [value], types.Bool, {"types": plain})
         if variable is None:

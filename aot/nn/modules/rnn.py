@@ -90,7 +90,8 @@ class RNNBase(Module):
         super().__setattr__(attr, value)
 
     def _update_flat_weights(self) -> None:
-        pass
+        if not torch.jit.is_scripting():
+            pass  # Python's list of weights follows them already
 
     @property
     def all_weights(self) -> List[List[Parameter]]:
@@ -105,6 +106,8 @@ class RNNBase(Module):
             init.uniform_(weight, -stdv, stdv)
 
     def check_input(self, input: Tensor, batch_sizes: Optional[Tensor]) -> None:
+        if not torch.jit.is_scripting():
+            pass  # the operators see to dtypes
         expected_input_dim = 2 if batch_sizes is not None else 3
         if input.dim() != expected_input_dim:
             raise RuntimeError(f"input must have {expected_input_dim} dimensions, got "
@@ -120,8 +123,11 @@ class RNNBase(Module):
         else:
             mini_batch = input.size(0) if self.batch_first else input.size(1)
         num_directions = 2 if self.bidirectional else 1
-        real = self.proj_size if self.proj_size > 0 else self.hidden_size
-        return (self.num_layers * num_directions, mini_batch, real)
+        if self.proj_size > 0:
+            expected_hidden_size = (self.num_layers * num_directions, mini_batch, self.proj_size)
+        else:
+            expected_hidden_size = (self.num_layers * num_directions, mini_batch, self.hidden_size)
+        return expected_hidden_size
 
     def check_hidden_size(self, hx: Tensor, expected_hidden_size: Tuple[int, int, int],
                           msg: str = "Expected hidden size {}, got {}") -> None:
@@ -182,18 +188,52 @@ class RNN(RNNBase):
         pass
 
     def forward(self, input, hx=None):  # noqa: F811
+        """Layer by layer."""
         self._update_flat_weights()
         given = input
+        num_directions = 2 if self.bidirectional else 1
         if isinstance(given, PackedSequence):
             input, batch_sizes, sorted_indices, unsorted_indices = input
             max_batch_size = batch_sizes[0]
-            if hx is None:
-                num_directions = 2 if self.bidirectional else 1
-                hx = torch.zeros(self.num_layers * num_directions, max_batch_size,
-                                 self.hidden_size, dtype=input.dtype, device=input.device)
+        else:
+            batch_sizes = None
+            if input.dim() not in (2, 3):
+                raise ValueError(
+                    f"RNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+            is_batched = input.dim() == 3
+            batch_dim = 0 if self.batch_first else 1
+            if not is_batched:
+                input = input.unsqueeze(batch_dim)
+                if hx is not None:
+                    if hx.dim() != 2:
+                        raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
+                                           f"{hx.dim()}-D tensor")
+                    hx = hx.unsqueeze(1)
             else:
-                hx = self.permute_hidden(hx, sorted_indices)
-            self.check_forward_args(input, hx, batch_sizes)
+                if hx is not None and hx.dim() != 3:
+                    raise RuntimeError("For batched 3-D input, hx should also be 3-D but got "
+                                       f"{hx.dim()}-D tensor")
+            max_batch_size = input.size(0) if self.batch_first else input.size(1)
+            sorted_indices = None
+            unsorted_indices = None
+        if hx is None:
+            hx = torch.zeros(self.num_layers * num_directions, max_batch_size, self.hidden_size,
+                             dtype=input.dtype, device=input.device)
+        else:
+            hx = self.permute_hidden(hx, sorted_indices)
+        assert hx is not None
+        self.check_forward_args(input, hx, batch_sizes)
+        assert self.mode == "RNN_TANH" or self.mode == "RNN_RELU", f"unknown mode {self.mode}"
+        if batch_sizes is None:
+            if self.mode == "RNN_TANH":
+                result = torch.rnn_tanh(input, hx, self._flat_weights, self.bias, self.num_layers,
+                                        self.dropout, self.training, self.bidirectional,
+                                        self.batch_first)
+            else:
+                result = torch.rnn_relu(input, hx, self._flat_weights, self.bias, self.num_layers,
+                                        self.dropout, self.training, self.bidirectional,
+                                        self.batch_first)
+        else:
             if self.mode == "RNN_TANH":
                 result = torch.rnn_tanh(input, batch_sizes, hx, self._flat_weights, self.bias,
                                         self.num_layers, self.dropout, self.training,
@@ -202,48 +242,15 @@ class RNN(RNNBase):
                 result = torch.rnn_relu(input, batch_sizes, hx, self._flat_weights, self.bias,
                                         self.num_layers, self.dropout, self.training,
                                         self.bidirectional)
-            output = result[0]
-            hidden = result[1]
-            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
-            return output_packed, self.permute_hidden(hidden, unsorted_indices)
-        if input.dim() not in (2, 3):
-            raise ValueError(
-                f"RNN: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
-        is_batched = input.dim() == 3
-        batch_dim = 0 if self.batch_first else 1
-        if not is_batched:
-            input = input.unsqueeze(batch_dim)
-            if hx is not None:
-                if hx.dim() != 2:
-                    raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
-                                       f"{hx.dim()}-D tensor")
-                hx = hx.unsqueeze(1)
-        else:
-            if hx is not None and hx.dim() != 3:
-                raise RuntimeError(
-                    f"For batched 3-D input, hx should also be 3-D but got {hx.dim()}-D tensor")
-        max_batch_size = input.size(0) if self.batch_first else input.size(1)
-        if hx is None:
-            num_directions = 2 if self.bidirectional else 1
-            hx = torch.zeros(self.num_layers * num_directions, max_batch_size, self.hidden_size,
-                             dtype=input.dtype, device=input.device)
-        else:
-            hx = self.permute_hidden(hx, None)
-        self.check_forward_args(input, hx, None)
-        if self.mode == "RNN_TANH":
-            result = torch.rnn_tanh(input, hx, self._flat_weights, self.bias, self.num_layers,
-                                    self.dropout, self.training, self.bidirectional,
-                                    self.batch_first)
-        else:
-            result = torch.rnn_relu(input, hx, self._flat_weights, self.bias, self.num_layers,
-                                    self.dropout, self.training, self.bidirectional,
-                                    self.batch_first)
         output = result[0]
         hidden = result[1]
+        if isinstance(given, PackedSequence):
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
         if not is_batched:
             output = output.squeeze(batch_dim)
             hidden = hidden.squeeze(1)
-        return output, self.permute_hidden(hidden, None)
+        return output, self.permute_hidden(hidden, unsorted_indices)
 
 
 class GRU(RNNBase):
@@ -271,52 +278,50 @@ class GRU(RNNBase):
         if isinstance(given, PackedSequence):
             input, batch_sizes, sorted_indices, unsorted_indices = input
             max_batch_size = batch_sizes[0]
-            if hx is None:
-                num_directions = 2 if self.bidirectional else 1
-                hx = torch.zeros(self.num_layers * num_directions, max_batch_size,
-                                 self.hidden_size, dtype=input.dtype, device=input.device)
-            else:
-                hx = self.permute_hidden(hx, sorted_indices)
-            self.check_forward_args(input, hx, batch_sizes)
-            result = torch.gru(input, batch_sizes, hx, self._flat_weights, self.bias,
-                               self.num_layers, self.dropout, self.training, self.bidirectional)
-            output = result[0]
-            hidden = result[1]
-            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
-            return output_packed, self.permute_hidden(hidden, unsorted_indices)
-        if input.dim() not in (2, 3):
-            raise ValueError(
-                f"GRU: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        is_batched = input.dim() == 3
-        batch_dim = 0 if self.batch_first else 1
-        if not is_batched:
-            input = input.unsqueeze(batch_dim)
-            if hx is not None:
-                if hx.dim() != 2:
-                    raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
-                                       f"{hx.dim()}-D tensor")
-                hx = hx.unsqueeze(1)
         else:
-            if hx is not None and hx.dim() != 3:
-                raise RuntimeError(
-                    f"For batched 3-D input, hx should also be 3-D but got {hx.dim()}-D tensor")
-        max_batch_size = input.size(0) if self.batch_first else input.size(1)
+            batch_sizes = None
+            if input.dim() not in (2, 3):
+                raise ValueError(
+                    f"GRU: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            is_batched = input.dim() == 3
+            batch_dim = 0 if self.batch_first else 1
+            if not is_batched:
+                input = input.unsqueeze(batch_dim)
+                if hx is not None:
+                    if hx.dim() != 2:
+                        raise RuntimeError("For unbatched 2-D input, hx should also be 2-D but got "
+                                           f"{hx.dim()}-D tensor")
+                    hx = hx.unsqueeze(1)
+            else:
+                if hx is not None and hx.dim() != 3:
+                    raise RuntimeError("For batched 3-D input, hx should also be 3-D but got "
+                                       f"{hx.dim()}-D tensor")
+            max_batch_size = input.size(0) if self.batch_first else input.size(1)
+            sorted_indices = None
+            unsorted_indices = None
         if hx is None:
             num_directions = 2 if self.bidirectional else 1
             hx = torch.zeros(self.num_layers * num_directions, max_batch_size, self.hidden_size,
                              dtype=input.dtype, device=input.device)
         else:
-            hx = self.permute_hidden(hx, None)
-        self.check_forward_args(input, hx, None)
-        result = torch.gru(input, hx, self._flat_weights, self.bias, self.num_layers,
-                           self.dropout, self.training, self.bidirectional,
-                           self.batch_first)
+            hx = self.permute_hidden(hx, sorted_indices)
+        self.check_forward_args(input, hx, batch_sizes)
+        if batch_sizes is None:
+            result = torch.gru(input, hx, self._flat_weights, self.bias, self.num_layers,
+                               self.dropout, self.training, self.bidirectional, self.batch_first)
+        else:
+            result = torch.gru(input, batch_sizes, hx, self._flat_weights, self.bias,
+                               self.num_layers, self.dropout, self.training, self.bidirectional)
         output = result[0]
         hidden = result[1]
-        if not is_batched:
-            output = output.squeeze(batch_dim)
-            hidden = hidden.squeeze(1)
-        return output, self.permute_hidden(hidden, None)
+        if isinstance(given, PackedSequence):
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
+        else:
+            if not is_batched:
+                output = output.squeeze(batch_dim)
+                hidden = hidden.squeeze(1)
+            return output, self.permute_hidden(hidden, unsorted_indices)
 
 
 class LSTM(RNNBase):
@@ -335,7 +340,8 @@ class LSTM(RNNBase):
         else:
             mini_batch = input.size(0) if self.batch_first else input.size(1)
         num_directions = 2 if self.bidirectional else 1
-        return (self.num_layers * num_directions, mini_batch, self.hidden_size)
+        expected_hidden_size = (self.num_layers * num_directions, mini_batch, self.hidden_size)
+        return expected_hidden_size
 
     def check_forward_args(self, input: Tensor, hidden: Tuple[Tensor, Tensor],
                            batch_sizes: Optional[Tensor]) -> None:
@@ -365,11 +371,12 @@ class LSTM(RNNBase):
     def forward(self, input, hx=None):  # noqa: F811
         self._update_flat_weights()
         given = input
+        batch_sizes = None
+        num_directions = 2 if self.bidirectional else 1
+        real_hidden_size = self.proj_size if self.proj_size > 0 else self.hidden_size
         if isinstance(given, PackedSequence):
             input, batch_sizes, sorted_indices, unsorted_indices = input
             max_batch_size = batch_sizes[0]
-            num_directions = 2 if self.bidirectional else 1
-            real_hidden_size = self.proj_size if self.proj_size > 0 else self.hidden_size
             if hx is None:
                 h_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
                                       real_hidden_size, dtype=input.dtype, device=input.device)
@@ -378,47 +385,51 @@ class LSTM(RNNBase):
                 hx = (h_zeros, c_zeros)
             else:
                 hx = self.permute_hidden(hx, sorted_indices)
+        else:
+            if input.dim() not in (2, 3):
+                raise ValueError(
+                    f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            is_batched = input.dim() == 3
+            batch_dim = 0 if self.batch_first else 1
+            if not is_batched:
+                input = input.unsqueeze(batch_dim)
+            max_batch_size = input.size(0) if self.batch_first else input.size(1)
+            sorted_indices = None
+            unsorted_indices = None
+            if hx is None:
+                h_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                      real_hidden_size, dtype=input.dtype, device=input.device)
+                c_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
+                                      self.hidden_size, dtype=input.dtype, device=input.device)
+                hx = (h_zeros, c_zeros)
+                self.check_forward_args(input, hx, batch_sizes)
+            else:
+                if is_batched:
+                    if hx[0].dim() != 3 or hx[1].dim() != 3:
+                        msg = ("For batched 3-D input, hx and cx should also be 3-D but got "
+                               f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+                        raise RuntimeError(msg)
+                else:
+                    if hx[0].dim() != 2 or hx[1].dim() != 2:
+                        msg = ("For unbatched 2-D input, hx and cx should also be 2-D but got "
+                               f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+                        raise RuntimeError(msg)
+                    hx = (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
+                self.check_forward_args(input, hx, batch_sizes)
+                hx = self.permute_hidden(hx, sorted_indices)
+        if batch_sizes is None:
+            result = torch.lstm(input, hx, self._flat_weights, self.bias, self.num_layers,
+                                self.dropout, self.training, self.bidirectional, self.batch_first)
+        else:
             result = torch.lstm(input, batch_sizes, hx, self._flat_weights, self.bias,
                                 self.num_layers, self.dropout, self.training, self.bidirectional)
-            output = result[0]
-            hidden = result[1:]
-            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
-            return output_packed, self.permute_hidden(hidden, unsorted_indices)
-        if input.dim() not in (2, 3):
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        is_batched = input.dim() == 3
-        batch_dim = 0 if self.batch_first else 1
-        if not is_batched:
-            input = input.unsqueeze(batch_dim)
-        max_batch_size = input.size(0) if self.batch_first else input.size(1)
-        num_directions = 2 if self.bidirectional else 1
-        real_hidden_size = self.proj_size if self.proj_size > 0 else self.hidden_size
-        if hx is None:
-            h_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
-                                  real_hidden_size, dtype=input.dtype, device=input.device)
-            c_zeros = torch.zeros(self.num_layers * num_directions, max_batch_size,
-                                  self.hidden_size, dtype=input.dtype, device=input.device)
-            hx = (h_zeros, c_zeros)
-            self.check_forward_args(input, hx, None)
-        else:
-            if is_batched:
-                if hx[0].dim() != 3 or hx[1].dim() != 3:
-                    msg = ("For batched 3-D input, hx and cx should also be 3-D but got "
-                           f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
-                    raise RuntimeError(msg)
-            else:
-                if hx[0].dim() != 2 or hx[1].dim() != 2:
-                    msg = ("For unbatched 2-D input, hx and cx should also be 2-D but got "
-                           f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
-                    raise RuntimeError(msg)
-                hx = (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-            self.check_forward_args(input, hx, None)
-            hx = self.permute_hidden(hx, None)
-        result = torch.lstm(input, hx, self._flat_weights, self.bias, self.num_layers,
-                            self.dropout, self.training, self.bidirectional, self.batch_first)
         output = result[0]
         hidden = result[1:]
-        if not is_batched:
-            output = output.squeeze(batch_dim)
-            hidden = (hidden[0].squeeze(1), hidden[1].squeeze(1))
-        return output, self.permute_hidden(hidden, None)
+        if isinstance(given, PackedSequence):
+            output_packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+            return output_packed, self.permute_hidden(hidden, unsorted_indices)
+        else:
+            if not is_batched:
+                output = output.squeeze(batch_dim)
+                hidden = (hidden[0].squeeze(1), hidden[1].squeeze(1))
+            return output, self.permute_hidden(hidden, unsorted_indices)
