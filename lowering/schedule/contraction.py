@@ -188,7 +188,8 @@ class Contraction:
         divided = self.threads > 1
         if divided:
             share = -(-extent // (2 * self.threads * size)) * size
-            block = max(size, min(block, share))
+            count = -(-extent // max(size, min(block, share)))
+            block = -(-extent // (-(-count // self.threads) * self.threads))  # as much for each
             self.threads = 1
         else:  # as even as can be: a last block of few rows would read all of b for them
             block = -(-extent // max(1, round(extent / block)))
