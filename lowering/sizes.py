@@ -386,8 +386,13 @@ def numel(shape: Iterable) -> Number:
 
 
 def nominal(n: Number) -> int:
-    """A number to reckon with, where cost models ask: symbols of Values are taken as _NOMINAL."""
-    return evaluate(n, lambda s: max(s.low, min(_NOMINAL, s.high or _NOMINAL)))
+    """A number to reckon with, where cost models ask."""
+    return evaluate(n, _reckoned)
+
+
+def _reckoned(s: Symbol) -> int:
+    usual = _NAMED if s.low > 0 else _COUNTED
+    return max(s.low, min(usual, usual if s.high is None else s.high))
 
 
 def evaluate(n: Number, number: Callable[[Symbol], int]) -> int:
@@ -417,4 +422,4 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "max": max,
 }
 
-_NOMINAL = 64
+_NAMED, _COUNTED = 128, 64  # what named dims, and what data decide, are taken to be

@@ -13,10 +13,11 @@ from aot.inputs import parse_input
 from aot.specs import as_specs
 from lowering.evaluate import evaluate
 from lowering.interpreter import run_program
+from lowering.passes import winograd
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import dtype_of_numpy, to_compute
 from runtime.errors import CompileError, InputError, RuntimeFailure
-from tests.compiled_engines import optimised, unoptimised
+from tests.compiled_engines import optimised, run_compiled, unoptimised
 from tests.conftest import import_torch
 
 torch = import_torch()
@@ -159,3 +160,32 @@ def test_relations_that_cannot_hold_are_refused_when_compiling() -> None:
     _, function, root, _ = scripted("return x + y")
     with pytest.raises(CompileError, match="broadcast"):
         evaluate(function, root, as_specs(tuple(map(parse_input, INPUTS.values()))))
+
+
+@pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
+def test_convolutions_with_fewer_multiplications(monkeypatch, cpu) -> None:
+    """Tiles that reach beyond the image, whose results are left behind."""
+    monkeypatch.setattr(winograd, "_pays", lambda found, target: True)
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Conv2d(4, 19, 3, padding=1)
+            self.b = torch.nn.Conv2d(19, 19, 3, padding=1)
+            self.c = torch.nn.Conv2d(19, 7, 3)
+
+        def forward(self, x):
+            y = torch.relu(self.a(x))
+            return self.c(torch.relu(self.b(y)) + y)
+
+    block = Block()
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(block.eval()), buffer)
+    root = read_archive(buffer.getvalue()).root
+    specs = as_specs((parse_input("x:f32[N,4,H,W%2==0]"),))
+    for shape in ((2, 4, 9, 14), (1, 4, 16, 16), (3, 4, 7, 18), (1, 4, 3, 4)):
+        program = evaluate(root.type.methods["forward"], root, specs)
+        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        expected = block(torch.from_numpy(x)).detach().numpy()
+        found, = run_compiled(program, [x], True, cpu)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())

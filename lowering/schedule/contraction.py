@@ -27,7 +27,7 @@ from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
 from lowering.schedule.transpose import transpose_nest
-from lowering.sizes import Number, divides, numel
+from lowering.sizes import Number, divides, nominal, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
@@ -182,7 +182,7 @@ class Contraction:
         d = self.rows[0]
         size = self.tile.outer if len(self.rows) > 1 else self.tile.inner
         extent = self.nest.domain[d]
-        bytes_a_row = max(abs(self.a.stride(d)), 1) * self.a.memory.dtype.bytes
+        bytes_a_row = max(abs(nominal(self.a.stride(d))), 1) * self.a.memory.dtype.bytes
         block = max(1, self.target.l2 // 2 // bytes_a_row // size) * size
         inner = [(0, self.nest.domain[self.rows[-1]])] if len(self.rows) > 1 else []
         divided = self.threads > 1

@@ -84,8 +84,8 @@ class _DynamicContraction(Contraction):
     """Row dims whose extents are Sizes are covered by _Strips."""
 
     def _blocks(self, p: Point) -> None:
-        if not self.rows:
-            self._panels(p, [])
+        if all(isinstance(self.nest.domain[d], int) for d in self.rows):
+            super()._blocks(p)
             return
         d = self.rows[0]
         extent, b = self.coder.size(self.nest.domain[d]), self.b
@@ -102,6 +102,9 @@ class _DynamicContraction(Contraction):
             self._parts(p.at(d, start), [(0, length), *inner])
 
     def _tiles(self, p: Point, spans: list, vectors: int, panel: KValue | None) -> None:
+        if all(isinstance(n, int) for _, n in spans):
+            super()._tiles(p, spans, vectors, panel)
+            return
         sizes = [self.tile.outer, self.tile.inner] if len(self.rows) > 1 else [self.tile.inner]
 
         def over(level: int, q: Point, shape: tuple[int, ...]) -> None:
