@@ -125,7 +125,7 @@ def _lower(module: ScriptModule, options: CompileOptions, requests: Sequence[Req
 
 def _requests(method: str, given: Sequence[Any] | None) -> list[Request]:
     """What a user gives for a method, words or examples, once for each signature."""
-    if given and all(isinstance(x, (list, tuple)) and x and _are_words(x) for x in given):
+    if given and all(isinstance(x, (list, tuple)) and _are_words(x) for x in given) and any(given):
         return [(method, parse_inputs(words), None) for words in given]
     if given and _are_words(given):
         return [(method, parse_inputs(given), None)]
