@@ -3,35 +3,31 @@
 The first call with arguments of new types or shapes compiles; later ones run machine code without
 the GIL, and draw from the session's generator. Where gradients are wanted or arguments written
 into, the Graph is run operator by operator.
-Where the program changes attributes, and what the compiler cannot do, it is interpreted; the latter
-with one warning that names it.
+What a module holds and a call changes goes into the compiled code and comes back. What the compiler
+cannot do runs operator by operator too, with one warning that names it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import threading
-import warnings
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from aot import jit_fusion, torch_bridge, trace_state
+from aot import torch_bridge, trace_state
 from aot.grad_mode import is_grad_enabled, no_grad
+from aot.jit_models import arrays_of, as_argument, model_of, separated_of
 from aot.tensor_core import Tensor
-from lowering.graph import Function, Node
+from lowering.graph import Function, Node, Value
 from lowering.graph_aliases import Aliases
 from lowering.graph_passes.inline import inline_calls
 from lowering.objects import NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList
 from lowering.random_words import RandomState
-from lowering.types import ClassType, NoneT, Type
-from runtime.errors import AotError, CompileError
+from lowering.types import ClassType, NoneT
 
-_INTERPRETED = object()
-_warned: set[str] = set()
-_lock = threading.Lock()
-_compiled: weakref.WeakKeyDictionary[Function, dict] = weakref.WeakKeyDictionary()
+# The modules over objects (aot/jit_module.py), by the objects' ids: one an object.
+SHOWN: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _needs: weakref.WeakKeyDictionary[Function, str] = weakref.WeakKeyDictionary()
 
 
@@ -64,7 +60,7 @@ def _call(function: Function, instance: ScriptObject | None, args: Sequence[obje
             result = _run(function, own, given, interpret)
     if recorder is not None and trace_state.is_recording():
         recorder.script_call(function, instance, given, result)
-    return torch_bridge.give_back(result, style, _module_of)
+    return torch_bridge.give_back(result, style, _shown)
 
 
 def _with_hooks(function: Function, instance: ScriptObject, given: list) -> object:
@@ -92,12 +88,32 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     if is_grad_enabled() and (_any_wants_grad(given) or _object_wants_grad(instance, set())):
         return _eagerly(function, own, given)
     need = _need(function)
+    if need == "state" and instance is not None:
+        return _with_state(function, instance, given)
     if need != "nothing":
         return _eagerly(function, own, given)
-    model = _model(function, instance, given)
-    if model is _INTERPRETED:
+    model = model_of(function, instance, given, _session_stream)
+    if model is None:
         return _eagerly(function, own, given)
-    return _wrapped(model(*_arrays(given)))
+    return _wrapped(model(*arrays_of(given)))
+
+
+def _with_state(function: Function, instance: ScriptObject, given: list) -> object:
+    """Compiled with the state as arguments and results; operator by operator if that cannot be."""
+    separated = separated_of(function, instance)
+    model = None
+    if separated is not None:
+        state = [slot.value for slot in separated.slots]
+        model = model_of(separated.function, instance, given, _session_stream, separated.slots)
+    if separated is None or model is None:
+        result = _eagerly(function, [instance], given)
+    else:
+        found, *after = model(*arrays_of(given), *map(as_argument, state))
+        for slot, value in zip(separated.slots, after):
+            slot.put(value)
+        result = _wrapped(found)
+        _show_changes(instance, set())
+    return result
 
 
 # What a function needs
@@ -114,21 +130,36 @@ def _need(function: Function) -> str:
 
 def _find_need(function: Function) -> str:
     graph = inline_calls(function.graph)
-    aliases = Aliases(graph)
-    for node in graph.nodes():
-        if node.kind in ("prim::SetAttr", "prim::PythonOp") or _writes_attribute(node, aliases):
-            return "state"
-    if any(aliases.is_written(x) for x in graph.inputs if not _is_module(x.type)):
-        return "arguments"
+    aliases = _Writes(graph)
+    written = {node.attributes["name"] for node in graph.nodes()
+               if node.kind == "prim::GetAttr" and aliases.is_written(node.output)}
+    kept = [node.inputs[1] for node in graph.nodes()
+            if node.kind == "prim::SetAttr" and node.attributes["name"] in written]
+    for x in graph.inputs:
+        if isinstance(x.type, ClassType) and x.type.is_module:
+            continue
+        if aliases.is_written(x) or any(aliases.may_be_one(x, value) for value in kept):
+            return "arguments"
+    if written or any(n.kind == "prim::PythonOp" or n.kind == "prim::SetAttr" and not _is_new(
+            n.inputs[0]) for n in graph.nodes()):
+        return "state"
     return "nothing"
 
 
-def _is_module(type_: Type) -> bool:
-    return isinstance(type_, ClassType) and type_.is_module
+def _is_new(x: Value) -> bool:
+    """Whether an object is one that the program has made, which nobody else knows."""
+    return x.node is not None and x.node.kind == "prim::CreateObject"
 
 
-def _writes_attribute(node: Node, aliases: Aliases) -> bool:
-    return node.kind == "prim::GetAttr" and aliases.is_written(node.output)
+class _Writes(Aliases):
+    """Aliases, where to keep a value in an attribute is not yet to write into it."""
+
+    def _node(self, node: Node) -> None:
+        if node.kind != "prim::SetAttr":
+            super()._node(node)
+
+    def may_be_one(self, a: Value, b: Value) -> bool:
+        return self._root(a) is self._root(b)
 
 
 def _any_wants_grad(values: Any) -> bool:
@@ -159,21 +190,41 @@ def _object_wants_grad(instance: object, seen: set[int]) -> bool:
 
 def _eagerly(function: Function, own: list, given: list) -> object:
     """Operator by operator; imported by the first such call, with the operators."""
-    return importlib.import_module("aot.jit_eager").run_eagerly(function, [*own, *given], _wrap)
+    run = importlib.import_module("aot.jit_eager").run_eagerly
+    try:
+        return run(function, [*own, *given], _wrap)
+    finally:
+        if own and _need(function) != "nothing":
+            _show_changes(own[0], set())
 
 
-def _module_of(instance: ScriptObject) -> Any:
-    """The module of an object: modules are made of what is here, and so are asked by name."""
-    return importlib.import_module("aot.jit_module").module_of(instance)
+def _shown(instance: ScriptObject) -> Any:
+    """The module over an object, the object itself where nobody has seen one."""
+    return SHOWN.get(id(instance), instance)
+
+
+def _show_changes(instance: ScriptObject, seen: set[int]) -> None:
+    """Parameters and buffers of the modules over objects are what the objects hold now."""
+    if id(instance) in seen:
+        return
+    seen.add(id(instance))
+    module = SHOWN.get(id(instance))
+    for name, value in instance.attributes.items():
+        if isinstance(value, ScriptObject):
+            _show_changes(value, seen)
+        elif module is not None and isinstance(value, TensorData):
+            for held in (module.__dict__["_parameters"], module.__dict__["_buffers"]):
+                if name in held and (held[name] is None or held[name]._data is not value):
+                    held[name] = _wrap(instance, name, value)
 
 
 def _wrap(instance: object, name: str, value: TensorData) -> Tensor:
     """The tensor that the attribute's module shows, under this name or, for an element of a list,
     under any; gradients gather there."""
     assert isinstance(instance, ScriptObject)
-    if instance.type.is_module:
-        module = _module_of(instance).__dict__
-        for held in (module["_parameters"], module["_buffers"]):
+    module = SHOWN.get(id(instance))
+    if module is not None:
+        for held in (module.__dict__["_parameters"], module.__dict__["_buffers"]):
             for tensor in (held.get(name),) if name else held.values():
                 if tensor is not None and tensor._data is value:
                     return tensor
@@ -194,70 +245,6 @@ def _session_stream() -> RandomState:
     return importlib.import_module("aot.random").default_generator.stream
 
 
-def _model(function: Function, instance: ScriptObject | None, given: list) -> Any:
-    """The compiled function for such arguments, or _INTERPRETED."""
-    key = (_key(given), _state_key(instance, {}))
-    models = _compiled.setdefault(function, {})
-    model = models.get(key)
-    if model is None:
-        with _lock:
-            model = models.get(key)
-            if model is None:
-                stale = [k for k in models if k[1] != key[1]]
-                for k in stale:
-                    del models[k]
-                model = _INTERPRETED
-                if len(models) < jit_fusion.most_shapes():
-                    model = _compile(function, instance, given)
-                models[key] = model
-    return model
-
-
-def _compile(function: Function, instance: ScriptObject | None, given: list) -> Any:
-    """Machine code, or _INTERPRETED with a warning; LLVM is imported by the first compilation."""
-    try:
-        pipeline = importlib.import_module("aot.pipeline")
-        model = pipeline.compile_call(function, instance, _arrays(given),
-                                      jit_fusion.passes_left_out())
-        model.draw_from(_session_stream)
-        return model
-    except CompileError as e:
-        if jit_fusion.is_strict():
-            raise
-        text = f"{function.name} runs in the interpreter: {e}"
-        if text not in _warned:
-            _warned.add(text)
-            warnings.warn(text, stacklevel=5)
-        return _INTERPRETED
-    except AotError:
-        return _INTERPRETED
-
-
-def _key(x: Any) -> object:
-    if isinstance(x, Tensor):
-        return (x._data.sizes, x.row.name)
-    if isinstance(x, (list, tuple)):
-        return (type(x).__name__, *map(_key, x))
-    if isinstance(x, dict):
-        return ("dict", *((k, _key(v)) for k, v in x.items()))
-    if isinstance(x, ScriptObject):
-        return _state_key(x, {})
-    return (type(x).__name__, repr(x))
-
-
-def _state_key(instance: object, seen: dict[int, int]) -> object:
-    """What the compiled code has built in: it is stale once this has changed."""
-    if isinstance(instance, TensorData):
-        storage = instance.storage
-        return (id(storage), storage.version, instance.offset, instance.sizes, instance.strides)
-    if not isinstance(instance, ScriptObject):
-        return (type(instance).__name__, repr(instance))
-    if id(instance) in seen:
-        return seen[id(instance)]
-    seen[id(instance)] = len(seen)
-    return tuple(_state_key(v, seen) for v in instance.attributes.values())
-
-
 # Values
 
 
@@ -273,16 +260,6 @@ def _data(x: Any) -> object:
         return type(x)(map(_data, x))
     if isinstance(x, dict):
         return {k: _data(v) for k, v in x.items()}
-    return x
-
-
-def _arrays(x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return x._data.numpy()
-    if isinstance(x, (list, tuple)):
-        return type(x)(map(_arrays, x)) if type(x) in (list, tuple) else tuple(map(_arrays, x))
-    if isinstance(x, dict):
-        return {k: _arrays(v) for k, v in x.items()}
     return x
 
 

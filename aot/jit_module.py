@@ -9,13 +9,12 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from aot.archive.writer import archive_bytes, write_archive
-from aot.jit_call import call_method
+from aot.jit_call import SHOWN, call_method
 from aot.nn.modules.module import Module
 from aot.nn.parameter import Parameter as TensorParameter
 from aot.script import script_function
@@ -24,7 +23,7 @@ from aot.tensor_core import Tensor
 from lowering.graph import Function, Graph, Parameter
 from lowering.graph_builder import Builder
 from lowering.graph_code import print_code
-from lowering.objects import ScriptObject, TensorData
+from lowering.objects import ScriptObject, TensorData, map_tensors
 from lowering.types import ClassType, TupleType
 from runtime.errors import InputError
 
@@ -114,7 +113,9 @@ def _code_with_constants(function: Function) -> tuple[str, dict[str, object]]:
 
 
 def as_tensor(value: object) -> object:
-    """TensorData as a Tensor on the same memory; all else as it is."""
+    """TensorData in a nest as Tensors on the same memory; all else as it is."""
+    if isinstance(value, (tuple, list, dict)):
+        return map_tensors(value, as_tensor)
     if not isinstance(value, TensorData):
         return value
     tensor = Tensor._of_data(value)
@@ -122,13 +123,9 @@ def as_tensor(value: object) -> object:
     return tensor
 
 
-# One ScriptModule an object, so that a module shared by two has one identity.
-_modules: weakref.WeakValueDictionary[int, ScriptModule] = weakref.WeakValueDictionary()
-
-
 def module_of(instance: ScriptObject, archive: object = None) -> ScriptModule:
     """The module over an object of the program."""
-    known = _modules.get(id(instance))
+    known = SHOWN.get(id(instance))
     return ScriptModule(instance, archive) if known is None else known
 
 
@@ -166,7 +163,7 @@ class ScriptModule(Module, metaclass=_Compiling):
         own["object"], own["archive"] = instance, archive
         own["_modules"] = OrderedDict()
         kept, own["_parameters"], own["_buffers"] = own["_parameters"], {}, {}
-        _modules[id(instance)] = self
+        SHOWN[id(instance)] = self
         cls = instance.type
         for name, value in instance.attributes.items():
             if isinstance(value, ScriptObject) and value.type.is_module:

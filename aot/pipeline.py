@@ -53,11 +53,12 @@ def compile_module(module: ScriptModule, options: CompileOptions, progress: Prog
 
 
 def compile_call(function: Function, instance: ScriptObject | None, args: Sequence[object],
-                 without: frozenset[str] = frozenset()) -> Compiled:
+                 without: frozenset[str] = frozenset(), more: Sequence[Input] = ()) -> Compiled:
     """Compiles a function, or a method of an object, for arguments like these numpy arrays and
-    Python values; what is no tensor is compiled in. `without` names passes that are left out."""
+    Python values; what is no tensor is compiled in. `more` are inputs that follow them. `without`
+    names passes that are left out."""
     names = [p.name for p in function.parameters[0 if instance is None else 1:]]
-    inputs = tuple(input_of_value(value, name) for value, name in zip(args, names))
+    inputs = (*(input_of_value(value, name) for value, name in zip(args, names)), *more)
     options = CompileOptions(inputs, function.name.rpartition(".")[2], "call", without=without)
     lowered = _compile(None, [function], instance, [inputs], options, Progress())
     compiled = Compiled.of(lowered, options, Progress())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import aot
-from aot import jit_call
+from aot.jit_models import models_of
 from runtime.errors import CompileError
 
 
@@ -115,12 +115,11 @@ def test_calls_are_compiled_once() -> None:
     x = aot.rand(3, 4)
     for _ in range(3):
         assert aot.allclose(poly(x), (x * x + 1) * (x * x + 1) + 1)
-    models = jit_call._compiled[poly.function]
-    assert len(models) == 1
+    assert len(models_of(poly.function)) == 1
     assert poly(x, 3).shape == (3, 4) and poly(aot.rand(5)).shape == (5,)
-    assert len(models) == 3 and jit_call._INTERPRETED not in models.values()
+    assert len(models_of(poly.function)) == 3 and None not in models_of(poly.function)
     assert np.allclose(poly(x.numpy()), poly(x).numpy())
-    assert len(models) == 3
+    assert len(models_of(poly.function)) == 3
 
 
 def test_eight_threads() -> None:
@@ -214,8 +213,7 @@ def test_one_warning_names_what_is_not_compiled() -> None:
         for _ in range(3):
             result = counted(x)
     assert result.tolist() == [1, 2, 0, 0, 1]
-    compiled = jit_call._INTERPRETED not in jit_call._compiled[counted.function].values()
-    if not compiled:
+    if None in models_of(counted.function):
         (message,) = [str(w.message) for w in seen]
         assert "bincount" in message and "runs in the interpreter" in message
         with pytest.raises(CompileError, match="bincount"), aot.jit.strict_fusion():
@@ -285,7 +283,7 @@ def test_fusion_switches() -> None:
             warnings.simplefilter("error")
             for n in range(1, 5):
                 assert f(aot.rand(n)).shape == (n,)
-        assert list(jit_call._compiled[f.function].values()).count(jit_call._INTERPRETED) == 4
+        assert models_of(f.function).count(None) == 4
     finally:
         assert aot.jit.set_fusion_strategy(before) == [("STATIC", 1)]
     with pytest.raises(ValueError, match="expected"):
