@@ -6,6 +6,7 @@ be Values or Python numbers; broadcasting and dtype promotion follow PyTorch.
 
 from __future__ import annotations
 
+import operator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Callable, Iterator, Sequence
@@ -15,10 +16,14 @@ import numpy as np
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
-from lowering.sizes import Size
+from lowering.sizes import (
+    Number, Size, at_least, common_bounds, forget, is_dynamic, maximum, minimum, of_symbol,
+    size_values,
+)
 from lowering.texts import Text
 from lowering.tensor_ir import (
     Check, Constant, Generic, If, Loop, Region, Scan, Scatter, Shape, Sort, TensorOp, Value,
+    defined,
 )
 from runtime.dtypes import DType, bf16, bool_, dtype_of_numpy, f16, f32, f64, i64, promote
 
@@ -142,15 +147,56 @@ def cast(x: Value, dtype: DType) -> Value:
 
 
 def broadcast_shape(*shapes: Shape) -> Shape:
-    """The common shape. ValueError names the shapes that do not fit."""
+    """The common shape. ValueError names the shapes that do not fit; sizes of run time that may be
+    equal are checked by the program (they are never broadcast)."""
     ndim = max((len(s) for s in shapes), default=0)
     out = []
     for k in range(ndim):
-        sizes = {s[k - ndim + len(s)] for s in shapes if k - ndim + len(s) >= 0} - {1}
-        if len(sizes) > 1:
+        sizes = dict.fromkeys(s[k - ndim + len(s)] for s in shapes if k - ndim + len(s) >= 0)
+        sizes.pop(1, None)
+        if len(sizes) > 1 and not _may_be_equal(list(sizes)):
             raise ValueError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast")
-        out.append(sizes.pop() if sizes else 1)
+        out.append(next(iter(sizes), 1))
     return tuple(out)
+
+
+def _may_be_equal(sizes: list[Number]) -> bool:
+    """Whether the sizes may turn out to be one; the program checks it then."""
+    first, *others = sizes
+    if not is_dynamic(sizes) or any(at_least(n, first + 1) or at_least(first, n + 1)
+                                    for n in others):
+        return False
+    for n in others:
+        check(compute((), lambda n=n: E.eq(E.lift(first, i64), E.lift(n, i64))),
+              "the sizes of tensors do not match")
+    return True
+
+
+def as_size(x: Value) -> Number:
+    """The number in a 0-d i64 Value, which is not negative, as a size: what it is computed from,
+    where that is sizes."""
+    found = _number(E.load(x))
+    return found if found is not None and at_least(found, 0) else Size(x)
+
+
+def _number(e: Expr) -> Number | None:
+    """The expression as a polynomial of sizes, None where something else is in it."""
+    if e.op == "size":
+        return of_symbol(e.attr)
+    if e.is_const:
+        return e.attr
+    if e.op == "load":
+        op = e.attr.op
+        scalar = isinstance(op, Generic) and op.combiner is None and not op.domain
+        return _number(op.body) if scalar and e.dtype is i64 else None
+    if e.op in _ON_SIZES:
+        a, b = (_number(x) for x in e.args)
+        return None if a is None or b is None else _ON_SIZES[e.op](a, b)
+    return None
+
+
+_ON_SIZES: dict[str, Callable] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul,
+                                  "min": minimum, "max": maximum}
 
 
 def read(x: Operand, shape: Shape, dtype: DType) -> Expr:
@@ -304,6 +350,7 @@ def loop(trip: int | Value, inits: Sequence[Value],
     region = Region([Value((), i64), *(Value(v.shape, v.dtype) for v in inits)])
     with collect(region):
         region.results = list(body(*region.params))
+    forget(defined(region))
     for v, w in zip(region.results, inits):
         if v.shape != w.shape or v.dtype is not w.dtype:
             raise ValueError(f"a loop carries {w!r} but yields {v!r}")
@@ -316,8 +363,37 @@ def cond(condition: Value, then: Callable[[], Sequence[Value]],
     for fn in (then, otherwise):
         with collect(Region()) as r:
             r.results = list(fn())
+        forget(defined(r))
         regions.append(r)
-    return append(If(condition, *regions)).results
+    count = len(regions[0].results)
+    return branch(condition, *regions).results[:count]
+
+
+def branch(condition: Value, then: Region, otherwise: Region) -> If:
+    """Appends an If. Sizes that differ between the branches, or that only they know, become
+    results of their own, after the others."""
+    inside = {*defined(then), *defined(otherwise)}
+    pairs: dict[tuple, int] = {}  # sizes in the two branches -> which result
+    count = len(then.results)
+    shapes = [[_merged(pair, inside, pairs, count) for pair in zip(x.shape, y.shape)]
+              for x, y in zip(then.results, otherwise.results)]
+    for region, which in ((then, 0), (otherwise, 1)):
+        with collect(region):
+            region.results += [full((), pair[which], i64) for pair in pairs]
+    op = If(condition, then, otherwise)
+    append(op)
+    sizes = [Size(op.results[k], *common_bounds(pair)) for pair, k in pairs.items()]
+    for v, shape in zip(op.results, shapes):
+        v.shape = tuple(sizes[n[0]] if isinstance(n, tuple) else n for n in shape)
+    return op
+
+
+def _merged(pair: tuple, inside: set[Value], pairs: dict[tuple, int], count: int) -> object:
+    """A dim of an If's result: a number, or (which of `pairs`,)."""
+    if pair[0] == pair[1] and not inside.intersection(size_values(pair)):
+        return pair[0]
+    pairs.setdefault(pair, count + len(pairs))
+    return (pairs[pair] - count,)
 
 
 def check(condition: Value, message: str | Text, where: str = "") -> None:

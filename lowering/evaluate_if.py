@@ -20,8 +20,9 @@ from lowering.evaluate_memory import replace_content, rivals
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
+from lowering.sizes import divides, forget, size_values
 from lowering.string_numbers import number_of
-from lowering.tensor_ir import Check, If, Region, Value
+from lowering.tensor_ir import Check, If, Region, Value, defined
 from lowering.texts import Text
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
         branch.stale = [s for s in frame.stale if s.stale]
         branch.links, branch.twins = frame.links, frame.twins
         branch.storages, branch.containers = ev.memory.undo(frame)
+    forget(defined(branch.region))
     return branch
 
 
@@ -145,7 +147,8 @@ class _Merger:
     """Collects the pairs of Values that become an If's results."""
 
     def __init__(self, ev: Evaluator, condition: Value, then: Branch, otherwise: Branch):
-        self.ev, self.place, self.then, self.otherwise = ev, ev.place(ev.node), then, otherwise
+        self.ev, self.place, self.condition = ev, ev.place(ev.node), condition
+        self.then, self.otherwise = then, otherwise
         self.pairs: list[tuple[Value | None, Value | None]] = []
         self.merged: dict[tuple, Callable] = {}  # tensors of the branches -> the merged one
         self.kin = Kin(ev.memory, condition, then, otherwise)
@@ -239,10 +242,23 @@ class _Merger:
         x, y = self.then.values.get(a), self.otherwise.values.get(b)
         if x is None or y is None:
             return self._cannot("it may have been written through another tensor")
-        if x.shape != y.shape or x.dtype is not y.dtype:
+        full = self._of_the_full(x, y)
+        if full is not None:
+            return self._tensor(self.pair(*full), a, b)
+        if x.ndim != y.ndim or x.dtype is not y.dtype:
             return self._cannot(f"it is a {describe(a)} on one path and a {describe(b)} on the "
-                                "other; shapes and dtypes must agree")
+                                "other; the number of dims and dtypes must agree")
         return self._tensor(self.pair(x, y), a, b)
+
+    def _of_the_full(self, x: Value, y: Value) -> tuple[Value | None, Value | None] | None:
+        """Where the branches are told apart by whether there is anything, and with nothing neither
+        tensor has elements, but another number of dims: the tensor there is where there is
+        something stands for both."""
+        size, then_full = self.ev.fullness.get(self.condition, (None, True))
+        if size is None or x.ndim == y.ndim or x.dtype is not y.dtype or not all(
+                divides(size, v.numel) for v in (x, y)):
+            return None
+        return (x, None) if then_full else (None, y)
 
     def _numbers(self, a: object, b: object) -> Callable:
         kinds = {number_type(a), number_type(b)}
@@ -267,8 +283,11 @@ class _Merger:
             return fn()
 
     def placeholder(self, branch: Branch, like: Value) -> Value:
+        other = self.otherwise if branch is self.then else self.then
+        inside = set(defined(other.region))
+        shape = [0 if inside.intersection(size_values((n,))) else n for n in like.shape]
         return self._in(branch, lambda: self.ev.memory.build(
-            lambda: B.full(like.shape, 0, like.dtype)))
+            lambda: B.full(shape, 0, like.dtype)))
 
 
 def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> list:
@@ -280,8 +299,9 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
         if storage.serial > then.serial:
             continue
         x, y = (b.storages.get(storage, storage.current) for b in (then, otherwise))
-        if x.shape != y.shape or x.dtype is not y.dtype:
-            raise ValueError("a tensor changes its shape under a condition known only at run time")
+        if x.ndim != y.ndim or x.dtype is not y.dtype:
+            raise ValueError("a tensor changes how many dims it has under a condition known only "
+                             "at run time")
         storages[storage] = merger.pair(x, y)
     containers = []
     for key in {**then.containers, **otherwise.containers}:
@@ -299,9 +319,7 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
             then.region.results.append(x if x is not None else merger.placeholder(then, y))
             otherwise.region.results.append(y if y is not None else
                                             merger.placeholder(otherwise, x))
-        op = If(condition, then.region, otherwise.region)
-        ev.memory.region.ops.append(op)
-        results = op.results
+        results = B.branch(condition, then.region, otherwise.region).results
     elif has_effects(then.region) or has_effects(otherwise.region):
         ev.memory.region.ops.append(If(condition, then.region, otherwise.region))
     for v in results:

@@ -21,8 +21,9 @@ from lowering.evaluate_memory import related
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
+from lowering.sizes import Number, Size, forget
 from lowering.string_numbers import number_of
-from lowering.tensor_ir import Loop, Region, Value
+from lowering.tensor_ir import Loop, Region, Value, defined
 from lowering.types import TensorType
 from runtime.dtypes import bool_, f64, i64
 from runtime.errors import CompileError
@@ -36,6 +37,7 @@ UNROLLED_TURNS = 64
 MOST_TURNS = 1_000_000
 # Evaluations of a body until what it carries is found; each but the last finds something new.
 MOST_ATTEMPTS = 200
+Loose = tuple[int, int]  # (which carried Value, which dim): its size changes from turn to turn
 _DTYPES = {int: i64, float: f64, bool: bool_}
 
 
@@ -101,7 +103,7 @@ def _try_to_keep(ev: Evaluator, node: Node, env: Env, trip: int, state: list) ->
     """The outputs of a loop kept as one; None where it must be unrolled."""
     problems = dict(ev.problems)
     try:
-        kept = _keep(ev, node, env, 0, trip, True, state)
+        kept = _keep(ev, node, env, 0, trip, True, state, known=True)
         if len(ev.problems) == len(problems):
             return kept
     except (Unstable, CompileError, Raised, ValueError, TypeError):
@@ -111,25 +113,34 @@ def _try_to_keep(ev: Evaluator, node: Node, env: Env, trip: int, state: list) ->
 
 
 def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
-          running: bool | Value, state: list) -> list:
-    """Appends a Loop that begins at turn `start`; gives the outputs."""
+          running: bool | Value, state: list, known: bool = False) -> list:
+    """Appends a Loop that begins at turn `start`; gives the outputs. known: it could be unrolled,
+    so sizes must not depend on the turn."""
     state, count = list(state), len(state)
     attributes: list[tuple] = []  # (container, key): their values follow what the node carries
     varying: set[int] = set()
     written: dict[Storage, None] = {}
+    loose: dict[Loose, None] = {}
     aliases: set[tuple[int, Storage | int]] = set()
     stale: set[Storage] = set()
     for _ in range(MOST_ATTEMPTS):
-        attempt = _Body(ev, node, env, start, state, attributes, varying, written, aliases, stale)
-        if isinstance(trip, int):
-            attempt.turns = trip - start
-        if attempt.run():
+        attempt = _Body(ev, node, env, start, state, attributes, varying, written, loose, aliases,
+                        stale)
+        most = ev.memory.sizes.get(trip, trip) if isinstance(trip, Value) else trip
+        if not isinstance(most, Value):
+            attempt.turns = most - start
+        settled = attempt.run()
+        forget(defined(attempt.region))
+        if settled:
             break
+        if loose and known:
+            raise Unstable("sizes change from turn to turn, whose number is known")
     else:
         raise Unstable("what it carries does not settle")
     conditional = not (running is True and attempt.condition is True)
     inits = [v for k in sorted(varying) for v in attempt.inits[k]]
     inits += [s.current for s in written]
+    inits += [ev.memory.build(lambda n=n: B.full((), n, i64)) for n in attempt.first_sizes()]
     first = ev.value_of(running) if conditional else None
     attempt.region.results = attempt.yields(conditional)
     if isinstance(trip, Value):
@@ -139,6 +150,7 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     elif trip != 2**63 - 1:
         trip = trip - start
     op = Loop(trip, first, inits, attempt.region)
+    attempt.set_sizes(op.results)
     if inits or has_effects(attempt.region):
         ev.memory.region.ops.append(op)
     for v in op.results:
@@ -163,12 +175,12 @@ class _Body:
 
     def __init__(self, ev: Evaluator, node: Node, env: Env, start: int, state: list,
                  attributes: list[tuple], varying: set[int],
-                 written: dict[Storage, None], aliases: set[tuple[int, Storage | int]],
-                 stale: set[Storage]):
+                 written: dict[Storage, None], loose: dict[Loose, None],
+                 aliases: set[tuple[int, Storage | int]], stale: set[Storage]):
         self.ev, self.node, self.env, self.start = ev, node, env, start
-        self.state, self.varying, self.written = state, varying, written
+        self.state, self.varying, self.written, self.loose = state, varying, written, loose
         self.attributes, self.aliases, self.stale = attributes, aliases, stale
-        self.turns: int | None = None  # at most, where it is known
+        self.turns: Number | None = None  # at most, where it is known
         self.region = Region()
         self.inits = {k: _leaves(ev, state[k]) for k in varying}
         self.condition: object = True
@@ -211,15 +223,18 @@ class _Body:
         if self.turns is not None:
             ev.bounds[counter] = 0, self.turns - 1
         args = list(self.state)
+        carried: list[Value] = []
         for k in sorted(self.varying):
             params = [Value(v.shape, v.dtype, wrapped=v.wrapped) for v in self.inits[k]]
-            region.params.extend(params)
+            carried.extend(params)
             args[k] = _rebuild(self.state[k], iter(params))
         link_aliases(ev, args, self.state, self.varying, self.aliases)
         for storage in self.written:
             param = Value(storage.current.shape, storage.current.dtype)
-            region.params.append(param)
+            carried.append(param)
             ev.memory.set_current(storage, param)
+        region.params += [*carried, *(Value((), i64) for _ in self.loose)]
+        self.set_sizes(region.params[1:])
         for storage in self.stale:
             ev.memory.set_stale(storage, True)
         turn: object = counter
@@ -252,6 +267,10 @@ class _Body:
                 grown = True
         for storage in self.written:
             self._yields.append(storage.current)
+        if grown:
+            self.loose.clear()  # it counts what is carried, which has become more
+        else:
+            grown = self._compare_sizes(carried)
         found = _aliases(args, outputs, self.varying, frame.serial)
         stale = {s for s in frame.stale if s.stale and s.serial <= frame.serial}
         if not (found <= self.aliases and stale <= self.stale):
@@ -262,6 +281,31 @@ class _Body:
             ending = ev.value_of(self.condition)
             self._yields.insert(0, ending)
         return grown
+
+    def _compare_sizes(self, params: list[Value]) -> bool:
+        """Notes which dims of what is carried have another size after a turn, and carries those
+        sizes; whether there was a new one."""
+        before = len(self.loose)
+        for k, (v, param) in enumerate(zip(self._yields, params)):
+            for d, (n, m) in enumerate(zip(v.shape, param.shape)):
+                if n != m:
+                    self.loose[k, d] = None
+        self._yields += [self.ev.memory.build(lambda n=self._yields[k].shape[d]: B.full((), n, i64))
+                         for k, d in self.loose]
+        return len(self.loose) > before
+
+    def first_sizes(self) -> list[Number]:
+        """What the carried sizes are before the first turn."""
+        inits = [v for k in sorted(self.varying) for v in self.inits[k]]
+        inits += [s.current for s in self.written]
+        return [inits[k].shape[d] for k, d in self.loose]
+
+    def set_sizes(self, values: list[Value]) -> None:
+        """Makes the last of `values` the sizes that the others have."""
+        for (k, d), size in zip(self.loose, values[len(values) - len(self.loose):]):
+            shape = list(values[k].shape)
+            shape[d] = Size(size)
+            values[k].shape = tuple(shape)
 
     def yields(self, conditional: bool) -> list[Value]:
         return self._yields if conditional else self._yields[1:]
@@ -301,13 +345,13 @@ def _leaves(ev: Evaluator, x: object) -> list[Value]:
 
 
 def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -> list[Value]:
-    """The Values of a piece of state after a turn; of the same shapes and dtypes as before it."""
+    """The Values of a piece of state after a turn; of the same dims and dtypes as before it."""
     if x is UNINITIALIZED:
         return [ev.memory.build(lambda v=v: B.full(v.shape, 0, v.dtype)) for v in inits]
     if isinstance(before, float) and is_number(x) and number_type(x) is int:
         x = convert(ev, x, float)
     found = _leaves(ev, x)
-    if [(v.shape, v.dtype) for v in found] != [(v.shape, v.dtype) for v in inits]:
+    if [(v.ndim, v.dtype) for v in found] != [(v.ndim, v.dtype) for v in inits]:
         raise Unstable(f"{describe(before)} becomes {describe(x)} in a turn")
     return found
 
@@ -315,7 +359,7 @@ def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -
 def _zeros_like(ev: Evaluator, x: object) -> object:
     """Something of x's form for a variable that only the body sets; nothing reads it."""
     if isinstance(x, AbstractTensor):
-        shape, dtype = x.shape, x.dtype
+        shape, dtype = [0 if isinstance(n, Size) else n for n in x.shape], x.dtype
         with ev.memory.inside(ev.memory.regions[-2]):
             return ev.memory.tensor(ev.memory.build(lambda: B.full(shape, 0, dtype)))
     if is_number(x):

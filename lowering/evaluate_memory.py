@@ -222,7 +222,7 @@ class Memory:
         if x not in self.sizes and new:
             message = "Trying to create tensor with negative dimension"
             self.build(lambda: B.check(B.pointwise(lambda n: n >= 0, x), message))
-            self.sizes[x] = Size(x)
+            self.sizes[x] = B.as_size(x)
         return self.sizes.get(x, x)
 
     def _is_open(self, region: Region) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import describe, number_type
-from lowering.evaluate_sizes import of_sizes
+from lowering.evaluate_sizes import note_emptiness, of_sizes
 from lowering.objects import DeviceValue, EnumValue
 from lowering.tensor_ir import Value
 from lowering.types import Bool, Float, Int
@@ -357,4 +357,6 @@ def _run_time(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
     operands = [convert(ev, x, working) if isinstance(x, Value) else x for x in args]
     value = ev.memory.build(lambda: B.pointwise(fn, *operands, dtype=_DTYPES[working]))
     value.wrapped = True
+    if len(args) == 2:
+        note_emptiness(ev, kind, args, value)
     return value

@@ -18,6 +18,7 @@ from lowering.ops import TABLE
 from lowering.ops.table import Entry
 from lowering.random_stream import drawing_from
 from lowering.schema import Argument
+from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Value
 from lowering.views import View
 from runtime.dtypes import DType, bool_, dtype_of_code
@@ -114,7 +115,8 @@ def _bind(entry: Entry, kinds: tuple[str, ...], named: dict[str, str]) -> tuple[
             return None
         cost += fit
         sources.append(source)
-        converters.append(_converter(a, kind, entry.schema.arguments[0].name == "size"))
+        makes = entry.schema.arguments[0].name == "size" or a.name == "output_size"
+        converters.append(_converter(a, kind, makes))
     if used != len(named):
         return None
     return cost, Call(entry, tuple(converters), tuple(sources))
@@ -156,6 +158,9 @@ def _element_kinds(kind: str) -> list[str]:
     return [inner] if inner.startswith("[") else list(inner)
 
 
+_SIZES = frozenset(("k", "length"))  # numbers that are a dim of the result
+
+
 def _converter(a: Argument, kind: str, makes: bool) -> Callable | None:
     """A function (evaluator, argument) -> what the entry takes; None where nothing is to do. makes:
     the operator makes a tensor from its size alone."""
@@ -185,6 +190,8 @@ def _converter(a: Argument, kind: str, makes: bool) -> Callable | None:
         return lambda ev, x: bool(x)
     if type in ("int", "SymInt") and kind == "b":
         return lambda ev, x: int(x)
+    if a.name in _SIZES and kind == "I":
+        return lambda ev, x: ev.memory.dim_of(x, True)
     return _plain if kind == "T" else None
 
 
@@ -306,9 +313,11 @@ def assign(ev: Evaluator, target: AbstractTensor, x: Value) -> None:
 
 def copy_into(ev: Evaluator, target: AbstractTensor, x: Value) -> None:
     """target.copy_(x): any dtype, broadcast to the target's shape."""
-    if B.broadcast_shape(x.shape, target.shape) != target.shape:
+    shape = B.broadcast_shape(target.shape, x.shape)
+    if len(shape) != target.ndim or any(  # those of run time have been checked
+            n != m and not is_dynamic((n, m)) for n, m in zip(shape, target.shape)):
         raise RuntimeError(f"output with shape {list(target.shape)} doesn't match the broadcast "
-                           f"shape {list(B.broadcast_shape(x.shape, target.shape))}")
+                           f"shape {list(shape)}")
 
     def converted() -> Value:
         shaped = x

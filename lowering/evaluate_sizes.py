@@ -56,6 +56,17 @@ _EXACT: dict[str, Callable] = {
 }
 
 
+_FULL = {"aten::gt": (0, True), "aten::ge": (1, True), "aten::ne": (0, True),
+         "aten::eq": (0, False), "aten::lt": (1, False), "aten::le": (0, False)}
+
+
+def note_emptiness(ev: Evaluator, kind: str, args: list, answer: Value) -> None:
+    """Remembers that a bool of run time tells whether a size is above 0."""
+    size = ev.memory.sizes.get(args[0]) if isinstance(args[0], Value) else None
+    if size is not None and kind in _FULL and at_least(size, 0) and args[1] == _FULL[kind][0]:
+        ev.fullness[answer] = size, _FULL[kind][1]
+
+
 def of_sizes(ev: Evaluator, kind: str, args: list) -> object | None:
     """The result of an operator on ints and sizes: a number, a bool, or a Value that is known to be
     a size. None where operands are something else, or the answer depends on the run."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np
 
 from lowering import build as B
+from lowering import expr as E
 from lowering.abstract import AbstractTensor, describe, known_array, number_type
 from lowering.evaluate_operators import apply, copy_into
 from lowering.evaluate_running import TABLE as RUNNING
 from lowering.index_algebra import contiguous_strides, linearize
 from lowering.known import Unsupported
 from lowering.objects import DeviceValue
-from lowering.sizes import is_dynamic
+from lowering.sizes import Number, at_least, is_dynamic
 from lowering.tensor_ir import Generic, Value
 from runtime.dtypes import DType, bool_, dtype_of_code, f32, f64, i64
 
@@ -245,7 +246,7 @@ def _slice(ev: Evaluator, t: AbstractTensor, dim: int = 0, start: object = None,
     if isinstance(start, Value) and isinstance(end, (int, Value)) and step == 1 and t.ndim:
         (a, c), (b, d) = _offset(start), _offset(end)
         n = t.shape[B.dim_of(dim, t.ndim)]
-        if a is b and 0 <= d - c <= n:
+        if a is b and 0 <= d - c and at_least(n, d - c):
             _check_range(ev, start, 0, n - (d - c), f"a slice whose bounds are known only at run "
                          f"time leaves dimension {dim} of a tensor of size {list(t.shape)}")
             return apply(ev, "aten::narrow", [t, dim, start, d - c], {})
@@ -269,14 +270,13 @@ def _offset(x: int | Value) -> tuple[Value | None, int]:
     return None, total + x
 
 
-def _check_range(ev: Evaluator, x: Value, low: int, high: int, message: str) -> None:
+def _check_range(ev: Evaluator, x: Value, low: Number, high: Number, message: str) -> None:
     base, offset = _offset(x)
     least, most = ev.bounds.get(base, (low - 1, high + 1))  # type: ignore[arg-type]
-    if low <= least + offset and most + offset <= high:
+    if at_least(least + offset, low) and at_least(high, most + offset):
         return
-    inside = ev.memory.build(
-        lambda: B.pointwise(lambda a: (a >= low) & (a <= high), x, dtype=i64)
-    )
+    inside = ev.memory.build(lambda: B.pointwise(
+        lambda a: (a >= E.lift(low, i64)) & (a <= E.lift(high, i64)), x, dtype=i64))
     ev.check(inside, message)
 
 

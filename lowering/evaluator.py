@@ -24,6 +24,7 @@ from lowering.graph import Block, Function, Graph, Node
 from lowering.graph import Value as GraphValue
 from lowering.objects import ScriptObject
 from lowering.ops import TABLE
+from lowering.sizes import Number, Size
 from lowering.tensor_ir import Value
 from lowering.texts import Text
 from runtime.dtypes import bool_
@@ -65,7 +66,9 @@ class Evaluator:
         self.callers: list[Node] = []
         self.node: Node | None = None
         self.nodes = 0  # evaluated so far
-        self.bounds: dict[Value, tuple[int, int]] = {}  # of loop counters of run time
+        self.bounds: dict[Value, tuple[Number, Number]] = {}  # of loop counters of run time
+        # Bools of run time that tell whether a size is above 0 (True), or 0 (False)
+        self.fullness: dict[Value, tuple[Size, bool]] = {}
         self.device = evaluate_tensors.CPU
 
     # Running

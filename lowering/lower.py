@@ -34,6 +34,7 @@ from lowering.schedule.row_groups import row_form, schedule_row_group
 from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
+from lowering.schedule.sort_dynamic import schedule_dynamic_sort, scratch_values
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.schedule.transpose import transpose_nest
 from lowering.lower_sizes import ENDLESS, abi_shape, allocate, number_in_memory
@@ -141,16 +142,20 @@ class _Lowering:
             elif position >= done:
                 nodes += self._op(op, state)
         moves = [(v, Storage(memory, contiguous_strides(v.shape)))
-                 for v, memory in zip(region.results, results) if memory is not None and v.numel]
+                 for v, memory in zip(region.results, results)
+                 if memory is not None and (v.numel or memory.space == "heap")]
         moves = [(v, where) for v, where in moves if self.storages[v] != where]
         overwritten = {where.buffer for _, where in moves}
         for k, (v, where) in enumerate(moves):  # a loop may swap what it carries
             if self.storages[v].buffer in overwritten:
                 aside = Value(v.shape, v.dtype)
-                self._new(aside)
+                nodes += self._fresh(aside)
                 nodes += self._copy(v, self.storages[aside])
                 moves[k] = aside, where
-        for v, where in moves:
+        # Sizes are among the results: what they are the sizes of is moved before them.
+        for v, where in sorted(moves, key=lambda move: move[1].buffer.space != "heap"):
+            if where.buffer.space == "heap":
+                nodes += allocate(v, where.buffer, self.storages, self._name())
             nodes += self._copy(v, where)
         return nodes
 
@@ -177,10 +182,21 @@ class _Lowering:
         if state is not None and v in state.direct and _row_major(v, order):
             self._place(v, state.direct.pop(v))
             return []
-        memory = MemoryBuffer(v.dtype, ENDLESS, "heap", self.blocks)
-        self.blocks += 1
+        memory = self._block(v)
         self._place(v, memory, ordered_strides(v.shape, order) if order else None)
         return allocate(v, memory, self.storages, self._name())
+
+    def _block(self, v: Value) -> MemoryBuffer:
+        """A block of the heap that nothing else uses."""
+        self.blocks += 1
+        return MemoryBuffer(v.dtype, ENDLESS, "heap", self.blocks - 1)
+
+    def _fresh(self, v: Value) -> list[Node]:
+        """Places v in memory of its own, wherever that has to be."""
+        if is_dynamic(v.shape):
+            return self._new_dynamic(v)
+        self._new(v)
+        return []
 
     def _deliver(self, output: int, v: Value) -> list[Node]:
         """Hands v's block to the caller; a view of something else is copied first."""
@@ -243,6 +259,11 @@ class _Lowering:
             return []
         if isinstance(op, Generic):
             return self._generic(op, state)
+        if isinstance(op, Sort) and is_dynamic(op.x.shape):
+            scratch = scratch_values(op)
+            nodes = [n for v in (*op.results, *scratch) for n in self._fresh(v)]
+            return nodes + self._steps([schedule_dynamic_sort(
+                op, self.storages, scratch, self._name())])
         if isinstance(op, Sort):
             for v in op.results:
                 self._new(v, None, state)
@@ -432,19 +453,29 @@ class _Lowering:
         return self._copy(v, Storage(memory, contiguous_strides(v.shape))), memory
 
     def _if(self, op: If, state: RegionState) -> list[Node]:
-        for v in op.results:
-            self._new(v, None, state)
+        self._new_results(op, state)
         results = [self.storages[v].buffer for v in op.results]
         nodes, condition = self._scalar(op.condition)
         branches = [self._region(r, results, RegionState(r)) for r in (op.then, op.otherwise)]
         return [*nodes, Branch(condition, *branches)]
 
+    def _new_results(self, op: If | Loop, state: RegionState) -> None:
+        """Places the results; blocks of the heap are made large enough where they are written."""
+        for v in op.results:
+            if is_dynamic(v.shape):
+                self._place(v, self._block(v))
+            else:
+                self._new(v, None, state)
+
     def _loop(self, op: Loop, state: RegionState) -> list[Node]:
         nodes: list[Node] = []
+        self._new_results(op, state)
         for v, init in zip(op.results, op.inits):
-            self._new(v, None, state)
-            if v.numel:
-                nodes += self._copy(init, self.storages[v])
+            where = Storage(self.storages[v].buffer, contiguous_strides(init.shape))
+            if where.buffer.space == "heap":
+                nodes += allocate(init, where.buffer, self.storages, self._name())
+            if init.numel:
+                nodes += self._copy(init, where)
         carried = op.body.params[1:]
         counter = op.body.params[0]
         self._new(counter)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from lowering.host_plan import Allocate, Node, Step
 from lowering.schedule.codegen import Coder
 from lowering.schedule.storage import MemoryBuffer, Storage
@@ -47,6 +49,9 @@ def allocate(v: Value, memory: MemoryBuffer, storages: Mapping[Value, Storage],
     for n in v.shape:
         row *= max(n, 1) if isinstance(n, int) else 1
     sizes = [n for n in v.shape if isinstance(n, Size)]
+    if not sizes:
+        count = np.array(1 if v.numel else -1, np.int64)
+        return [Allocate(memory, MemoryBuffer(i64, 1, "constant", data=count), row)]
     count = numel(sizes)
     assert isinstance(count, Size)
     if len(sizes) == 1 or all(at_least(n, 1) for n in sizes):

@@ -97,6 +97,9 @@ def bounds(x: Terms) -> tuple[int | None, int | None]:
     return low, high
 
 
+_MOST_QUOTIENTS = 8  # in what is compared: the search goes through their orders
+
+
 def never_negative(x: Terms, depth: int = 4, scale: int = 1) -> bool:
     """Whether x surely is 0 or more.
 
@@ -117,9 +120,10 @@ def never_negative(x: Terms, depth: int = 4, scale: int = 1) -> bool:
             moved[rest] = moved.get(rest, 0) + part
     if all(k >= 0 for k in moved.values()):
         return True
-    if depth == 0:
+    quotients = sorted({s for m in x for s in m if s.op}, key=_order)
+    if depth == 0 or len(quotients) > _MOST_QUOTIENTS:
         return False
-    for s in sorted({s for m in x for s in m if s.op}, key=_order):
+    for s in quotients:
         for times, bound in _bounded_by(x, s):
             if never_negative(bound, depth - 1, scale * times):
                 return True

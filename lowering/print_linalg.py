@@ -415,9 +415,16 @@ def _scalar_of(lines: Lines, value: Value) -> str:
     return lines.let(f"tensor.extract {lines.name_of(value)}[] : {tensor_type(value)}")
 
 
-def _yield(lines: Lines, values: list[Value]) -> None:
-    names = ", ".join(map(lines.name_of, values))
-    types = ", ".join(map(tensor_type, values))
+def _as(lines: Lines, v: Value, like: Value) -> str:
+    """v with the type of another Value, some of whose sizes are known only at run time."""
+    old, new = tensor_type(v), tensor_type(like)
+    name = lines.name_of(v)
+    return name if old == new else lines.let(f"tensor.cast {name} : {old} to {new}")
+
+
+def _yield(lines: Lines, values: list[Value], results: list[Value]) -> None:
+    names = ", ".join(_as(lines, v, w) for v, w in zip(values, results))
+    types = ", ".join(map(tensor_type, results))
     lines.put(f"scf.yield {names} : {types}" if values else "scf.yield")
 
 
@@ -429,20 +436,20 @@ def _if(lines: Lines, op: If) -> None:
     for region, last in ((op.then, "} else {"), (op.otherwise, "}")):
         lines.depth += 1
         _ops(lines, region)
-        _yield(lines, region.results)
+        _yield(lines, region.results, op.results)
         lines.depth -= 1
         lines.put(last)
 
 
 def _loop(lines: Lines, op: Loop) -> None:
     """scf.while over the counter, the condition (true where there is none) and the carried."""
-    types = [tensor_type(v) for v in op.inits]
+    types = [tensor_type(v) for v in op.results]
     zero = lines.let("arith.constant 0 : i64")
     trip = (_scalar_of(lines, op.trip) if isinstance(op.trip, Value)
             else lines.let(f"arith.constant {op.trip} : i64"))
     go = (lines.let("arith.constant true") if op.condition is None
           else _scalar_of(lines, op.condition))
-    inits = [zero, go, *map(lines.name_of, op.inits)]
+    inits = [zero, go, *(_as(lines, v, w) for v, w in zip(op.inits, op.results))]
     before = [lines.fresh() for _ in inits]
     all_types = ", ".join(["i64", "i1", *types])
     group = f"%r{lines.fresh()[1:]}"
@@ -467,8 +474,8 @@ def _loop(lines: Lines, op: Loop) -> None:
     again = lines.let("arith.constant true") if op.condition is None else _scalar_of(
         lines, results.pop(0))
     following = lines.let(f"arith.addi {n}, {lines.let('arith.constant 1 : i64')} : i64")
-    lines.put(f"scf.yield {', '.join([following, again, *map(lines.name_of, results)])} : "
-              f"{all_types}")
+    carried = [_as(lines, v, w) for v, w in zip(results, op.results)]
+    lines.put(f"scf.yield {', '.join([following, again, *carried])} : {all_types}")
     lines.depth -= 1
     lines.put("}")
 

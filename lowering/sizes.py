@@ -83,6 +83,16 @@ def _symbol_of(value: Value, low: int, high: int | None) -> Symbol:
     return made
 
 
+def forget(values: Iterable[Value]) -> None:
+    """No later Size is taken to be equal to one of these Values: nothing may read them any more."""
+    gone = set(values)
+    for s in [s for s in _symbols if s.value in gone]:
+        _symbols.discard(s)
+    for key, s in list(_derived.items()):
+        if any(t.value in gone for t in symbols(s)):
+            _derived.pop(key, None)
+
+
 def _derive(op: str, a: Number, b: Number, low: int, high: int | None) -> Size:
     key = (op, a, b)
     symbol = _derived.get(key)
@@ -320,6 +330,12 @@ _FAR = 1 << 62
 def bounds(x: Number) -> tuple[int | None, int | None]:
     """Least and largest possible value, None where not known."""
     return polynomials.bounds(terms_of(x))
+
+
+def common_bounds(numbers: Iterable[Number]) -> tuple[int, int | None]:
+    """Bounds of a size that is one of these."""
+    lows, highs = zip(*map(bounds, numbers))
+    return max(0, min(n or 0 for n in lows)), None if None in highs else max(highs)
 
 
 def at_least(a: object, b: object) -> bool:

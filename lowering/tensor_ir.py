@@ -157,12 +157,11 @@ class Sort(TensorOp):
     __slots__ = ("x", "dim", "descending")
 
     def __init__(self, x: Value, dim: int, descending: bool):
-        _refuse_dynamic("sorting", x)
         self.x, self.dim, self.descending = x, dim, descending
         self.results = [Value(x.shape, x.dtype, self), Value(x.shape, i64, self)]
 
     def operands(self) -> list[Value]:
-        return [self.x]
+        return [self.x, *size_values(self.x.shape)]
 
 
 class Scan(TensorOp):
@@ -217,13 +216,14 @@ class Random(TensorOp):
 
 
 class If(TensorOp):
-    """results[k] = condition ? then.results[k] : otherwise.results[k]; condition is 0-d bool."""
+    """results[k] = condition ? then.results[k] : otherwise.results[k]; condition is 0-d bool.
+
+    Sizes that are not the same in both branches, and known outside, are results too: the shapes of
+    other results hold them (build.branch)."""
 
     __slots__ = ("condition", "then", "otherwise")
 
     def __init__(self, condition: Value, then: Region, otherwise: Region):
-        for v in then.results:
-            _refuse_dynamic("a branch on run-time data that gives", v)
         self.condition, self.then, self.otherwise = condition, then, otherwise
         self.results = [Value(v.shape, v.dtype, self) for v in then.results]
 
@@ -239,14 +239,14 @@ class Loop(TensorOp):
 
     body.params = counter (0-d i64), carried...; body.results = next condition (0-d bool) when
     `condition` is not None, next carried...; results = final carried. trip: int or 0-d i64 Value.
+    Sizes that change from turn to turn are carried: shapes of other parameters and results hold
+    them.
     """
 
     __slots__ = ("trip", "condition", "inits", "body")
 
     def __init__(self, trip: int | Value, condition: Value | None, inits: list[Value],
                  body: Region):
-        for v in inits:
-            _refuse_dynamic("a loop that carries", v)
         self.trip, self.condition, self.inits, self.body = trip, condition, inits, body
         self.results = [Value(v.shape, v.dtype, self) for v in inits]
 
@@ -277,6 +277,11 @@ class Check(TensorOp):
 
     def operands(self) -> list[Value]:
         return [self.condition, *self.message.values]
+
+
+def defined(region: Region) -> list[Value]:
+    """The Values that exist inside the region only."""
+    return [*region.params, *(v for op in region.ops for v in op.results)]
 
 
 def with_sizes(values: list[Value]) -> list[Value]:

@@ -85,15 +85,19 @@ def _op(op: TensorOp, known: set[Value]) -> None:
             _same_types(op.results, r.results)
     elif isinstance(op, Loop):
         _require(op.body.params[:1] != [] and op.body.params[0].dtype is i64, "no loop counter")
-        _same_types(op.inits, op.body.params[1:])
+        _same_types(op.body.params[1:], op.inits)
         skip = 1 if op.condition is not None else 0
-        _same_types(op.inits, op.body.results[skip:])
+        _same_types(op.body.params[1:], op.body.results[skip:])
         _region(op.body, known)
 
 
 def _same_types(a: list[Value], b: list[Value]) -> None:
-    _require([(v.shape, v.dtype) for v in a] == [(v.shape, v.dtype) for v in b],
-             f"{a} and {b} differ in type")
+    """b's fit where a's are wanted, whose sizes may be of run time."""
+    fits = len(a) == len(b) and all(
+        v.dtype is w.dtype and v.ndim == w.ndim
+        and all(n == m or isinstance(n, Size) for n, m in zip(v.shape, w.shape))
+        for v, w in zip(a, b))
+    _require(fits, f"{a} and {b} differ in type")
 
 
 def _generic(op: Generic) -> None:

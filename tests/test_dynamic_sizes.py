@@ -67,6 +67,13 @@ x[x[:, 0] > -9][i], torch.gather(x[x[:, 0] > -9], 0, i.unsqueeze(1))
 x[m].t(), x[m] @ x[~m].t(), (x[m].unsqueeze(1) - x[~m]).pow(2).sum(2).sqrt()
 torch.cat([x[m] @ x[~m].t(), x[m]], 1), (x[m] @ x[~m].t()).flatten().sum(), (x[m] @ x[~m].t()).t()
 (x[m] > 1).any(), (x[m] > 0).all(), x[m].abs().sum().item()
+x[m].sort(0)[0], x[m].sort(1, descending=True), x[m].t().argsort(1), x[m].double().flatten().sort()
+torch.unique((x[m] * 2).long()), x[m].topk(2, 1), x[m].flatten().topk(min(3, x[m].numel()))
+x[m].sum(1).topk(min(9, x[m].size(0))), torch.arange(x[m].size(0)), x[m][torch.arange(len(x[m]))]
+x[m][:2], x[m][:100], x[:int(m.sum())] + x[m], torch.cat([x[m][:2], x[m][2:]])
+torch.nn.functional.interpolate(x[None, None], size=[int(m.sum()) + 1, int(i[0]) + 2], mode="bilinear")
+torch.nn.functional.interpolate(x[None, None], size=[int(m.sum()) + 1, int(i[0]) + 2], mode="bicubic")
+torch.nn.functional.interpolate(x[None, None], size=[int(m.sum()) + 1, int(i[0]) + 2])
 torch.embedding(w, i[i < 5]), torch.zeros(7).scatter(0, m.nonzero().flatten(), 1.0)
 torch.zeros(7, 5).index_add(0, m.nonzero().flatten(), x[m])
 """.strip().splitlines()
@@ -79,11 +86,21 @@ BODIES = [
     "if x[m].size(0) > 2:\n  y = x[m].sum()\nelse:\n  y = x.mean()\nreturn y",
     "y = x[m]\nfor k in range(4):\n  y = torch.cat([y, x[x[:, k] > 0]])\nreturn y",
     "s = torch.zeros(5)\nfor k in range(int(i[0])):\n  s = s + x[x[:, k] > 0].sum(0)\nreturn s",
+    "if bool(m[0]):\n  y = x[m].sort(0)[0]\nelse:\n  y = x\nreturn y, y.size(0), y.sum(0)",
+    "if bool(m[0]):\n  y = x[m]\nelse:\n  y = x[~m]\nz = y * 2\nz[0:1] += 1\nreturn torch.cat([y, z])",
+    "k = torch.where(m)[0]\nif k.numel() == 0:\n  return torch.empty([0], dtype=torch.int64)\n"
+    "return k + 1",
+    "y = x[m]\nz = x[~m]\nfor k in range(int(i[0])):\n  y, z = z, y\nreturn y, z",
+    "y = x[:1]\nfor k in range(int(i[0])):\n  y = torch.cat([y, x[k:k + 1] * 2])\nreturn y",
+    "y = x[:, 0]\nwhile y.size(0) > 2:\n  y = y[y > y.mean()]\nreturn y",
+    "y = torch.zeros_like(x[m])\nfor k in range(len(y)):\n  y[k] = x[k] * k\nreturn y",
+    "keep = torch.zeros([6], dtype=torch.bool)\nfor c in torch.unique(i):\n"
+    "  k = torch.where(i == c)[0]\n  keep[k[:2]] = True\nreturn torch.where(keep)[0]",
+    "n = len(x[m])\ny = x[m]\nif n > 0:\n  y = y.reshape(n, -1, 5)\nreturn y.sum()",
 ]
 
 REFUSED = {
-    "x[m].sort(0)[0]": "sorting a tensor whose size is known only at run time",
-    "x[m] if bool(m[0]) else x": "depends on a condition that is known only at run time",
+    "x[m] if bool(m[0]) else x[0]": "depends on a condition that is known only at run time",
 }
 
 

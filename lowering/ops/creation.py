@@ -9,14 +9,13 @@ import numpy as np
 
 from lowering import expr as E
 from lowering.build import (
-    cast, check, compute, constant, full, number_dtype, pointwise, to_value,
+    as_size, cast, check, compute, constant, full, number_dtype, pointwise, to_value,
 )
 from lowering.known import Unsupported, known
 from lowering.ops.positions import check_all
 from lowering.ops.slicing import diagonal as diagonal_of
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
-from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_, f32, f64, i64
 
@@ -191,7 +190,7 @@ def arange(end, *, dtype=None, **place):
     if isinstance(end, Value) and end.dtype is i64:
         check(pointwise(lambda n: n >= 0, end),
               "upper bound and lower bound inconsistent with step sign")
-        return compute((Size(end),), lambda i: E.cast(i, dtype or i64))
+        return compute((as_size(end),), lambda i: E.cast(i, dtype or i64))
     return arange_step(0, end, 1, dtype=dtype)
 
 

@@ -1,6 +1,6 @@
 """Resizing by nearest neighbour, linear and cubic interpolation.
 
-Sizes and scales are known when compiling, so the source positions and weights of every dim are
+Where sizes and scales are known when compiling, the source positions and weights of every dim are
 tables, computed here in the precision that PyTorch computes them in (f32, or f64 for f64 inputs). A
 resize of several dims is one pass a dim, the dims that shrink first.
 """
@@ -14,10 +14,12 @@ import numpy as np
 from lowering import expr as E
 from lowering.build import cast, compute, compute_dtype, constant, reindex
 from lowering.expr import Expr
+from lowering.ops.interpolation_run_time import cubic_taps, linear_taps, nearest_tap
 from lowering.ops.interpolation_u8 import resize_u8
 from lowering.ops.table import aten
+from lowering.sizes import is_dynamic, nominal
 from lowering.tensor_ir import Value
-from runtime.dtypes import f64, i64, u8
+from runtime.dtypes import f32, f64, i64, u8
 
 
 def index_of_table(table: np.ndarray, i: Expr) -> Expr:
@@ -33,6 +35,11 @@ def index_of_table(table: np.ndarray, i: Expr) -> Expr:
     return E.load(constant(table.astype(np.int64), i64), (i,))
 
 
+def positions_at(table: np.ndarray | Value, i: Expr) -> Expr:
+    """table[i], of a table known now or computed at run time."""
+    return E.load(table, (i,)) if isinstance(table, Value) else index_of_table(table, i)
+
+
 def gather_dim(x: Value, dim: int, table: np.ndarray) -> Value:
     """x with dim read at the positions of the table."""
     shape = tuple(len(table) if k == dim else n for k, n in enumerate(x.shape))
@@ -41,18 +48,19 @@ def gather_dim(x: Value, dim: int, table: np.ndarray) -> Value:
     ])
 
 
-def blend_dim(x: Value, dim: int, tables: Sequence[np.ndarray],
-              weights: Sequence[np.ndarray]) -> Value:
+def blend_dim(x: Value, dim: int, tables: Sequence[np.ndarray | Value],
+              weights: Sequence[np.ndarray | Value]) -> Value:
     """out[..., i, ...] = sum over t of x[..., tables[t][i], ...] * weights[t][i], in the dtype that
     is computed in."""
     working = compute_dtype(x.dtype)
-    shape = tuple(len(tables[0]) if k == dim else n for k, n in enumerate(x.shape))
-    values = [constant(w.astype(working.compute), working) for w in weights]
+    shape = tuple(tables[0].shape[0] if k == dim else n for k, n in enumerate(x.shape))
+    values = [w if isinstance(w, Value) else constant(w.astype(working.compute), working)
+              for w in weights]
 
     def body(*i: Expr) -> Expr:
         total: Expr | None = None
         for table, w in zip(tables, values):
-            at = [index_of_table(table, p) if k == dim else p for k, p in enumerate(i)]
+            at = [positions_at(table, p) if k == dim else p for k, p in enumerate(i)]
             term = E.cast(E.load(x, at), working) * E.load(w, (i[dim],))
             total = term if total is None else total + term
         return total
@@ -80,6 +88,8 @@ def source_positions(n: int, out: int, align_corners: bool, scale: float | None,
 
 def _nearest(n: int, out: int, scale: float | None, exact: bool) -> np.ndarray:
     """Positions are computed in f32 for every dtype."""
+    if is_dynamic((n, out)) and n != out:
+        return nearest_tap(n, out, scale, exact)
     step = source_scale(n, out, False, scale, np.float32)
     k = np.arange(out).astype(np.float32)
     at = np.floor((k + np.float32(0.5)) * step if exact else k * step)
@@ -93,7 +103,9 @@ def _nearest(n: int, out: int, scale: float | None, exact: bool) -> np.ndarray:
 def _linear(n: int, out: int, align_corners: bool, scale: float | None, real: type):
     """Two taps and their weights."""
     if out == n:
-        return [np.arange(n)], [np.ones(n, real)]
+        return [np.arange(nominal(n))], [np.ones(nominal(n), real)]  # one tap: nothing to do
+    if is_dynamic((n, out)):
+        return linear_taps(n, out, align_corners, scale, f64 if real is np.float64 else f32)
     at = np.maximum(source_positions(n, out, align_corners, scale, real), real(0))
     first = np.minimum(np.floor(at).astype(np.int64), n - 1)
     second = first + (first < n - 1)
@@ -118,6 +130,8 @@ def cubic_weights(t: np.ndarray, a: float) -> list[np.ndarray]:
 
 def _cubic(n: int, out: int, align_corners: bool, scale: float | None, real: type):
     """Four taps and their weights; positions past the border read the border."""
+    if is_dynamic((n, out)):
+        return cubic_taps(n, out, align_corners, scale, f64 if real is np.float64 else f32)
     at = source_positions(n, out, align_corners, scale, real)
     first = np.floor(at)
     weights = cubic_weights((at - first).astype(real), -0.75)
@@ -158,7 +172,8 @@ def check_sizes(x: Value, out: Sequence[int], dims: int) -> None:
 
 def order_of_passes(x: Value, out: Sequence[int]) -> list[int]:
     """The dims that shrink most come first; of equal ones the last."""
-    return sorted(range(len(out)), key=lambda k: (out[k] / x.shape[2 + k], -k))
+    return sorted(range(len(out)),
+                  key=lambda k: (nominal(out[k]) / nominal(x.shape[2 + k]), -k))
 
 
 def resize(x: Value, out: Sequence[int], scales: Sequence[float | None], taps) -> Value:
@@ -189,7 +204,7 @@ def _resize_nearest(x: Value, out: Sequence[int], scales, exact: bool) -> Value:
     tables = [_nearest(n, t, s, exact) for n, t, s in zip(x.shape[2:], out, scales)]
     shape = (*x.shape[:2], *out)
     return reindex(x, shape, lambda *i: [
-        *i[:2], *(index_of_table(t, p) for t, p in zip(tables, i[2:]))
+        *i[:2], *(positions_at(t, p) for t, p in zip(tables, i[2:]))
     ])
 
 

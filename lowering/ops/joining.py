@@ -42,26 +42,8 @@ def cat(tensors, dim=0):
                                    f"Expected size {m} but got size {n} for tensor number {k} in "
                                    "the list.")
     shape = list(first.shape)
-    if any(isinstance(x.shape[dim], Size) for x in parts):
-        return _cat_dynamic(parts, shape, dim, dtype)
     shape[dim] = sum(x.shape[dim] for x in parts)
     return _place(parts, shape, dim, dtype, [x.shape[dim] for x in parts])
-
-
-def _cat_dynamic(parts, shape, dim: int, dtype) -> Value:
-    """cat where sizes along dim are known only at run time."""
-    ends = [E.const(0)]
-    for x in parts:
-        before, n = ends[-1], E.lift(x.shape[dim], i64)
-        ends.append(E.load(compute((), lambda b=before, n=n: b + n)))
-    shape[dim] = Size(ends[-1].attr)
-    out = full(shape, 0, dtype)
-    for x, start in zip(parts, ends):
-        out = scatter(
-            out, x.shape,
-            lambda *i, s=start: [e + s if k == dim else e for k, e in enumerate(i)],
-            lambda *i, x=x: E.cast(E.load(x, i), dtype))
-    return out
 
 
 def _place(parts, shape, dim: int, dtype, widths) -> Value:

@@ -7,7 +7,7 @@ from lowering import views
 from lowering.build import cast, check, compute, dim_of
 from lowering.known import known
 from lowering.ops.table import aten
-from lowering.sizes import Size
+from lowering.sizes import Number, Size, at_least, bounds, floordiv, maximum, minimum
 from lowering.tensor_ir import Value
 from lowering.views import View
 from runtime.dtypes import i64
@@ -38,10 +38,14 @@ def _slice_of_run_time(x: Value, dim: int, start, end, step: int) -> View:
     if not isinstance(start, Value) and start in (None, 0) and step == 1 and (
             end is None or not isinstance(end, Value) and end == _TO_THE_END):
         return views.narrow(x.shape, dim, 0, n)
+    if not isinstance(start, Value) and not isinstance(end, Value):
+        first, last = (_held(i, n) for i in (start or 0, n if end is None else end))
+        length = maximum(last - first, 0)
+        return views.narrow(x.shape, dim, first, floordiv(length + step - 1, step), step)
     size = E.lift(n, i64)
 
     def bound(i) -> Value:
-        at = E.load(i) if isinstance(i, Value) else E.const(i)
+        at = E.load(i) if isinstance(i, Value) else E.lift(i, i64)
         at = E.select(at < 0, at + size, at)
         return compute((), lambda: E.minimum(E.maximum(at, 0), size))
 
@@ -50,8 +54,13 @@ def _slice_of_run_time(x: Value, dim: int, start, end, step: int) -> View:
     count = compute((), lambda: (E.maximum(E.load(last) - E.load(first), 0) + step - 1) // step)
     index = tuple(E.load(first) + E.index(k) * step if k == dim else E.index(k)
                   for k in range(x.ndim))
-    shape = tuple(Size(count) if k == dim else m for k, m in enumerate(x.shape))
+    shape = tuple(Size(count, 0, bounds(n)[1]) if k == dim else m for k, m in enumerate(x.shape))
     return View(tuple(x.shape), shape, index)
+
+
+def _held(i: Number, n: Number) -> Number:
+    """A bound of a slice within 0 and n; negative ones count from the end."""
+    return minimum(maximum(i if at_least(i, 0) else i + n, 0), n)
 
 
 _TO_THE_END = (1 << 63) - 1  # what TorchScript writes for x[a:]
@@ -70,7 +79,8 @@ def select(x, dim, index):
     n = x.shape[dim]
     if isinstance(index, Value):
         at = E.load(index)
-        at = E.minimum(E.maximum(E.select(at < 0, at + n, at), 0), max(n - 1, 0))
+        at = E.minimum(E.maximum(E.select(at < 0, at + n, at), 0),
+                       E.lift(maximum(n - 1, 0), i64))
         chosen = views.select(x.shape, dim, 0)
         where = tuple(at if k == dim else e for k, e in enumerate(chosen.index))
         return View(chosen.base_shape, chosen.shape, where)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lowering import expr as E
-from lowering.build import cast, compute, dim_of, full, result_type, sort, to_value
-from lowering.ops.slicing import narrow
+from lowering.build import cast, check, compute, dim_of, full, result_type, sort, to_value
 from lowering.ops.table import aten
+from lowering.sizes import at_least
 from lowering.tensor_ir import Value
+from lowering.views import narrow as narrow_view
 from runtime.dtypes import bool_, i32, i64, u8
 
 
@@ -48,12 +49,18 @@ def msort(x):
 def topk(x, k, dim=-1, largest=True, sorted=True):
     """The k largest or smallest, always in order."""
     dim = dim_of(dim, x.ndim)
-    if not 0 <= k <= (x.shape[dim] if x.ndim else 1):
+    n = x.shape[dim] if x.ndim else 1
+    if not at_least(n, k):
+        if isinstance(n, int) and isinstance(k, int):
+            raise RuntimeError("selected index k out of range")
+        check(compute((), lambda: E.lift(k, i64) <= E.lift(n, i64)),
+              "selected index k out of range")
+    if isinstance(k, int) and k < 0:
         raise RuntimeError("selected index k out of range")
     values, indices = sort_dim(x, dim, largest)
     if x.ndim == 0:
         return values, indices
-    return narrow(values, dim, 0, k), narrow(indices, dim, 0, k)
+    return tuple(narrow_view(v.shape, dim, 0, k).get(v) for v in (values, indices))
 
 
 # Searches
