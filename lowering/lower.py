@@ -336,11 +336,13 @@ class _Lowering:
         """A chain of ops as one kernel."""
         self.done += len(group.ops)
         form = row_form(group, self.target)
-        storages = {**self.storages, **form.storages}
+        storages = dict(self.storages)
         for op in group.ops:
             if op.out not in group.inside:
                 self._new(op.out, result_order(op, storages, state.only_reader.get(op.out)), state)
-                storages[op.out] = self.storages[op.out]
+            storages[op.out] = self.storages.get(op.out) or Storage(  # what orders may follow
+                form.storages[op.out].buffer, contiguous_strides(op.out.shape))
+        storages |= form.storages
         nests = [nest_of(op, storages) for op in group.ops]
         return self._steps(self.shapes.kernels(nests, lambda shapes, form: schedule_row_group(
             shapes, form, self.target, self._name()), form))

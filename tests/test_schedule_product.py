@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from lowering import build as B
 from lowering import expr as E
 from lowering.lower import lower_program
 from lowering.optimize import optimize
+from lowering.schedule import sum_blocks
 from lowering.schedule.sum_blocks import _LEAST_ROWS, _MOST_STEPS
 from lowering.tensor_ir import Region, TensorProgram, Value
 from runtime.dtypes import f32, f64
@@ -46,7 +49,8 @@ def product(rows: int, columns: int, steps: int, dtype, constant: bool,
 @pytest.mark.parametrize("cpu, constant, dtype, threads", [
     ("native", True, f32, 1), ("native", False, f32, 2), ("x86-64-v3", True, f64, 1)])
 def test_blocks_of_the_sum_give_the_sum(rows, columns, steps, batch, cpu, constant, dtype,
-                                        threads) -> None:
+                                        threads, monkeypatch) -> None:
+    monkeypatch.setattr(sum_blocks, "_stays", lambda b_bytes, target: False)
     program, arrays, wanted = product(rows, columns, steps, dtype, constant, batch)
     found, = run_compiled(program, arrays, True, cpu, threads)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -56,8 +60,16 @@ def test_blocks_of_the_sum_give_the_sum(rows, columns, steps, batch, cpu, consta
     (_LEAST_ROWS, _MOST_STEPS + 1, True), (_LEAST_ROWS, _MOST_STEPS, False),
     (_LEAST_ROWS - 1, _MOST_STEPS + 1, False)])
 def test_long_sums_of_many_rows_are_divided(rows: int, steps: int, divided: bool) -> None:
-    target = resolve_target("native")
+    target = replace(resolve_target("native"), l3=600 * (_MOST_STEPS + 1) * 8)  # twice b
     program, _, _ = product(rows, 600, steps, f32, True)
     optimize(program, target)
     kernels = lower_program(with_structures(program), target, "m").kernels()
     assert any("_rows" in kernel.name for kernel in kernels) == divided
+
+
+def test_a_factor_that_stays_in_the_last_cache_is_left_whole() -> None:
+    target = replace(resolve_target("native"), l3=600 * (_MOST_STEPS + 1) * 8 + 8)
+    program, _, _ = product(_LEAST_ROWS, 600, _MOST_STEPS + 1, f32, True)
+    optimize(program, target)
+    kernels = lower_program(with_structures(program), target, "m").kernels()
+    assert not any("_rows" in kernel.name for kernel in kernels)

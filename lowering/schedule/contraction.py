@@ -47,7 +47,7 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     elif product.b.stride(product.vector) != 1:
         product, kernel = packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
-    blocks = blocks_of_sum(product, rows, tile)
+    blocks = blocks_of_sum(product, rows, tile, target)
     if blocks is not None:
         product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
         before += kernels

@@ -81,12 +81,14 @@ def row_form(group: RowGroup, target: Target) -> RowForm:
 
 
 def _rows_a_block(seed: Generic, extents: tuple[int, ...], blocked: int, target: Target) -> int:
-    """A register tile's rows, or as many times that as leave the block in L1."""
+    """A register tile's rows, or as many times that as leave the block in L1; then as few as give
+    no more blocks."""
     width = seed.out.numel // math.prod(extents)
     lanes = target.lanes(seed.out.dtype.bytes)
     tile = choose_tile(1, extents[blocked], width, lanes, False, target).rows
     times = target.l1 // 2 // (tile * width * seed.out.dtype.bytes)
-    return min(extents[blocked], tile * max(1, times))
+    blocks = -(-extents[blocked] // (tile * max(1, times)))
+    return -(-extents[blocked] // blocks)
 
 
 def _place_scratch(v: Value, rows: tuple[int, ...], form: RowForm, turns: int) -> None:

@@ -37,7 +37,8 @@ class SumBlocks:
     b: int
 
 
-def blocks_of_sum(product: Product, rows: list[int], tile: Tile) -> SumBlocks | None:
+def blocks_of_sum(product: Product, rows: list[int], tile: Tile,
+                  target: Target) -> SumBlocks | None:
     """How a long sum over one dim is divided, None if it is not. The parts' sums stand where the
     result will: it has their dtype, and nobody reads what was there."""
     nest, (dims, _) = product.nest, k_dims(product)
@@ -45,6 +46,8 @@ def blocks_of_sum(product: Product, rows: list[int], tile: Tile) -> SumBlocks | 
     panels = -(-nest.domain[product.vector] // tile.width)
     if len(dims) != 1 or dims[0].extent <= _MOST_STEPS or dims[0].a != 1 or (
             count < _LEAST_ROWS or panels < _LEAST_PANELS or product.a.stride(product.vector)):
+        return None
+    if _stays(nest.domain[product.vector] * dims[0].extent * product.dtype.bytes, target):
         return None
     if nest.store.dtype is not product.dtype or nest.post is not None and any(
             x.attr is nest.store for x in E.loads(nest.post)):
@@ -56,6 +59,12 @@ def blocks_of_sum(product: Product, rows: list[int], tile: Tile) -> SumBlocks | 
     others = math.prod(nest.domain[d] for d in range(nest.parallel) if product.a.stride(d))
     return SumBlocks(size, k.extent - (parts - 1) * size, parts, others * (size + _PAD),
                    size * k.b)
+
+
+def _stays(b_bytes: int, target: Target) -> bool:
+    """Whether b stays in the last cache from one block of rows to the next: then it costs less to
+    read it again for each few rows than to divide the sum."""
+    return b_bytes < target.l3 // 2
 
 
 def rows_in_blocks(product: Product, blocks: SumBlocks, target: Target,
