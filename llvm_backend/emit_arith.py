@@ -178,13 +178,34 @@ def shift(w: Writer, instr: Instr, a: str, b: str) -> str:
 
 def fma(w: Writer, instr: Instr, a: str, b: str, c: str) -> str:
     """Rounded once where the target has the instruction (fmaf of libm is no option), else twice."""
-    t = instr.result.type
+    return _multiply_add(w, instr.result.type, a, b, c)
+
+
+def _multiply_add(w: Writer, t: Type, a: str, b: str, c: str) -> str:
     if t.dtype.is_float and has_fma(w):
         return w.call("fma", scalar_type(t.dtype), t.lanes, a, b, c)
     ty = register_type(t)
     mul, add = ("fmul contract", "fadd contract") if t.dtype.is_float else ("mul", "add")
     product = w.value(f"{mul} {ty} {a}, {b}")
     return w.value(f"{add} {ty} {product}, {c}")
+
+
+def dot2(w: Writer, instr: Instr, a: str, b: str, c: str) -> str:
+    """The instruction of avx512bf16 for a whole register; else a pair is an i32, whose halves
+    become floats by a shift and a mask."""
+    lanes = instr.result.lanes
+    if "avx512bf16" in w.target.features and lanes == 16:
+        halves = f"<{2 * lanes} x bfloat>"
+        x, y = (w.value(f"bitcast <{2 * lanes} x i16> {v} to {halves}") for v in (a, b))
+        name = "llvm.x86.avx512bf16.dpbf16ps.512"
+        return w.value(f"call <16 x float> @{name}(<16 x float> {c}, {halves} {x}, {halves} {y})")
+    pairs, floats = vector_of("i32", lanes), register_type(instr.result.type)
+    wide = [w.value(f"bitcast <{2 * lanes} x i16> {v} to {pairs}") for v in (a, b)]
+    for change in (f"shl {pairs} %s, {splat('16', 'i32', lanes)}",
+                   f"and {pairs} %s, {splat('-65536', 'i32', lanes)}"):
+        x, y = (w.value(f"bitcast {pairs} {w.value(change % v)} to {floats}") for v in wide)
+        c = _multiply_add(w, instr.result.type, x, y, c)
+    return c
 
 
 def negate(w: Writer, instr: Instr, a: str) -> str:
@@ -358,7 +379,7 @@ OPS: dict[str, Callable[..., str]] = {
     **dict.fromkeys(("idiv", "irem", "floordiv", "mod"), divide),
     **dict.fromkeys(("shl", "shr"), shift),
     **dict.fromkeys(("floor", "ceil", "trunc", "round"), rounding),
-    "fma": fma,
+    "fma": fma, "dot2": dot2,
     "neg": negate,
     "abs": absolute,
     "sqrt": square_root,

@@ -21,6 +21,9 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     irem             sign of the dividend; x irem 0 is 0.
     floordiv mod     integers, to minus infinity; mod has the divisor's sign; by 0 as idiv, irem.
     fma a,b,c        a * b + c, rounded once where the target has the instruction, else twice.
+    dot2 a,b,c       a and b of bf16, twice as many lanes as c, of f32: lane l is c[l]
+                     + a[2l] * b[2l] + a[2l+1] * b[2l+1], in an order and with roundings of the
+                     target's; subnormal numbers may count as 0.
     min max          NaN if either is NaN (floats). fmin fmax: the other one if one is NaN.
     neg abs sqrt floor ceil trunc round       round: ties to even.
     and or xor not   integers bitwise, bool logical. shl shr: shr is arithmetic for signed.
@@ -35,7 +38,7 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     ldexp a,n        a * 2^n for integral floats n, rounded once; only vector math writes it.
     reduce a         attrs: combine (add mul min max and or). Lanes to a scalar, as a balanced tree.
 
-f16 and bf16 appear only in load, store, cast, const and select: arithmetic is done in f32 after a
+f16 and bf16 appear only in moves, cast and dot2: other arithmetic is done in f32 after a
 cast. bool values are one bit in registers and one byte (0 or 1) in buffers.
 """
 
@@ -253,6 +256,9 @@ class KernelBuilder:
 
     def fma(self, a: KValue, b: KValue, c: KValue) -> KValue:
         return self.emit("fma", (a, b, c), c.type)
+
+    def dot2(self, a: KValue, b: KValue, c: KValue) -> KValue:
+        return self.emit("dot2", (a, b, c), c.type)
 
     def select(self, c: KValue, a: KValue, b: KValue) -> KValue:
         return self.emit("select", (c, a, b), a.type)

@@ -174,6 +174,17 @@ def op_fma(w: MlirWriter, s: Instr, a: str, b: str, c: str) -> str:
     return w.value(f"arith.addi {product}, {c} : {t}")
 
 
+def op_dot2(w: MlirWriter, s: Instr, a: str, b: str, c: str) -> str:
+    pairs, floats = w.type(s.args[0].type), w.type(s.result.type)
+    half = w.type(Type(bf16, s.result.lanes))
+    for first in (0, 1):
+        lanes = list(range(first, s.args[0].lanes, 2))
+        x, y = (w.value(f"vector.shuffle {v}, {v} {lanes} : {pairs}, {pairs}") for v in (a, b))
+        x, y = (w.value(f"arith.extf {v} : {half} to {floats}") for v in (x, y))
+        c = w.value(f"math.fma {x}, {y}, {c} : {floats}")
+    return c
+
+
 def op_neg(w: MlirWriter, s: Instr, a: str) -> str:
     t = s.result.type
     if t.dtype.is_float:
@@ -298,7 +309,8 @@ def op_reduce(w: MlirWriter, s: Instr, a: str) -> str:
 
 OPS: dict[str, Callable[..., str]] = {
     "const": op_const, "iota": op_iota, "broadcast": op_broadcast, "extract": op_extract,
-    "shuffle": op_shuffle, "select": op_select, "fma": op_fma, "neg": op_neg, "abs": op_abs,
+    "shuffle": op_shuffle, "select": op_select, "fma": op_fma, "dot2": op_dot2,
+    "neg": op_neg, "abs": op_abs,
     "not": op_not, "cast": op_cast, "bitcast": op_bitcast, "reduce": op_reduce,
     **dict.fromkeys("add sub mul div min max fmin fmax and or xor fmod pow atan2".split(),
                     op_binary),

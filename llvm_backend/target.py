@@ -52,6 +52,8 @@ TARGETS = {
         Target("x86-64-v2", _X86, "x86-64-v2", _V2, 16, 16, 1, False),
         Target("x86-64-v3", _X86, "x86-64-v3", _V3, 32, 16, 2, False),
         Target("x86-64-v4", _X86, "x86-64-v4", _V4, 64, 32, 2, True, l1=48 << 10),
+        Target("x86-64-v4-bf16", _X86, "x86-64-v4", (*_V4, "avx512bf16"), 64, 32, 2, True,
+               l1=48 << 10, attributes="+avx512bf16"),
         Target("aarch64", _ARM, "generic", (), 16, 32, 2, False),
         # Every AArch64 CPU runs these: what they say is which one the code is laid out for.
         Target("cortex-a53", _ARM, "generic", (), 16, 32, 1, False, l2=512 << 10,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from llvm_backend.kernel import (BINARY, COMBINERS, COMPARE, UNARY, For, If, Instr, Kernel, KValue,
                                  Stmt, Type)
-from runtime.dtypes import bf16, bool_, f16, i64
+from runtime.dtypes import bf16, bool_, f16, f32, i64
 
 _FLOAT_ONLY = frozenset(
     "div fmin fmax sqrt rsqrt exp exp2 log log2 log10 log1p expm1 sin cos tan asin acos atan sinh "
@@ -155,6 +155,10 @@ class _Verifier:
             self.arity(s, 3)
             self.need(types[1] == types[2] == r, "types differ")
             self.need(types[0].dtype is bool_ and types[0].lanes in (1, r.lanes), "the condition")
+        elif op == "dot2":
+            self.arity(s, 3)
+            self.need(types[0] == types[1] == Type(bf16, 2 * r.lanes), "expected pairs of bf16")
+            self.need(types[2] == r and r.dtype is f32 and r.lanes > 1, "expected sums in f32")
         elif op in COMPARE:
             self.arity(s, 2)
             self.need(types[0] == types[1] and r == Type(bool_, types[0].lanes), "types differ")

@@ -22,6 +22,7 @@ from lowering.region_state import RegionState
 from lowering.schedule.alias import view_of
 from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
+from lowering.schedule.contraction_pairs import schedule_pairs
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
 from lowering.schedule.fill import around, insertions, is_constant_fill, loads_of
 from lowering.schedule.layout import result_order
@@ -359,7 +360,10 @@ class _Lowering:
             product = schedule_dynamic_contraction(
                 nest, self.storages, self.target, name) if self.optimize else None
             return product or [schedule_dynamic(nest, self.storages, self.target, name)]
-        scheduled = schedule_contraction(nest, self.target, name) if self.optimize else None
+        scheduled = None
+        if self.optimize:
+            scheduled = (schedule_pairs(nest, self.target, name)
+                         or schedule_contraction(nest, self.target, name))
         if scheduled is None:
             moved = transpose_nest(nest, self.target, name)
             scheduled = [moved or schedule_loops([nest], self.target, name)]

@@ -6,7 +6,7 @@ import subprocess
 
 from llvm_backend.kernel import COMPARE, Kernel, KernelBuilder, Type
 from llvm_backend.print_mlir import print_kernel, print_kernels
-from runtime.dtypes import ALL, bool_, f32, f64
+from runtime.dtypes import ALL, bf16, bool_, f32, f64
 from tests.backend_kernels import (COMPUTE, FLOAT_BINARY, FLOAT_UNARY, INT_BINARY, INT_UNARY,
                                    MATH_BINARY, MATH_UNARY, op_kernel)
 from tests.conftest import mlir_opt, needs_mlir_opt
@@ -35,7 +35,11 @@ def instructions() -> list[Kernel]:
         kernels += [op_kernel("cast", a, lanes, 64, 1, c) for a in ALL for c in ALL if a is not c]
         kernels += [op_kernel("bitcast", a, lanes, 64, 1, c) for a in COMPUTE for c in COMPUTE
                     if a is not c and a.bits == c.bits and bool_ not in (a, c)]
-    return kernels
+    b = KernelBuilder("dot2")
+    pairs, sums = b.buffer("x", bf16, 32, False), b.buffer("y", f32, 16, True)
+    x = b.load(pairs, 0, 32)
+    b.store(sums, 0, b.dot2(x, x, b.load(sums, 0, 16)))
+    return [*kernels, b.kernel]
 
 
 def structures() -> list[Kernel]:

@@ -9,7 +9,9 @@ from llvm_backend.jit import KernelLibrary, check_runs_here
 from llvm_backend.kernel import COMPARE, KernelBuilder, Type
 from llvm_backend.native import resolve_target
 from runtime import dtypes
-from runtime.dtypes import ALL, DType, bf16, bool_, f16, f32, f64, i32, i64
+from runtime.dtypes import (
+    ALL, DType, bf16, bool_, f16, f32, f64, i32, i64, round_bf16, to_storage,
+)
 from runtime.errors import TargetError
 from tests.backend_kernels import (COMPUTE, FLOAT_BINARY, FLOAT_UNARY, INT_BINARY, INT_UNARY,
                                    op_kernel)
@@ -269,6 +271,30 @@ def test_fused_multiply_add(target):
     exact = a.astype(np.float64) * c - (a * c).astype(np.float64)
     fused = "fma" in target.features
     np.testing.assert_array_equal(out, exact.astype(np.float32) if fused else np.zeros(N))
+
+
+@pytest.mark.parametrize("lanes", [2, 8, 16, 32])
+@pytest.mark.parametrize("cpu", [*TARGET_NAMES, "x86-64-v4-bf16"])
+def test_sums_of_two_products(cpu, lanes):
+    target = resolve_target(cpu)
+    try:
+        check_runs_here(target)
+    except TargetError as e:
+        pytest.skip(str(e))
+    b = KernelBuilder("dot2")
+    x, y = b.buffer("x", bf16, 2 * N, False), b.buffer("y", bf16, 2 * N, False)
+    z, out = b.buffer("z", f32, N, False), b.buffer("out", f32, N, True)
+    with b.loop(0, N, lanes) as f:
+        at = b.mul(f.counter, 2)
+        pairs = [b.load(m, at, 2 * lanes) for m in (x, y)]
+        b.store(out, f.counter, b.dot2(*pairs, b.load(z, f.counter, lanes)))
+    function = KernelLibrary([b.kernel], target).functions[0]
+    rng = np.random.default_rng(0)
+    wide = [round_bf16(rng.standard_normal(2 * N).astype(np.float32)) for _ in range(2)]
+    c, result = rng.standard_normal(N).astype(np.float32), np.zeros(N, np.float32)
+    function(*(to_storage(w, bf16) for w in wide), c, result)
+    products = (wide[0].astype(np.float64) * wide[1]).reshape(N, 2)
+    np.testing.assert_allclose(result, products.sum(1) + c, rtol=1e-6, atol=1e-6)
 
 
 def test_select_iota_broadcast_extract_shuffle(target):

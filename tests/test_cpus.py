@@ -24,7 +24,8 @@ X86 = [name for name in TARGETS if name not in ARM]
 CROSS_COMPILER = "aarch64-linux-gnu-gcc"
 # A CPU that QEMU knows which has a row's features, and one that lacks some; it has no AVX-512.
 EMULATED = {"x86-64": ("core2duo", None), "x86-64-v2": ("Nehalem", "core2duo"),
-            "x86-64-v3": ("Haswell", "Nehalem"), "x86-64-v4": (None, "Haswell")}
+            "x86-64-v3": ("Haswell", "Nehalem"), "x86-64-v4": (None, "Haswell"),
+            "x86-64-v4-bf16": (None, "Haswell")}
 
 
 class Model(aot.nn.Module):

@@ -40,7 +40,7 @@ def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Schedule
     if product is None:
         return None
     before: list[Scheduled] = []
-    rows, tile, panel = _rows_and_tile(product, target)
+    rows, tile, panel = rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
         product = with_packed_weights(product, panel, target)
@@ -62,7 +62,7 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     product = match(nest)
     if product is None or not product.b.is_constant and product.b.stride(product.vector) != 1:
         return False
-    rows, tile, panel = _rows_and_tile(product, target)
+    rows, tile, panel = rows_and_tile(product, target)
     packed = product.b.is_constant
     if packed:
         product = with_packed_weights(product, panel, target)
@@ -71,7 +71,7 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     return True
 
 
-def _rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile, int]:
+def rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile, int]:
     """The dims that tile rows, the register tile, and the columns of a panel of packed weights."""
     v, rows = product.vector, row_dims(product)
     columns = product.nest.domain[v]
@@ -126,7 +126,7 @@ def packed_at_run_time(product: Product, target: Target,
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A block of k: its dims, its number (a counter, a constant), whether it is the first or the
     last."""
 
@@ -152,7 +152,7 @@ class Contraction:
         self.tiles_a_panel = panel // tile.width
         self.runs = self.a.stride(product.vector) == 1
         self.divided = blocks
-        self.part = _Part(self.k, 0, True, True)
+        self.part = Part(self.k, 0, True, True)
 
     def emit(self) -> None:
         v = self.product.vector
@@ -232,13 +232,13 @@ class Contraction:
             return
         k, = self.k
         whole = [replace(k, extent=blocks.size)]
-        self.part = _Part(whole, 0, True, False)
+        self.part = Part(whole, 0, True, False)
         self._panels(p, spans)
         if blocks.count > 2:
             with self.b.loop(1, blocks.count - 1) as f:
-                self.part = _Part(whole, f.counter, False, False)
+                self.part = Part(whole, f.counter, False, False)
                 self._panels(p, spans)
-        self.part = _Part([replace(k, extent=blocks.rest)], blocks.count - 1, False, True)
+        self.part = Part([replace(k, extent=blocks.rest)], blocks.count - 1, False, True)
         self._panels(p, spans)
 
     def _panels(self, p: Point, spans: list[tuple[int, int]]) -> None:
@@ -308,14 +308,12 @@ class Contraction:
             columns = []
             for j in range(vectors):
                 mask = None if self.packed else masks[j]
-                columns.append(self._factor(self.b_, b_at, b_offset + b_more + j * lanes, lanes,
-                                            mask))
+                columns.append(self._columns(b_at, b_offset + b_more, j, mask))
             out = []
             for r, o in enumerate(offsets):
                 row = a_offset + a_more + sum(i * self.a.stride(d) for d, i in o.items())
                 if not self.runs:
-                    one = self._factor(self.a, a_at, row, 1, None)
-                    one = b.broadcast(one, lanes)
+                    one = self._row(a_at, row)
                 for j in range(vectors):
                     if self.runs:
                         one = self._factor(self.a, a_at, row + j * lanes, lanes, masks[j])
@@ -343,6 +341,14 @@ class Contraction:
             accs = [self.coder.value(self.nest.post, q, v) for v, q in zip(accs, points)]
         for value, q in zip(accs, points):
             self.coder.store(self.nest.store, self.nest.address, value, q)
+
+    def _columns(self, at: KValue | int, offset: Number, j: int, mask: KValue | None) -> KValue:
+        """Vector j of b."""
+        return self._factor(self.b_, at, offset + j * self.tile.lanes, self.tile.lanes, mask)
+
+    def _row(self, at: KValue | int, offset: Number) -> KValue:
+        """A number of a, in every lane."""
+        return self.b.broadcast(self._factor(self.a, at, offset, 1, None), self.tile.lanes)
 
     def _mask(self, p: Point, j: int) -> KValue | None:
         """Lanes of vector j within the columns; None when all are. Only the last panel's position

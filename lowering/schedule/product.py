@@ -145,17 +145,17 @@ def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
     return dims, order
 
 
-def pack_constant(product: Product, width: int, dtype: DType) -> Product:
+def pack_constant(product: Product, width: int, dtype: DType, pairs: bool = False) -> Product:
     """b rearranged at compile time as [other dims of b][panel][k][width], zeros beyond the vector
     dim's end, in a dtype that has its values. After it b's stride along the vector dim is 1 inside
-    a panel, and panels are `k * width` apart."""
+    a panel, and panels are `k * width` apart. pairs: see Packing; k is counted as without."""
     nest, b, v = product.nest, product.b, product.vector
     domain = nest.domain
     outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
     _, used = k_dims(product)
     packing = Packing(dtype, b.offset, tuple((domain[d], b.stride(d)) for d in outer),
                       (domain[v], b.stride(v)), tuple((domain[d], b.stride(d)) for d in used),
-                      width)
+                      width, pairs)
     memory = MemoryBuffer(dtype, packing.size, "constant", source=b.memory, packing=packing)
     strides: dict[int, int] = {v: 1}
     step = packing.panels * packing.steps * width

@@ -70,6 +70,7 @@ class Packing:
     columns: tuple[int, int]
     depth: tuple[tuple[int, int], ...]
     width: int
+    pairs: bool = False  # [k / 2][width][2]: two neighbours along k lie together
 
     @property
     def steps(self) -> int:
@@ -95,6 +96,8 @@ class Packing:
         for p in range(self.panels):
             part = rows[:, :, p * self.width: (p + 1) * self.width]
             out[:, p, :, : part.shape[2]] = part
+        if self.pairs:
+            out = out.reshape(lead, self.panels, self.steps // 2, 2, self.width).swapaxes(3, 4)
         return to_storage(out.reshape(-1), self.dtype)
 
 
