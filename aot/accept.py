@@ -1,16 +1,15 @@
-"""What `aot.compile` and `aot.jit` take for a module: ours, PyTorch's, functions, their tensors."""
+"""What `aot.compile` takes for a module: ours, PyTorch's, functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aot import torch_bridge
 from aot.jit import load
-from aot.jit_module import ScriptModule, module_of, placeholder
+from aot.jit_module import ScriptModule, placeholder
 from aot.nn.modules.module import Module
 from aot.script import script_function
-from aot.tensor_core import Tensor
 from runtime.errors import InputError
 
 
@@ -34,24 +33,3 @@ def script_module(x: Any, example_inputs: Sequence[Any] | None = None) -> Script
             return script_module(jit.trace(x, tuple(example_inputs), check_trace=False))
         return script_module(jit.script(x))
     raise InputError(f"expected a module or the path of an archive, found a {type(x).__name__}")
-
-
-def call_on_tensors(function: Callable, args: Sequence[Any]) -> Any:
-    """The result of a function on numpy arrays, with tensors in the caller's style."""
-    style = torch_bridge.style_of(args)
-    result = function(*arrays(tuple(args)))
-    return result if style == "numpy" else torch_bridge.give_back(
-        torch_bridge.take(result), style, module_of)
-
-
-def arrays(x: Any) -> Any:
-    """Tensors in a nest, ours and PyTorch's, as numpy arrays on the same memory."""
-    if torch_bridge.is_torch_tensor(x):
-        x = torch_bridge.from_torch(x)
-    if isinstance(x, Tensor):
-        return x._data.numpy()
-    if type(x) in (list, tuple):
-        return type(x)(map(arrays, x))
-    if isinstance(x, dict):
-        return {k: arrays(v) for k, v in x.items()}
-    return x

@@ -195,7 +195,9 @@ def _compile(
     emit = arguments.emit
     if emit in ("graph", "code"):  # these are of the archive, before anything is compiled
         progress.stage("read")
-        text = importlib.import_module("aot.pipeline").archive_text(archive, options, emit)
+        module = importlib.import_module("aot.jit").load(archive)
+        pipeline = importlib.import_module("aot.pipeline")
+        text = pipeline.archive_text(module, options, emit, archive)
         progress.finish()
         _write_text(text, stem)
         return

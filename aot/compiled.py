@@ -105,7 +105,7 @@ class Compiled:
         Releases the GIL while it runs; safe from several threads at once."""
         for x in args:
             if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
-                return importlib.import_module("aot.accept").call_on_tensors(self._main, args)
+                return importlib.import_module("aot.torch_bridge").call_on_tensors(self._main, args)
         return self._main(*args)
 
     def __getattr__(self, name: str) -> CompiledMethod:

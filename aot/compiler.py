@@ -155,4 +155,4 @@ def _arrays(x: Any) -> Any:
         return x
     if type(x) in (tuple, list):
         return type(x)(map(_arrays, x))
-    return importlib.import_module("aot.accept").arrays(x)
+    return importlib.import_module("aot.torch_bridge").arrays(x)

@@ -17,7 +17,7 @@ from typing import Any
 
 from aot import torch_bridge, trace_state
 from aot.grad_mode import is_grad_enabled, no_grad
-from aot.jit_models import arrays_of, as_argument, model_of, separated_of
+from aot.jit_models import as_argument, model_of, separated_of
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Node, Value
 from lowering.graph_aliases import Aliases
@@ -95,7 +95,7 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     model = model_of(function, instance, given, _session_stream)
     if model is None:
         return _eagerly(function, own, given)
-    return _wrapped(model(*arrays_of(given)))
+    return _wrapped(model(*torch_bridge.arrays(given)))
 
 
 def _with_state(function: Function, instance: ScriptObject, given: list) -> object:
@@ -108,7 +108,7 @@ def _with_state(function: Function, instance: ScriptObject, given: list) -> obje
     if separated is None or model is None:
         result = _eagerly(function, [instance], given)
     else:
-        found, *after = model(*arrays_of(given), *map(as_argument, state))
+        found, *after = model(*torch_bridge.arrays(given), *map(as_argument, state))
         for slot, value in zip(separated.slots, after):
             slot.put(value)
         result = _wrapped(found)
@@ -192,7 +192,7 @@ def _eagerly(function: Function, own: list, given: list) -> object:
     """Operator by operator; imported by the first such call, with the operators."""
     run = importlib.import_module("aot.jit_eager").run_eagerly
     try:
-        return run(function, [*own, *given], _wrap)
+        return run(function, [*own, *given], _wrap, _shown)
     finally:
         if own and _need(function) != "nothing":
             _show_changes(own[0], set())

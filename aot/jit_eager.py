@@ -6,7 +6,6 @@ the dispatcher and leaves its mark on the tape.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 
 import aot.random_operators  # noqa: F401  operators that draw random numbers
@@ -27,11 +26,13 @@ _NO_LIMIT = 2**63 - 1
 
 
 def run_eagerly(
-    function: Function, args: Sequence[object], wrap: Callable[[object, str, TensorData], Tensor]
+    function: Function, args: Sequence[object], wrap: Callable[[object, str, TensorData], Tensor],
+    shown: Callable[[ScriptObject], object]
 ) -> object:
     """The result of a function on tensors. `wrap` gives the tensor for an object's attribute, so
-    that gradients reach the tensors that others know. RuntimeFailure where the program raises."""
-    evaluator = _EagerEvaluator(wrap)
+    that gradients reach the tensors that others know, and `shown` what Python knows a module's
+    object as. RuntimeFailure where the program raises."""
+    evaluator = _EagerEvaluator(wrap, shown)
     try:
         result = evaluator.call(function, list(args), {})
     except Raised as e:
@@ -61,9 +62,10 @@ def copied(x: object, shared: Sequence[object]) -> object:
 class _EagerEvaluator(Evaluator):
     """The evaluator with tensors in place of abstract ones; lists and dicts are the program's."""
 
-    def __init__(self, wrap: Callable[[object, str, TensorData], Tensor]) -> None:
+    def __init__(self, wrap: Callable[[object, str, TensorData], Tensor],
+                 shown: Callable[[ScriptObject], object]) -> None:
         super().__init__(eager=True)
-        self.wrap = wrap
+        self.wrap, self.shown = wrap, shown
         self.constants: dict[int, Tensor] = {}
         self.containers: dict[tuple, tuple[ScriptObject, str, object]] = {}
 
@@ -242,10 +244,8 @@ def _module_item(ev: _EagerEvaluator, node: Node, args: list) -> object:
 
 def _python_op(ev: _EagerEvaluator, node: Node, args: list) -> object:
     """A function that is not compiled gets tensors, and modules for their objects."""
-    modules = importlib.import_module("aot.jit_module")  # whose objects these are
-    given = [modules.module_of(x) if isinstance(x, ScriptObject) and x.type.is_module else x
-             for x in args]
-    return node.attributes["value"](*given)
+    given = [ev.shown(x) if isinstance(x, ScriptObject) and x.type.is_module else x for x in args]
+    return node.attributes["value"](*given)  # type: ignore[operator]
 
 
 def _isinstance(ev: _EagerEvaluator, node: Node, args: list) -> object:

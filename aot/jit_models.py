@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aot import jit_fusion
+from aot import jit_fusion, torch_bridge
 from aot.jit_state import Separated, Slot, separate
 from aot.tensor_core import Tensor
 from lowering.graph import Function
@@ -92,7 +92,7 @@ def _compile(function: Function, instance: ScriptObject | None, given: list, sta
     try:
         more = [_as_input(x, f"s{k}") for k, x in enumerate(state)]
         pipeline = importlib.import_module("aot.pipeline")
-        model = pipeline.compile_call(function, instance, arrays_of(given),
+        model = pipeline.compile_call(function, instance, torch_bridge.arrays(given),
                                       jit_fusion.passes_left_out(), more)
         model.draw_from(stream)
         return model
@@ -169,14 +169,3 @@ def _as_input(x: Any, name: str) -> Any:
     if isinstance(x, tuple):
         return inputs.SequenceInput(name, "tuple", tuple(_as_input(v, "") for v in x))
     return inputs.input_of_value(as_argument(x), name)
-
-
-def arrays_of(x: Any) -> Any:
-    """Tensors in a nest as numpy arrays on the same memory."""
-    if isinstance(x, Tensor):
-        return x._data.numpy()
-    if isinstance(x, (list, tuple)):
-        return type(x)(map(arrays_of, x)) if type(x) in (list, tuple) else tuple(map(arrays_of, x))
-    if isinstance(x, dict):
-        return {k: arrays_of(v) for k, v in x.items()}
-    return x

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aot.compiled import Compiled, Lowered
 from aot.inputs import Input, input_of_value
-from aot.jit import Method, ScriptModule, load
 from aot.options import CompileOptions, environment
 from aot.progress import Progress
 from aot.specs import as_choices, as_specs, example_inputs
@@ -34,10 +34,12 @@ from llvm_backend.target import TARGETS, Target
 from llvm_backend.versions import in_order, merge_versions
 from runtime.errors import CompileError
 
+if TYPE_CHECKING:
+    from aot.jit import Method, ScriptModule
 
-def archive_text(path: Path, options: CompileOptions, kind: str) -> str:
-    """The Graph ('graph') or the code ('code') of the archive's methods, in TorchScript's form."""
-    module = load(path)
+
+def archive_text(module: ScriptModule, options: CompileOptions, kind: str, path: Path) -> str:
+    """The Graph ('graph') or the code ('code') of the module's methods, in TorchScript's form."""
     methods = [_method(module, name, path) for name, _ in options.methods]
     return "\n".join(str(m.graph) if kind == "graph" else m.code for m in methods)
 

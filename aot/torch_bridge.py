@@ -194,3 +194,28 @@ def as_torch(x: Any) -> Any:
     if isinstance(x, dict):
         return {k: as_torch(v) for k, v in x.items()}
     return x
+
+
+# Compiled functions
+
+
+def call_on_tensors(function: Callable, args: Sequence[Any]) -> Any:
+    """The result of a function on numpy arrays, with tensors in the caller's style."""
+    style = style_of(args)
+    result = function(*arrays(tuple(args)))
+    return result if style == "numpy" else give_back(take(result), style, lambda x: x)
+
+
+def arrays(x: Any) -> Any:
+    """Tensors in a nest, ours and PyTorch's, as numpy arrays on the same memory."""
+    if is_torch_tensor(x):
+        x = from_torch(x)
+    if isinstance(x, Tensor):
+        return x._data.numpy()
+    if type(x) in (list, tuple):
+        return type(x)(map(arrays, x))
+    if isinstance(x, (list, tuple)):
+        return tuple(map(arrays, x))
+    if isinstance(x, dict):
+        return {k: arrays(v) for k, v in x.items()}
+    return x
