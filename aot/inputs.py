@@ -7,6 +7,7 @@
     n:int=5  f:float=0.5  flag:bool=true  s:str=abc     a constant, compiled in (n:i64=5 too)
     none  mask:none      None
     state:(f32[1,8],f32[1,8])   a tuple, here of two tensors;  xs:[f32[3],f32[4]]   a list
+    n:[int...]  xs:[f32[3]...]  a list of any length, of numbers or of tensors of one shape
     d:{'a':f32[3],'b':int}  d:{0:f32[3]}   a dict with these keys
 
 One spec an argument, in the method's order; the name becomes the parameter's name in the header.
@@ -86,6 +87,17 @@ class SequenceInput:
 
 
 @dataclass(frozen=True)
+class RowsInput:
+    """A list of any length, of numbers or tensors like `item`, whose name is empty."""
+
+    name: str
+    item: TensorInput | ScalarInput
+
+    def __str__(self) -> str:
+        return f"{self.name or 'x'}:[{str(self.item).partition(':')[2]}...]"
+
+
+@dataclass(frozen=True)
 class DictInput:
     """A dict whose keys are known now."""
 
@@ -98,7 +110,7 @@ class DictInput:
         return f"{self.name or 'x'}:{{{','.join(pairs)}}}"
 
 
-Input = Union[TensorInput, ScalarInput, ConstantInput, SequenceInput, DictInput]
+Input = Union[TensorInput, ScalarInput, ConstantInput, SequenceInput, RowsInput, DictInput]
 
 EXAMPLES = (
     "x:f32[1,3,224,224], ids:i64[1,128], n:int, n:int=5, flag:bool=true, f:float=0.5, "
@@ -148,6 +160,11 @@ def parse_inputs(specs: Iterable[str]) -> tuple[Input, ...]:
 
 def _parse_type(spec: str, name: str, text: str) -> Input:
     text = text.strip()
+    if text.startswith("[") and text.endswith("...]"):
+        item = _parse_type(spec, "", text[1:-4])
+        if not isinstance(item, (TensorInput, ScalarInput)) or str(item).endswith(":str"):
+            raise _error(spec, "a list of any length has numbers or tensors for items")
+        return RowsInput(name, item)
     for kind, opening, closing in (("tuple", "(", ")"), ("list", "[", "]")):
         if text.startswith(opening):
             if not text.endswith(closing):

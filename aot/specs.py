@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aot.inputs import (
-    ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput, input_of_value,
+    ConstantInput, DictInput, Input, RowsInput, ScalarInput, SequenceInput, TensorInput,
+    input_of_value,
 )
 from lowering.evaluate import InputSpec
 from lowering.objects import TensorData
+from runtime.dtypes import bool_, f64, i64
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from aot.jit import Method
+
+
+_NUMBERS = {"int": i64, "float": f64, "bool": bool_}
 
 
 def as_specs(inputs: tuple[Input, ...]) -> list[InputSpec]:
@@ -30,6 +35,10 @@ def _spec(given: Input) -> InputSpec:
         return InputSpec(given.name, given.kind, value=given.value)
     if isinstance(given, ConstantInput):
         return InputSpec(given.name, "constant", value=given.value)
+    if isinstance(given, RowsInput):
+        if isinstance(given.item, TensorInput):
+            return InputSpec(given.name, "rows", given.item.dtype, given.item.shape)
+        return InputSpec(given.name, "numbers", _NUMBERS[given.item.kind])
     items = tuple(_spec(item) for item in given.items)
     if isinstance(given, DictInput):
         return InputSpec(given.name, "dict", items=items, keys=given.keys)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from aot.inputs import (
-    ConstantInput, DictInput, Input, ScalarInput, SequenceInput, TensorInput, run_time_arguments,
+    ConstantInput, DictInput, Input, RowsInput, ScalarInput, SequenceInput, TensorInput,
+    run_time_arguments,
 )
 from runtime.dtypes import DType, bf16, to_compute, to_storage
 from runtime.errors import RuntimeFailure
@@ -41,6 +42,8 @@ def random_value(given: Input, random: np.random.Generator) -> Any:
         return usual if given.value is None else given.value
     if isinstance(given, ConstantInput):
         return given.value
+    if isinstance(given, RowsInput):
+        return [random_value(given.item, random) for _ in range(3)]
     items = [random_value(item, random) for item in given.items]
     if isinstance(given, DictInput):
         return dict(zip(given.keys, items))

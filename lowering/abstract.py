@@ -8,6 +8,7 @@ runs is
     AbstractComplex    a complex tensor: a real one with a last dim of 2
     tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
     Choice             a string: one of those in the program, or one that the caller gives
+    Rows               what a list of a run-time length holds in place of its elements
     Unknown            a value that cannot be told; harmless until something uses it
     Future             the result of a fork, which has run already
 """
@@ -121,6 +122,16 @@ class Choice:
 
     def __init__(self, number: Value):
         self.number = number
+
+
+class Rows:
+    """The elements of a list of a run-time length, as rows of a tensor that nobody writes in place.
+    number: they are numbers of the program (i64, f64 or bool), else tensors."""
+
+    __slots__ = ("data", "number")
+
+    def __init__(self, data: AbstractTensor, number: bool):
+        self.data, self.number = data, number
 
 
 class Unknown:

@@ -11,7 +11,7 @@ from typing import Sequence
 import numpy as np
 
 from lowering import build as B
-from lowering.abstract import AbstractTensor, Choice, Raised, Storage
+from lowering.abstract import AbstractTensor, Choice, Rows, Raised, Storage
 from lowering.evaluate_forms import MOST_FORMS, Variant, assemble, warn_of_growth
 from lowering.evaluate_prims import abstract
 from lowering.evaluate_results import arguments_text, flatten
@@ -38,9 +38,10 @@ class InputSpec:
 
     kind 'tensor' (dtype, and shape: ints and NamedDims); 'int', 'float', 'bool', 'str' (given at
     run time); 'constant'
-    (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items) and
-    'dict' (keys and items). A number given at run time may be known now all the same: `value` is
-    then the only one that the caller may give. An empty name stands for the method's own
+    (`value`: int, float, bool, str, None, or a TensorData, known now); 'list', 'tuple' (items),
+    'dict' (keys and items); 'numbers' and 'rows' (lists of any length, of numbers of the dtype, and
+    of tensors of dtype and shape). A number given at run time may be known now all the same:
+    `value` is then the only one that the caller may give. An empty name stands for the method's own
     parameter's.
     """
 
@@ -199,12 +200,17 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
                            for k, t in zip(spec.keys, texts))
         return dict(zip(spec.keys, values)), "{" + members + "}"
     names.append(name)
-    dtype = spec.dtype if spec.kind == "tensor" else _DTYPES[spec.kind]
-    assert dtype is not None, spec
-    shape = [_size(n, shared) for n in spec.shape] if spec.kind == "tensor" else ()
+    dtype = spec.dtype or _DTYPES[spec.kind]
+    sizes = spec.shape
+    if spec.kind in ("numbers", "rows"):
+        sizes = (NamedDim(f"{name}_len".replace(".", "_"), 0), *sizes)
+    shape = [_size(n, shared) for n in sizes]
     param = shared.setdefault(len(names), Value(shape, dtype, name=name,
-                                                wrapped=spec.kind != "tensor"))
+                                                wrapped=spec.kind in _DTYPES))
     ev.memory.root.params.append(param)
+    if spec.kind in ("numbers", "rows"):
+        number = spec.kind == "numbers"
+        return [Rows(AbstractTensor(Storage(param)), number)], "L" if number else "R"
     if spec.kind == "tensor":
         return AbstractTensor(Storage(param)), "T"
     if spec.kind == "str":

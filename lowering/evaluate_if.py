@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Raised, Storage, Unknown, describe, is_number,
+    UNINITIALIZED, AbstractTensor, Choice, Raised, Rows, Storage, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
 from lowering.evaluate_kin import Kin
+from lowering.evaluate_lists import as_rows, rows_of
 from lowering.evaluate_memory import replace_content, rivals
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
@@ -170,6 +171,9 @@ class _Merger:
             return self._numbers(a, b)
         if isinstance(a, (str, Choice)) and isinstance(b, (str, Choice)):
             return self._strings(a, b)
+        if isinstance(a, list) and isinstance(b, list) and (
+                len(a) != len(b) or rows_of(a) is not None or rows_of(b) is not None):
+            return self._lists(a, b)
         if isinstance(a, (list, tuple)) and type(a) is type(b) and len(a) == len(b):  # type: ignore
             parts = [self.merge(x, y) for x, y in zip(a, b)]  # type: ignore[call-overload]
             if isinstance(a, NamedTupleValue):
@@ -271,6 +275,19 @@ class _Merger:
         x = self._in(self.then, lambda: self.ev.value_of(a))
         y = self._in(self.otherwise, lambda: self.ev.value_of(b))
         return self._number(self.pair(x, y))
+
+    def _lists(self, a: list, b: list) -> Callable:
+        """Lists whose length depends on the branch."""
+        left = self._in(self.then, lambda: as_rows(self.ev, a, b))
+        right = self._in(self.otherwise, lambda: as_rows(self.ev, b, a))
+        if left is None or right is None or left.number is not right.number or (
+                left.data.dtype is not right.data.dtype
+                or left.data.shape[1:] != right.data.shape[1:]):
+            return self._cannot(f"it is {describe(a)} on one path and {describe(b)} on the other")
+        x = self._in(self.then, lambda: self.ev.memory.read(left.data))
+        y = self._in(self.otherwise, lambda: self.ev.memory.read(right.data))
+        k = self.pair(x, y)
+        return lambda results: [Rows(AbstractTensor(Storage(results[k])), left.number)]
 
     def _strings(self, a: str | Choice, b: str | Choice) -> Callable:
         x = self._in(self.then, lambda: number_of(self.ev, a))

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Raised, Storage, Unknown, describe, is_number,
+    UNINITIALIZED, AbstractTensor, Choice, Raised, Rows, Storage, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
 from lowering.evaluate_if import has_effects
+from lowering.evaluate_lists import as_rows
 from lowering.evaluate_memory import related
 from lowering.evaluate_numbers import convert
 from lowering.graph import Block, Node
@@ -185,6 +186,7 @@ class _Body:
         self.inits = {k: _leaves(ev, state[k]) for k in varying}
         self.condition: object = True
         self._yields: list[Value] = []
+        self.growing: list[tuple[list, list]] = []  # lists whose length is another after a turn
 
     def run(self) -> bool:
         """Evaluates; False if something else than assumed changes (which is noted)."""
@@ -198,6 +200,13 @@ class _Body:
             for container, content in containers.values():
                 if not _same(container, content):
                     grown |= self._carry_content(container, content)
+        for container, content in self.growing:
+            rows = as_rows(ev, container, content)
+            if rows is None:
+                raise Unstable("a list changes its length in its body, and its elements are not "
+                               "numbers of one type or tensors of one shape")
+            ev.memory.mutate(container)
+            container[:] = [rows]
         return not grown
 
     def _carry_content(self, container: object, content: object) -> bool:
@@ -205,6 +214,9 @@ class _Body:
         there was something new. Lengths and keys stay what they are."""
         found = False
         keys = _keys(container)
+        if keys != _keys(content) and isinstance(container, list):
+            self.growing.append((container, content))
+            return True
         if keys != _keys(content):
             raise Unstable("a list or dict changes its length in its body")
         for key in keys:
@@ -321,6 +333,8 @@ def _same(a: object, b: object) -> bool:
         return True
     if isinstance(a, AbstractTensor) and isinstance(b, AbstractTensor):
         return a.storage is b.storage and a.base is b.base and a.view is b.view
+    if type(a) is Rows and type(b) is Rows:
+        return _same(a.data, b.data)
     if isinstance(a, (list, tuple)) and type(a) is type(b):
         return len(a) == len(b) and all(map(_same, a, b))  # type: ignore[arg-type]
     if isinstance(a, dict) and isinstance(b, dict):
@@ -332,6 +346,8 @@ def _same(a: object, b: object) -> bool:
 
 def _leaves(ev: Evaluator, x: object) -> list[Value]:
     """The Values that a piece of state consists of."""
+    if type(x) is Rows:
+        x = x.data
     if isinstance(x, AbstractTensor):
         return [ev.memory.read(x)]
     if is_number(x):
@@ -371,6 +387,8 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
 
 def _rebuild(like: object, values) -> object:
     """A piece of state of the form of `like`, from the next of `values`."""
+    if type(like) is Rows:
+        return Rows(AbstractTensor(Storage(next(values))), like.number)
     if isinstance(like, AbstractTensor):
         return AbstractTensor(Storage(next(values)))
     if isinstance(like, NamedTupleValue):
@@ -386,6 +404,8 @@ def _rebuild(like: object, values) -> object:
 
 def _storages(x: object) -> set[Storage]:
     """The storages of the tensors in a piece of state."""
+    if type(x) is Rows:
+        x = x.data
     if isinstance(x, AbstractTensor):
         return {x.storage}
     if isinstance(x, (list, tuple)):

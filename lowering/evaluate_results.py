@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowering.abstract import AbstractTensor, Choice, Unknown, describe, is_number
+from lowering.evaluate_lists import rows_of
 from lowering.objects import DeviceValue, NamedTupleValue
 from lowering.tensor_ir import Value
 from runtime.errors import CompileError
@@ -41,6 +42,10 @@ def flatten(ev: Evaluator, x: object, leaves: list[Value]) -> str:
         return f"{(x.type.name or '').rpartition('.')[2]}({members})"
     if isinstance(x, tuple):
         return "(" + ",".join([flatten(ev, v, leaves) for v in x]) + ")"
+    rows = rows_of(x)
+    if rows is not None:
+        leaves.append(ev.memory.read(rows.data))
+        return "L" if rows.number else "R"
     if isinstance(x, list):
         return "[" + ",".join([flatten(ev, v, leaves) for v in x]) + "]"
     if isinstance(x, dict):

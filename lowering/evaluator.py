@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowering import (
-    build as B, evaluate_complex, evaluate_containers, evaluate_numbers, evaluate_prims,
-    evaluate_strings, evaluate_tensors, known,
+    build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_numbers,
+    evaluate_prims, evaluate_strings, evaluate_tensors, known,
 )  # fmt: skip
 from lowering.abstract import AbstractTensor, Choice, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
@@ -181,8 +181,11 @@ class Evaluator:
         """The result of an operator; the node it stands for, if any, tells a number's type."""
         if evaluate_complex.concerns(kind, args, kwargs):
             return evaluate_complex.compute(self, kind, args, kwargs)
-        if any(type(x) is Choice for x in args):
-            return evaluate_strings.compute(self, kind, args)
+        for x in args:
+            if type(x) is Choice:
+                return evaluate_strings.compute(self, kind, args)
+            if type(x) is list and evaluate_lists.rows_of(x) is not None:
+                return evaluate_lists.compute(self, kind, args, kwargs)
         first = args[0] if args else next(iter(kwargs.values()), None)
         try:
             if isinstance(first, AbstractTensor):

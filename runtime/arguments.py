@@ -19,10 +19,12 @@ from runtime.errors import InputError
 Fitter = Callable[[Any], Any]
 
 
-def fitter(method: MethodDescription, info: ValueInfo) -> Fitter:
+def fitter(method: MethodDescription, info: ValueInfo, leaf: str = "T") -> Fitter:
     """value -> what the input takes (a C-contiguous, aligned array of the dtype and shape, or an
-    int, float, bool). The function raises InputError."""
+    int, float, bool). `leaf` is its letter in the structure. The function raises InputError."""
     where = f"{method.name}: argument '{info.name}'"
+    if leaf in ("L", "R"):
+        return lambda value: _list(value, info, method, where)
     if info.kind != "tensor":
         convert = {"int": _int, "float": _float, "bool": _bool, "str": _string}[info.kind]
         if info.value is None:
@@ -64,6 +66,18 @@ def _bool(value: Any, where: str) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise InputError(f"{where}: expected a bool, found {_found(value)}")
+
+
+def _list(value: Any, info: ValueInfo, method: MethodDescription, where: str) -> np.ndarray:
+    """A list of numbers or of arrays of one shape as an array."""
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where}: expected a list, found {_found(value)}")
+    item = ValueInfo(info.name, info.dtype, info.shape[1:])
+    if len(info.shape) == 1:
+        convert = {"i": _int, "f": _float, "b": _bool}[info.dtype.kind]
+        return np.array([convert(v, where) for v in value], info.dtype.storage)
+    rows = [_tensor(v, item, item.text(method.dim_names), where) for v in value]
+    return np.stack(rows) if rows else np.empty((0, *info.shape[1:]), info.dtype.storage)
 
 
 def _string(value: Any, where: str) -> bytes:

@@ -17,7 +17,7 @@ from runtime.call_code import call_function
 from runtime.description import MethodDescription, ValueInfo
 from runtime.errors import InputError, RuntimeFailure
 from runtime.instances import Instance, Instances
-from runtime.structure import Group, Leaf, Structure, flatten, leaf_count, parse
+from runtime.structure import Group, Leaf, Structure, flatten, leaf_count, leaf_kinds, parse
 
 _SCALARS = {"int": ctypes.c_int64, "float": ctypes.c_double, "bool": ctypes.c_bool}
 
@@ -131,7 +131,8 @@ class Method:
             "name": description.name, "learn": learn, "concrete": _concrete,
             "copied": copied,
             "address": _address, "pointer_at": _pointer_at, "header": _HEADER,
-            **{f"fit{k}": fitter(description, v) for k, v in enumerate(description.inputs)},
+            **{f"fit{k}": fitter(description, v, leaf) for k, (v, leaf) in enumerate(
+                zip(description.inputs, leaf_kinds(description.arguments)))},
         }
         quick = _address is _quick_address
         address = "pointer_at(id({x}) + header).value" if quick else "address({x})"

@@ -99,7 +99,7 @@ def call_function(method: MethodDescription, results: Structure, address: str,
 def _expression(results: Structure, outputs: Iterator[str], names: dict[str, Any]) -> str:
     """Python's expression for a structure of the next outputs."""
     if isinstance(results, Leaf):
-        return next(outputs)
+        return {"L": "{}.tolist()", "R": "list({})"}.get(results.kind, "{}").format(next(outputs))
     if isinstance(results, Constant):
         return repr(results.value)
     items = [_expression(item, outputs, names) for item in results.items]

@@ -2,6 +2,8 @@
 
     structure = "T"                                  the next value of the list
               | "S"                                  the next value of the list, a string
+              | "L"                                  the next value, a tensor, as a list of numbers
+              | "R"                                  the same as a list of tensors, its rows
               | "N"                                  None
               | string                               this constant string
               | "(" [structure {"," structure}] ")"  tuple
@@ -25,7 +27,8 @@ from runtime.errors import InputError, RuntimeFailure
 
 @dataclass(frozen=True)
 class Leaf:
-    """The next value of the flat list: "T" a tensor or number, "S" a string."""
+    """The next value of the flat list: "T" a tensor or number, "S" a string; a tensor whose first
+    dim is a list, "L" of numbers, "R" of tensors."""
 
     kind: str = "T"
 
@@ -92,7 +95,7 @@ def _parse(tokens: list[tuple[str, Any]], at: int, text: str) -> tuple[Structure
         return Constant(value), at + 1
     name = ""
     if kind == "word" and tokens[at + 1][0] != "(":
-        if value not in ("T", "S", "N"):
+        if value not in ("T", "S", "L", "R", "N"):
             raise _malformed(text)
         return (Constant(None) if value == "N" else Leaf(value)), at + 1
     if kind == "word":
@@ -218,7 +221,9 @@ def flatten(structure: Structure, value: Any, name: str, leaves: list[Any]) -> N
 def build(structure: Structure, leaves: Iterator[Any]) -> Any:
     """The Python value of a structure; takes the values it needs from `leaves`, in order."""
     if isinstance(structure, Leaf):
-        return next(leaves)
+        value = next(leaves)
+        return {"L": lambda: value.tolist(), "R": lambda: list(value)}.get(
+            structure.kind, lambda: value)()
     if isinstance(structure, Constant):
         return structure.value
     items = [build(item, leaves) for item in structure.items]

@@ -173,6 +173,8 @@ typedef struct aot_value_info {
  *
  *     structure = "T"                                  the next value of the list
  *               | "S"                                  the next value of the list, a string
+ *               | "L"                                  the next value, a tensor, as a list of numbers
+ *               | "R"                                  the same as a list of tensors, its rows
  *               | "N"                                  None
  *               | string                               this constant string
  *               | "(" [structure {"," structure}] ")"  tuple: "(T)" has one member, "()" none
