@@ -9,6 +9,7 @@ runs is
     tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
     Choice             a string: one of those in the program, or one that the caller gives
     Rows               what a list of a run-time length holds in place of its elements
+    Maybe              None or a value, depending on run-time data
     Unknown            a value that cannot be told; harmless until something uses it
     Future             the result of a fork, which has run already
 """
@@ -134,6 +135,15 @@ class Rows:
         self.data, self.number = data, number
 
 
+class Maybe:
+    """None, or `value` where the 0-d bool `present` holds; elsewhere the value means nothing."""
+
+    __slots__ = ("present", "value")
+
+    def __init__(self, present: Value, value: object):
+        self.present, self.value = present, value
+
+
 class Unknown:
     """A value that cannot be told. Using it is an error with `problem`; where `problem` is None the
     error is recorded already and what uses the value is unknown too."""
@@ -193,6 +203,8 @@ def describe(x: object) -> str:
         return f"run-time {number_type(x).__name__}"
     if isinstance(x, Choice):
         return "run-time str"
+    if isinstance(x, Maybe):
+        return f"Optional[{describe(x.value)}]"
     if isinstance(x, (list, tuple)) and not hasattr(x, "type"):
         kinds = list(dict.fromkeys(describe(v) for v in x))
         inner = ", ".join(kinds[:3]) + (", ..." if len(kinds) > 3 else "")

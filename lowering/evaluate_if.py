@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Raised, Rows, Storage, Unknown, describe, is_number,
+    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
 from lowering.evaluate_kin import Kin
 from lowering.evaluate_lists import as_rows, rows_of
 from lowering.evaluate_memory import replace_content, rivals
 from lowering.evaluate_numbers import convert
+from lowering.evaluate_optional import present
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
 from lowering.sizes import divides, forget, size_values
@@ -119,6 +120,8 @@ def _read_all(ev: Evaluator, x: object, values: dict) -> None:
     if isinstance(x, AbstractTensor):
         if not x.storage.stale:
             values[x] = ev.memory.read(x)
+    elif isinstance(x, Maybe):
+        _read_all(ev, x.value, values)
     elif isinstance(x, (list, tuple)):
         for v in x:
             _read_all(ev, v, values)
@@ -169,6 +172,8 @@ class _Merger:
             return self._tensors(a, b)
         if is_number(a) and is_number(b):
             return self._numbers(a, b)
+        if a is None or b is None or type(a) is Maybe or type(b) is Maybe:
+            return self._maybe(a, b)
         if isinstance(a, (str, Choice)) and isinstance(b, (str, Choice)):
             return self._strings(a, b)
         if isinstance(a, list) and isinstance(b, list) and (
@@ -209,6 +214,9 @@ class _Merger:
             value = branch.values[x]
         elif isinstance(x, Value):
             value = x
+        elif isinstance(x, Choice):
+            k = self.pair(*((x.number, None) if x is a else (None, x.number)))
+            return lambda results: Choice(results[k])
         elif isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
             parts = [self.merge(*((v, b) if x is a else (a, v))) for v in x]
             return lambda results: type(x)(p(results) for p in parts)
@@ -275,6 +283,21 @@ class _Merger:
         x = self._in(self.then, lambda: self.ev.value_of(a))
         y = self._in(self.otherwise, lambda: self.ev.value_of(b))
         return self._number(self.pair(x, y))
+
+    def _maybe(self, a: object, b: object) -> Callable:
+        """None on one path, or perhaps on both."""
+        flags = [self._in(branch, lambda x=x: present(self.ev, x))
+                 for branch, x in ((self.then, a), (self.otherwise, b))]
+        k = self.pair(*flags)
+        inner = self.merge(*(UNINITIALIZED if x is None else x.value if type(x) is Maybe else x
+                             for x in (a, b)))
+
+        def maybe(results: list[Value]) -> object:
+            value = inner(results)
+            results[k].wrapped = True
+            return value if isinstance(value, Unknown) else Maybe(results[k], value)
+
+        return maybe
 
     def _lists(self, a: list, b: list) -> Callable:
         """Lists whose length depends on the branch."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Raised, Rows, Storage, Unknown, describe, is_number,
+    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
 from lowering.evaluate_if import has_effects
 from lowering.evaluate_lists import as_rows
 from lowering.evaluate_memory import related
 from lowering.evaluate_numbers import convert
+from lowering.evaluate_optional import present
 from lowering.graph import Block, Node
 from lowering.objects import NamedTupleValue
 from lowering.sizes import Number, Size, forget
@@ -271,6 +272,8 @@ class _Body:
             elif not _same(a, b):
                 if a is UNINITIALIZED:
                     self.state[k] = _zeros_like(ev, b)
+                elif a is None or b is None or type(b) is Maybe:
+                    self.state[k] = self._maybe(a, b)
                 self.varying.add(k)
                 grown = True
         for storage in frame.storages:
@@ -293,6 +296,15 @@ class _Body:
             ending = ev.value_of(self.condition)
             self._yields.insert(0, ending)
         return grown
+
+    def _maybe(self, a: object, b: object) -> object:
+        """What is None before or after a turn, as something that may be."""
+        if type(a) is Maybe:
+            return a
+        like = b.value if type(b) is Maybe else b
+        value = a if a is not None else _zeros_like(self.ev, like)
+        with self.ev.memory.inside(self.ev.memory.regions[-2]):
+            return Maybe(present(self.ev, a), value)
 
     def _compare_sizes(self, params: list[Value]) -> bool:
         """Notes which dims of what is carried have another size after a turn, and carries those
@@ -335,6 +347,8 @@ def _same(a: object, b: object) -> bool:
         return a.storage is b.storage and a.base is b.base and a.view is b.view
     if type(a) is Rows and type(b) is Rows:
         return _same(a.data, b.data)
+    if type(a) is Maybe and type(b) is Maybe:
+        return _same(a.present, b.present) and _same(a.value, b.value)
     if isinstance(a, (list, tuple)) and type(a) is type(b):
         return len(a) == len(b) and all(map(_same, a, b))  # type: ignore[arg-type]
     if isinstance(a, dict) and isinstance(b, dict):
@@ -348,6 +362,8 @@ def _leaves(ev: Evaluator, x: object) -> list[Value]:
     """The Values that a piece of state consists of."""
     if type(x) is Rows:
         x = x.data
+    if type(x) is Maybe:
+        return [x.present, *_leaves(ev, x.value)]
     if isinstance(x, AbstractTensor):
         return [ev.memory.read(x)]
     if is_number(x):
@@ -364,6 +380,11 @@ def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -
     """The Values of a piece of state after a turn; of the same dims and dtypes as before it."""
     if x is UNINITIALIZED:
         return [ev.memory.build(lambda v=v: B.full(v.shape, 0, v.dtype)) for v in inits]
+    if type(before) is Maybe and type(x) is not Maybe:
+        if x is None:
+            x = Maybe(present(ev, x), before.value)
+        else:
+            x = Maybe(present(ev, x), x)
     if isinstance(before, float) and is_number(x) and number_type(x) is int:
         x = convert(ev, x, float)
     found = _leaves(ev, x)
@@ -380,6 +401,8 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
             return ev.memory.tensor(ev.memory.build(lambda: B.full(shape, 0, dtype)))
     if is_number(x):
         return number_type(x)(0)
+    if isinstance(x, (str, Choice)):
+        return ""
     if isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
         return type(x)(_zeros_like(ev, v) for v in x)
     raise Unstable(f"{describe(x)} is set in its body only")
@@ -387,6 +410,10 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
 
 def _rebuild(like: object, values) -> object:
     """A piece of state of the form of `like`, from the next of `values`."""
+    if type(like) is Maybe:
+        flag = next(values)
+        flag.wrapped = True
+        return Maybe(flag, _rebuild(like.value, values))
     if type(like) is Rows:
         return Rows(AbstractTensor(Storage(next(values))), like.number)
     if isinstance(like, AbstractTensor):
@@ -406,6 +433,8 @@ def _storages(x: object) -> set[Storage]:
     """The storages of the tensors in a piece of state."""
     if type(x) is Rows:
         x = x.data
+    if type(x) is Maybe:
+        x = x.value
     if isinstance(x, AbstractTensor):
         return {x.storage}
     if isinstance(x, (list, tuple)):

@@ -10,6 +10,7 @@ from lowering.abstract import (
     UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number,
     number_type,
 )  # fmt: skip
+from lowering.evaluate_optional import refined
 from lowering.evaluate_state import is_same
 from lowering.evaluate_tensors import number_to_tensor, tolist
 from lowering.evaluate_texts import text_of
@@ -286,8 +287,8 @@ TABLE: dict[str, Callable] = {
     "prim::ListUnpack": _unpack,
     "prim::DictConstruct": _dict,
     "prim::Uninitialized": lambda ev, node, args: UNINITIALIZED,
-    "prim::unchecked_cast": _first,
-    "prim::unchecked_unwrap_optional": _first,
+    "prim::unchecked_cast": lambda ev, node, args: refined(node, args[0]),
+    "prim::unchecked_unwrap_optional": lambda ev, node, args: refined(node, args[0]),
     "prim::annotate": _first,
     "prim::isinstance": _isinstance,
     "prim::RaiseException": _raise,

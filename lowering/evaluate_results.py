@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowering.abstract import AbstractTensor, Choice, Unknown, describe, is_number
+from lowering.abstract import AbstractTensor, Choice, Maybe, Unknown, describe, is_number
 from lowering.evaluate_lists import rows_of
 from lowering.objects import DeviceValue, NamedTupleValue
 from lowering.tensor_ir import Value
@@ -29,6 +29,9 @@ def flatten(ev: Evaluator, x: object, leaves: list[Value]) -> str:
     if isinstance(x, Choice):
         leaves.append(x.number)
         return "S"
+    if isinstance(x, Maybe):
+        leaves.append(x.present)
+        return "?" + flatten(ev, x.value, leaves)
     if x is None:
         return "N"
     if isinstance(x, DeviceValue):

@@ -13,9 +13,9 @@ import numpy as np
 
 from lowering import (
     build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_numbers,
-    evaluate_prims, evaluate_strings, evaluate_tensors, known,
+    evaluate_optional, evaluate_prims, evaluate_strings, evaluate_tensors, known,
 )  # fmt: skip
-from lowering.abstract import AbstractTensor, Choice, Raised, Unknown, describe, known_array
+from lowering.abstract import AbstractTensor, Choice, Maybe, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
 from lowering.evaluate_loop import run_loop
 from lowering.evaluate_memory import Memory
@@ -184,6 +184,8 @@ class Evaluator:
         for x in args:
             if type(x) is Choice:
                 return evaluate_strings.compute(self, kind, args)
+            if type(x) is Maybe:
+                return evaluate_optional.compute(self, kind, args)
             if type(x) is list and evaluate_lists.rows_of(x) is not None:
                 return evaluate_lists.compute(self, kind, args, kwargs)
         first = args[0] if args else next(iter(kwargs.values()), None)

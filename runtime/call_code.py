@@ -102,7 +102,10 @@ def _expression(results: Structure, outputs: Iterator[str], names: dict[str, Any
         return {"L": "{}.tolist()", "R": "list({})"}.get(results.kind, "{}").format(next(outputs))
     if isinstance(results, Constant):
         return repr(results.value)
+    there = next(outputs) if results.kind == "optional" else ""
     items = [_expression(item, outputs, names) for item in results.items]
+    if there:
+        return f"({items[0]} if {there} else None)"
     if results.kind == "list":
         return f"[{', '.join(items)}]"
     if results.kind == "dict":

@@ -2,6 +2,7 @@
 
     structure = "T"                                  the next value of the list
               | "S"                                  the next value of the list, a string
+              | "?" structure                        None unless the next value, a bool, is true
               | "L"                                  the next value, a tensor, as a list of numbers
               | "R"                                  the same as a list of tensors, its rows
               | "N"                                  None
@@ -42,9 +43,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Group:
-    """A tuple, list, dict or named tuple. keys: dict keys or field names, () for the others."""
+    """A tuple, list, dict or named tuple, or what may be None, with a bool before its one item.
+    keys: dict keys or field names, () for the others."""
 
-    kind: str  # 'tuple', 'list', 'dict', 'named'
+    kind: str  # 'tuple', 'list', 'dict', 'named', 'optional'
     items: tuple[Structure, ...]
     keys: tuple[str | int, ...] = ()
     name: str = ""  # of a named tuple
@@ -53,7 +55,7 @@ class Group:
 
 Structure = Leaf | Constant | Group
 
-_TOKEN = re.compile(r"'((?:[^'\\]|\\['\\])*)'|(-?[0-9]+)|(\w+)|([()\[\]{}:,=])")
+_TOKEN = re.compile(r"'((?:[^'\\]|\\['\\])*)'|(-?[0-9]+)|(\w+)|([()\[\]{}:,=?])")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -93,6 +95,9 @@ def _parse(tokens: list[tuple[str, Any]], at: int, text: str) -> tuple[Structure
     kind, value = tokens[at]
     if kind == "string":
         return Constant(value), at + 1
+    if kind == "?":
+        inner, end = _parse(tokens, at + 1, text)
+        return Group("optional", (inner,)), end
     name = ""
     if kind == "word" and tokens[at + 1][0] != "(":
         if value not in ("T", "S", "L", "R", "N"):
@@ -177,7 +182,7 @@ def arguments_text(members: dict[str, str]) -> str:
 def leaf_count(structure: Structure) -> int:
     """How many values of the flat list a structure takes."""
     if isinstance(structure, Group):
-        return sum(map(leaf_count, structure.items))
+        return sum(map(leaf_count, structure.items)) + (structure.kind == "optional")
     return 1 if isinstance(structure, Leaf) else 0
 
 
@@ -185,7 +190,8 @@ def leaf_kinds(text: str) -> list[str]:
     """The kinds of the values that a structure of this text takes, in order."""
     def kinds(structure: Structure) -> list[str]:
         if isinstance(structure, Group):
-            return [kind for item in structure.items for kind in kinds(item)]
+            inner = [kind for item in structure.items for kind in kinds(item)]
+            return ["T", *inner] if structure.kind == "optional" else inner
         return [structure.kind] if isinstance(structure, Leaf) else []
 
     return kinds(parse(text))
@@ -226,7 +232,10 @@ def build(structure: Structure, leaves: Iterator[Any]) -> Any:
             structure.kind, lambda: value)()
     if isinstance(structure, Constant):
         return structure.value
+    there = structure.kind != "optional" or next(leaves)
     items = [build(item, leaves) for item in structure.items]
+    if structure.kind == "optional":
+        return items[0] if there else None
     if structure.kind == "list":
         return items
     if structure.kind == "dict":

@@ -173,6 +173,7 @@ typedef struct aot_value_info {
  *
  *     structure = "T"                                  the next value of the list
  *               | "S"                                  the next value of the list, a string
+ *               | "?" structure                        None unless the next value, a bool, is true
  *               | "L"                                  the next value, a tensor, as a list of numbers
  *               | "R"                                  the same as a list of tensors, its rows
  *               | "N"                                  None
