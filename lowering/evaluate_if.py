@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe, is_number,
-    number_type,
+    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe,
+    is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_kin import Kin
 from lowering.evaluate_lists import as_rows, rows_of

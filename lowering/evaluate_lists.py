@@ -38,7 +38,8 @@ def as_rows(ev: Evaluator, items: list, like: list) -> Rows | None:
         return None
     number, dtype, shape = kind
     if not items:
-        return Rows(ev.memory.tensor(ev.memory.build(lambda: B.full((0, *shape), 0, dtype))), number)
+        empty = ev.memory.build(lambda: B.full((0, *shape), 0, dtype))
+        return Rows(ev.memory.tensor(empty), number)
     if not number:
         return Rows(_call(ev, "aten::stack", items, 0), False)
     return Rows(ev.memory.tensor(ev.memory.build(lambda: tensor_of(items, dtype=dtype))), True)

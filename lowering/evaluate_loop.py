@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe, is_number,
-    number_type,
+    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe,
+    is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_if import has_effects
 from lowering.evaluate_lists import as_rows
