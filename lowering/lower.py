@@ -76,8 +76,7 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
         ))
     filled = kept.fill(constants)
     return Program(name, methods, constants.found, constants.bytes, arena, filled, kept.bytes,
-                   blocks, kept.fingerprint(), kept.generator(),
-                   programs[0].strings if programs else [])
+                   blocks, kept.fingerprint(), kept.generator(), programs[0].strings)
 
 
 def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
