@@ -165,7 +165,8 @@ def _embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1,
 
 def _broadcast_tensors(tensors: list[Tensor]) -> list:
     shape = list(np.broadcast_shapes(*(t._data.sizes for t in tensors)))
-    return [call("aten::expand", (t, shape)) for t in tensors]
+    return [t if list(t._data.sizes) == shape else call("aten::expand", (t, shape))
+            for t in tensors]
 
 
 _ROWS = {"float": dtypes.f32, "double": dtypes.f64, "half": dtypes.f16, "bfloat16": dtypes.bf16,

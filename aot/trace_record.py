@@ -21,7 +21,8 @@ from aot.jit_module import ScriptModule
 from aot.nn.modules.module import Module
 from aot.nn.modules.module_hooks import call_with_hooks
 from aot.tensor_core import Tensor
-from aot.trace_calls import rewrite
+from aot.trace_calls import RecordedCall, rewrite
+from aot.trace_cells import MADE_OF
 from aot.trace_class import shared_data
 from aot.trace_graph import TracedBlock, TracedGraph, TracedNode, TracedValue
 from lowering import types
@@ -131,13 +132,17 @@ class Recorder:
         if event.name == "aten::tensor":
             self.new_tensor(event.result)
             return
+        if event.name in MADE_OF:
+            results = [event.result] if isinstance(event.result, Tensor) else list(event.result)
+            for result, part in zip(results, MADE_OF[event.name](*event.args, **event.kwargs)):
+                self.bind(result, self.value_of(part))
+            return
         found = rewrite(event)
         if found is None:
             return
         frame = user_frame()
         # Sizes become numbers when arguments are parsed, before any of them is written down.
-        arguments = [self.numbers(formal.type, value, frame)
-                     for formal, value in zip(found.schema.formals, found.arguments)]
+        arguments = self.parsed(found, frame)
         inputs = [self.argument(formal, value, frame)
                   for formal, value in zip(found.schema.formals, arguments)]
         keywords = tuple(f.name for f in found.schema.formals if f.keyword_only)
@@ -160,6 +165,16 @@ class Recorder:
                              found.schema.overload, keywords)
         for tensor, value in zip(several, made.outputs):
             self.bind(tensor, value)
+
+    def parsed(self, call: RecordedCall, frame: FrameType | None) -> list:
+        """The arguments with numbers where numbers are asked for, the last Scalar first."""
+        arguments = list(call.arguments)
+        formals = call.schema.formals
+        order = iter([i for i, f in enumerate(formals) if f.type == types.Number][::-1])
+        for i, formal in enumerate(formals):
+            at = next(order) if formal.type == types.Number else i
+            arguments[at] = self.numbers(formals[at].type, arguments[at], frame)
+        return arguments
 
     def is_number(self, x: object) -> bool:
         """Whether a tensor is a number that Python wrote."""

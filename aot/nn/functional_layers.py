@@ -49,10 +49,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True,
     is_batched = inp_dim == 3
     if not is_batched:
         input = input.unsqueeze_(0) if inplace else input.unsqueeze(0)
-    if inplace:
-        result = torch.feature_dropout_(input, p, training)
-    else:
-        result = torch.feature_dropout(input, p, training)
+    result = (torch.feature_dropout_(input, p, training) if inplace
+              else torch.feature_dropout(input, p, training))
     if not is_batched:
         result = result.squeeze_(0) if inplace else result.squeeze(0)
     return result
@@ -80,10 +78,8 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True,
             "without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
             "dropout behavior, please switch to using dropout1d instead."
         )
-    if inplace:
-        result = torch.feature_dropout_(input, p, training)
-    else:
-        result = torch.feature_dropout(input, p, training)
+    result = (torch.feature_dropout_(input, p, training) if inplace
+              else torch.feature_dropout(input, p, training))
     return result
 
 
@@ -104,10 +100,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True,
     is_batched = inp_dim == 5
     if not is_batched:
         input = input.unsqueeze_(0) if inplace else input.unsqueeze(0)
-    if inplace:
-        result = torch.feature_dropout_(input, p, training)
-    else:
-        result = torch.feature_dropout(input, p, training)
+    result = (torch.feature_dropout_(input, p, training) if inplace
+              else torch.feature_dropout(input, p, training))
     if not is_batched:
         result = result.squeeze_(0) if inplace else result.squeeze(0)
     return result

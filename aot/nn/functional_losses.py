@@ -81,60 +81,72 @@ def kl_div(input: Tensor, target: Tensor, size_average: Optional[bool] = None,
     return reduced
 
 
-def _warn_of_sizes(input: Tensor, target: Tensor) -> None:
-    warnings.warn(f"Using a target size ({target.size()}) that is different to the input size "
-                  f"({input.size()}). This will likely lead to incorrect results due to "
-                  "broadcasting. Please ensure they have the same size.")
-
-
-def _weighted(errors: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    weighted = errors * weight
-    if reduction == "none":
-        return weighted
-    elif reduction == "sum":
-        return torch.sum(weighted)
-    elif reduction == "mean":
-        return torch.sum(weighted) / torch.sum(weight)
-    else:
-        raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', 'mean', "
-                         "'sum'.")
-
-
 def mse_loss(input: Tensor, target: Tensor, size_average: Optional[bool] = None,
              reduce: Optional[bool] = None, reduction: str = "mean",
              weight: Optional[Tensor] = None) -> Tensor:
     if target.size() != input.size():
-        _warn_of_sizes(input, target)
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.", stacklevel=2)
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     expanded_input, expanded_target = torch.broadcast_tensors(input, target)
     if weight is not None:
         if weight.size() != input.size():
             raise ValueError("Weights and input must have the same size.")
-        return _weighted(torch.pow(expanded_input - expanded_target, 2), weight, reduction)
-    return torch.mse_loss(expanded_input, expanded_target, _Reduction.get_enum(reduction))
+        squared_errors = torch.pow(expanded_input - expanded_target, 2)
+        weighted_squared_errors = squared_errors * weight
+        if reduction == "none":
+            return weighted_squared_errors
+        elif reduction == "sum":
+            return torch.sum(weighted_squared_errors)
+        elif reduction == "mean":
+            return torch.sum(weighted_squared_errors) / torch.sum(weight)
+        else:
+            raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', "
+                             "'mean', 'sum'.")
+    else:
+        return torch.mse_loss(expanded_input, expanded_target, _Reduction.get_enum(reduction))
 
 
 def l1_loss(input: Tensor, target: Tensor, size_average: Optional[bool] = None,
             reduce: Optional[bool] = None, reduction: str = "mean",
             weight: Optional[Tensor] = None) -> Tensor:
     if target.size() != input.size():
-        _warn_of_sizes(input, target)
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.", stacklevel=2)
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     expanded_input, expanded_target = torch.broadcast_tensors(input, target)
     if weight is not None:
         if weight.size() != input.size():
             raise ValueError("Weights and input must have the same size.")
-        return _weighted(torch.abs(expanded_input - expanded_target), weight, reduction)
-    return torch.l1_loss(expanded_input, expanded_target, _Reduction.get_enum(reduction))
+        absolute_errors = torch.abs(expanded_input - expanded_target)
+        weighted_absolute_errors = absolute_errors * weight
+        if reduction == "none":
+            return weighted_absolute_errors
+        elif reduction == "sum":
+            return torch.sum(weighted_absolute_errors)
+        elif reduction == "mean":
+            return torch.sum(weighted_absolute_errors) / torch.sum(weight)
+        else:
+            raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', "
+                             "'mean', 'sum'.")
+    else:
+        return torch.l1_loss(expanded_input, expanded_target, _Reduction.get_enum(reduction))
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, size_average: Optional[bool] = None,
                    reduce: Optional[bool] = None, reduction: str = "mean",
                    beta: float = 1.0) -> Tensor:
     if target.size() != input.size():
-        _warn_of_sizes(input, target)
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.", stacklevel=2)
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     expanded_input, expanded_target = torch.broadcast_tensors(input, target)
@@ -148,20 +160,29 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: Optional[bool] =
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Optional[Tensor] = None) -> Tensor:
     if target.size() != input.size():
-        _warn_of_sizes(input, target)
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size "
+            f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.", stacklevel=2)
     expanded_input, expanded_target = torch.broadcast_tensors(input, target)
     if weight is None:
         return torch.huber_loss(expanded_input, expanded_target, _Reduction.get_enum(reduction),
                                 delta)
-    if weight.size() != input.size():
-        raise ValueError("Weights and input must have the same size.")
-    weighted = torch.huber_loss(expanded_input, expanded_target, 0, delta) * weight
-    if reduction == "none":
-        return weighted
-    elif reduction == "sum":
-        return torch.sum(weighted)
     else:
-        return torch.mean(weighted)
+        if weight.size() != input.size():
+            raise ValueError("Weights and input must have the same size.")
+        unweighted_loss = torch.huber_loss(expanded_input, expanded_target,
+                                           _Reduction.get_enum("none"), delta)
+        weighted_loss = unweighted_loss * weight
+        if reduction == "none":
+            return weighted_loss
+        elif reduction == "sum":
+            return torch.sum(weighted_loss)
+        elif reduction == "mean":
+            return torch.mean(weighted_loss)
+        else:
+            raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', "
+                             "'mean', 'sum'.")
 
 
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,

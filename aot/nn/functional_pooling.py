@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Optional, Union
 
 import aot as torch
 from aot import Tensor
 from aot.nn.broadcasting import BroadcastingList1, BroadcastingList2, BroadcastingList3
+from aot.nn.functional_activations import relu
+
+
+def _pair(size: BroadcastingList2[int]) -> List[int]:
+    """One number as two; two as they are."""
+    return [size, size] if isinstance(size, int) else size
 
 
 def max_pool1d_with_indices(
@@ -141,23 +147,33 @@ adaptive_max_pool2d = _chosen(_adaptive_max_pool2d, adaptive_max_pool2d_with_ind
 adaptive_max_pool3d = _chosen(_adaptive_max_pool3d, adaptive_max_pool3d_with_indices)
 
 
-def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int,
+def lp_pool1d(input: Tensor, norm_type: Union[int, float], kernel_size: int,
               stride: Optional[BroadcastingList1[int]] = None, ceil_mode: bool = False) -> Tensor:
+    assert isinstance(norm_type, (int, float))
+    if norm_type == float("inf"):
+        return max_pool1d(input.abs(), kernel_size, stride, ceil_mode=ceil_mode)
+    if norm_type == -float("inf"):
+        return -max_pool1d(-input.abs(), kernel_size, stride, ceil_mode=ceil_mode)
     if stride is not None:
         out = torch.avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     else:
         out = torch.avg_pool1d(input.pow(norm_type), kernel_size, padding=0, ceil_mode=ceil_mode)
-    return (torch.sign(out) * torch.relu(torch.abs(out))).mul(kernel_size).pow(1.0 / norm_type)
+    return (torch.sign(out) * relu(torch.abs(out))).mul(kernel_size).pow(1.0 / norm_type)
 
 
-def lp_pool2d(input: Tensor, norm_type: float, kernel_size: BroadcastingList2[int],
+def lp_pool2d(input: Tensor, norm_type: Union[int, float], kernel_size: BroadcastingList2[int],
               stride: Optional[BroadcastingList2[int]] = None, ceil_mode: bool = False) -> Tensor:
-    kw, kh = [kernel_size, kernel_size] if isinstance(kernel_size, int) else kernel_size
+    kw, kh = _pair(kernel_size)
+    assert isinstance(norm_type, (int, float))
+    if norm_type == float("inf"):
+        return max_pool2d(input.abs(), kernel_size, stride, ceil_mode=ceil_mode)
+    if norm_type == -float("inf"):
+        return -max_pool2d(-input.abs(), kernel_size, stride, ceil_mode=ceil_mode)
     if stride is not None:
         out = torch.avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     else:
         out = torch.avg_pool2d(input.pow(norm_type), kernel_size, padding=0, ceil_mode=ceil_mode)
-    return (torch.sign(out) * torch.relu(torch.abs(out))).mul(kw * kh).pow(1.0 / norm_type)
+    return (torch.sign(out) * relu(torch.abs(out))).mul(kw * kh).pow(1.0 / norm_type)
 
 
 def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: BroadcastingList2[int],

@@ -10,6 +10,7 @@ from typing import Sequence
 from aot.script.environment import EMPTY_LIST, IMPLICIT, Environment, is_node_of
 from lowering import types
 from lowering.graph import Function, Parameter, Value
+from lowering.objects import TypedList
 from lowering.schema_table import Formal, OperatorSchema, TypeVariable, schemas_of
 from lowering.types import (
     DictType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
@@ -311,7 +312,7 @@ class Matcher:
         """A parameter's default."""
         if isinstance(value, (list, tuple)) and not isinstance(type_, TupleType):
             element = type_.element.element if isinstance(type_, OptionalType) else type_.element
-            return self.env.constant(list(value), ListType(element))
+            return self.env.constant(TypedList(value, element), ListType(element))
         if value is None or isinstance(value, (bool, int, float, str, complex)):
             return self.env.constant(value)
         return self.env.constant(value, type_)

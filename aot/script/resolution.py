@@ -86,7 +86,7 @@ class Resolver:
             return Special(names._JIT[name])
         if name == "_list_with_default" and ".nn." in module:
             return Special("list_with_default")
-        if name in ("_single", "_pair", "_triple") and ".nn.modules" in module:
+        if name in ("_single", "_pair", "_triple") and ".nn." in module:
             return Special(f"repeat{name}")
         if "has_torch_function" in name:
             return Special("is_tracing")  # no tensor in compiled code overrides functions
