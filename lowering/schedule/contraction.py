@@ -22,7 +22,7 @@ from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
-from lowering.schedule.product import KDim, Operand, Product, k_dims, match, pack_constant
+from lowering.schedule.product import SHORT, KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
@@ -31,7 +31,6 @@ from lowering.sizes import Number, divides, nominal, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
-_UNROLLED_STEPS = 16  # products of at most so many steps have no loop
 
 
 def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
@@ -405,7 +404,7 @@ class Contraction:
             return step(a_at, b_at, a_more, b_more, accs)
         k, rest = dims[0], dims[1:]
         steps = numel(d.extent for d in dims)
-        if isinstance(steps, int) and steps <= _UNROLLED_STEPS:
+        if isinstance(steps, int) and steps <= SHORT:
             for i in range(k.extent):
                 accs = self._sum(rest, a_at, b_at, a_more + i * k.a, b_more + i * k.b, accs, step)
             return accs

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lowering import expr as E
 from lowering.expr import Expr
 from lowering.schedule.codegen import affine_in
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer, Packing
 from lowering.sizes import Number, nominal
 from runtime.dtypes import DType
+
+SHORT = 16  # a k of so many steps is written out
 
 
 @dataclass(frozen=True)
@@ -132,17 +133,29 @@ def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
     """Reduced dims by a's strides, outermost first, merged where both operands allow it; the second
     list is the order of the original dims (outermost first)."""
     a, b, domain = product.a, product.b, product.nest.domain
-    order = sorted(product.reduced, key=lambda d: (-abs(nominal(a.stride(d))),
-                                                   -abs(nominal(b.stride(d)))))
-    dims: list[KDim] = []
-    for d in order:
+    found: list[tuple[KDim, list[int]]] = []
+    for d in sorted(product.reduced, key=lambda d: (-abs(a.stride(d)), -abs(b.stride(d)))):
         k = KDim(domain[d], a.stride(d), b.stride(d))
-        last = dims[-1] if dims else None
+        last, dims = found[-1] if found else (None, [])
         if last and last.a == k.a * k.extent and last.b == k.b * k.extent:
-            dims[-1] = KDim(last.extent * k.extent, k.a, k.b)
+            found[-1] = KDim(last.extent * k.extent, k.a, k.b), [*dims, d]
         else:
-            dims.append(k)
-    return dims, order
+            found.append((k, [d]))
+    if len(found) > 1 and _overlaps(found[-1][0], product):
+        found.insert(0, found.pop())
+    return [k for k, _ in found], [d for _, dims in found for d in dims]
+
+
+def _overlaps(k: KDim, product: Product) -> bool:
+    """Whether steps along a short k read what the rows beside read too. Written out one after
+    another they would be read but once, into more registers than there are."""
+    a, b = product.a, product.b
+    if k.extent > SHORT or a.stride(product.vector):
+        return False
+    steps = {n * k.a for n in range(1, k.extent)}
+    return any(a.stride(d) * n in steps for d in range(product.nest.parallel)
+               if product.nest.domain[d] > 1 and a.stride(d) and not b.stride(d)
+               for n in range(1, k.extent + 1))
 
 
 def pack_constant(product: Product, width: int, dtype: DType, pairs: bool = False) -> Product:
