@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +15,12 @@ import numpy as np
 
 from aot import compile_cache
 from aot.compiled import Compiled, Lowered
+from aot.disk_cache import DiskCache
 from aot.inputs import Input, input_of_value, parse_inputs
 from aot.options import CompileOptions, name_of_path
 from aot.progress import Progress
 from llvm_backend.artifact import Artifact
-from runtime.errors import InputError
+from runtime.errors import AotError, InputError
 
 if TYPE_CHECKING:
     from aot.jit import ScriptModule
@@ -54,8 +57,8 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
     precision="bf16" or "int8-weights" rounds the weights of products, which then take a half or a
     quarter of the memory; sums stay in float32.
 
-    What an archive at a path was compiled to is kept and found again (aot/compile_cache.py) unless
-    `cache` is False.
+    What was compiled is kept on disk and found again (aot/compile_cache.py), unless `cache` is
+    False.
 
     InputError where the inputs do not fit, ArchiveError and CompileError as the message says."""
     if example_inputs is not None and inputs is not None:
@@ -75,8 +78,7 @@ def compile(module: Any, example_inputs: Sequence[Any] | None = None,
         return compile_archive(path, options, Progress(), requests)
     if not isinstance(module, importlib.import_module("aot.jit").ScriptModule):
         module = importlib.import_module("aot.accept").script_module(module, example_inputs)
-    lowered = _lower(module, options, requests, Progress(), "the module")
-    return Compiled.of(lowered, options, Progress())
+    return _compile_module(module, options, requests)
 
 
 def compile_archive(path: Path, options: CompileOptions, progress: Progress,
@@ -93,25 +95,73 @@ def compile_archive(path: Path, options: CompileOptions, progress: Progress,
     if cache is None:
         return Compiled.of(lower(), options, progress)
     progress.stage("look up")
-    digest = compile_cache.file_digest(path)
-    key = compile_cache.key_of(digest, options, [_like(r, None) for r in requests])
-    found = compile_cache.find(cache, key)
-    if found is not None:
+    kept = _Kept(cache, lambda: compile_cache.file_digest(path), f"{path}: the archive", options,
+                 requests)
+    return kept.find(lower, progress) or kept.make(lower, progress)
+
+
+def _compile_module(module: ScriptModule, options: CompileOptions,
+                    requests: Sequence[Request]) -> Compiled:
+    """The same of a module in this process, which is known by the archive that it would be."""
+
+    def lower() -> Lowered:
+        return _lower(module, options, requests, progress, "the module")
+
+    def digest() -> bytes:
+        archive = io.BytesIO()
+        importlib.import_module("aot.jit").save(module, archive)
+        return hashlib.sha256(archive.getbuffer()).digest()
+
+    progress = Progress()
+    known = all(inputs is not None or examples is not None for _, inputs, examples in requests)
+    cache = compile_cache.open_cache() if options.cache and known else None
+    if cache is not None:
+        try:
+            kept = _Kept(cache, digest, "the module", options, requests)
+        except AotError:
+            pass  # what no archive can hold is compiled anew
+        else:
+            found = kept.find(lower, progress)
+            # One that changes is compiled again: the interpreter begins with the module as it is.
+            return found if found and not found.changes_module else kept.make(lower, progress)
+    return Compiled.of(lower(), options, progress)
+
+
+class _Kept:
+    """A compilation's place in the cache."""
+
+    def __init__(self, cache: DiskCache, digest: Callable[[], bytes], what: str,
+                 options: CompileOptions, requests: Sequence[Request]):
+        """digest: of what is compiled, now; what: its name, for a message."""
+        self.cache, self.digest, self.what, self.options = cache, digest, what, options
+        self.before = digest()
+        self.key = compile_cache.key_of(self.before, options, [_like(r, None) for r in requests])
+
+    def find(self, lower: Callable[[], Lowered], progress: Progress) -> Compiled | None:
+        """What was kept."""
+
         def again() -> Lowered:
-            if compile_cache.file_digest(path) != digest:
-                raise InputError(f"{path}: the archive has changed since it was compiled")
+            if self.digest() != self.before:
+                raise InputError(f"{self.what} has changed since it was compiled")
             return lower()
 
+        found = compile_cache.find(self.cache, self.key)
+        if found is None:
+            return None
         artifact, signatures, changes_module = found
-        return Compiled(options, signatures, changes_module, again, artifact, progress=progress)
+        return Compiled(self.options, signatures, changes_module, again, artifact,
+                        progress=progress)
 
-    lowered = lower()
+    def make(self, lower: Callable[[], Lowered], progress: Progress) -> Compiled:
+        """Compiles, and keeps the machine code when it is made."""
+        lowered = lower()
 
-    def made(artifact: Artifact) -> None:
-        if compile_cache.file_digest(path) == digest:  # and was all the time
-            compile_cache.keep(cache, key, artifact, lowered.signatures, lowered.changes_module)
+        def made(artifact: Artifact) -> None:
+            if self.digest() == self.before:  # and was all the time
+                compile_cache.keep(self.cache, self.key, artifact, lowered.signatures,
+                                   lowered.changes_module)
 
-    return Compiled.of(lowered, options, progress, made)
+        return Compiled.of(lowered, self.options, progress, made)
 
 
 def _lower(module: ScriptModule, options: CompileOptions, requests: Sequence[Request],

@@ -359,11 +359,9 @@ class _Lowering:
             product = schedule_dynamic_contraction(
                 nest, self.storages, self.target, name) if self.optimize else None
             return product or [schedule_dynamic(nest, self.storages, self.target, name)]
-        scheduled = None
-        if self.optimize:
-            scheduled = (schedule_pairs(nest, self.target, name)
-                         or schedule_contraction(nest, self.target, name))
-        if scheduled is None:
+        scheduled = self.optimize and (schedule_pairs(nest, self.target, name)
+                                       or schedule_contraction(nest, self.target, name))
+        if not scheduled:
             moved = transpose_nest(nest, self.target, name)
             scheduled = [moved or schedule_loops([nest], self.target, name)]
         return scheduled

@@ -108,6 +108,41 @@ def test_state_begins_as_the_archives(folder: Path, tmp_path: Path) -> None:
         assert again(X)[0, 0] == 1
 
 
+def test_modules_are_found_by_what_they_hold(folder: Path) -> None:
+    def compile_module(factor: float, kind: type[Scale] = Scale):
+        compiled = aot.compile(aot.jit.script(kind(factor)), inputs=("x:f32[3,4]",))
+        return compiled.artifact and compiled
+
+    assert not was_found(compile_module(2.0))
+    found = compile_module(2.0)
+    assert was_found(found) and np.array_equal(found(X), X @ np.full((4, 5), 2, np.float32))
+    assert np.array_equal(found.interpret(X), found(X))
+    assert not was_found(compile_module(3.0)) and len(entries(folder)) == 2
+    for _ in range(2):  # the interpreter begins with the module as it is now
+        assert not was_found(compile_module(0.0, Counts))
+
+
+def test_a_module_that_has_changed(folder: Path) -> None:
+    module = aot.jit.script(Scale(2.0))
+    for _ in range(2):
+        compiled = compile_it(module)
+    with aot.no_grad():
+        module.weight.fill_(3)
+    assert was_found(compiled) and compiled(X)[0, 1] == 12
+    with pytest.raises(InputError, match="the module has changed since it was compiled"):
+        compiled.text("tensor")
+    changed = compile_it(module)
+    assert not was_found(changed) and changed(X)[0, 1] == 18
+
+
+def test_a_module_with_examples_of_its_own_is_compiled(folder: Path) -> None:
+    """A traced archive's inputs are no part of what `save` writes, so it does not tell them."""
+    for _ in range(2):
+        compiled = aot.compile(aot.jit.load(ROOT / "tests" / "archives" / "conv_trace.pt"))
+        assert compiled.artifact and not was_found(compiled)
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"words": ("x:f32[2,4]",)}, {"words": ("y:f32[3,4]",)}, {"name": "other"},
