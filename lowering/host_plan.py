@@ -13,7 +13,7 @@ from llvm_backend.program import (
     Call, HostAllocate, HostCheck, HostDeliver, HostIf, HostLoop, HostStmt, Slot,
     TextHole,
 )
-from lowering.schedule.memory import Lifetimes, plan_arena
+from lowering.schedule.memory import Lifetimes, plan_arena, plan_heap
 from lowering.schedule.storage import MemoryBuffer
 
 
@@ -72,8 +72,9 @@ class Deliver:
 Node = Step | Branch | Repeat | Assert | Allocate | Deliver
 
 
-def plan(nodes: list[Node]) -> int:
-    """Sets where the buffers of the arena lie; returns its size in bytes."""
+def plan(nodes: list[Node]) -> tuple[int, int]:
+    """Sets where the buffers of the arena lie, and in which blocks those of the heap; returns the
+    arena's size in bytes and the number of blocks."""
     lifetimes = Lifetimes()
 
     def walk(items: list[Node]) -> None:
@@ -87,9 +88,11 @@ def plan(nodes: list[Node]) -> int:
                     lifetimes.use(m)
             elif isinstance(n, Allocate):
                 lifetimes.use(n.count)
+                lifetimes.use(n.memory)
             elif isinstance(n, Deliver):
                 for m in n.sizes:
                     lifetimes.use(m)
+                lifetimes.keep(n.memory)
             elif isinstance(n, Branch):
                 lifetimes.use(n.condition)
                 walk(n.then)
@@ -107,7 +110,7 @@ def plan(nodes: list[Node]) -> int:
                 lifetimes.loop_ends(began)
 
     walk(nodes)
-    return plan_arena(lifetimes)
+    return plan_arena(lifetimes), plan_heap(lifetimes)
 
 
 def host(nodes: list[Node]) -> list[HostStmt]:

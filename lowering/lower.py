@@ -67,8 +67,8 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
     for program in programs:
         lowering = _Lowering(target, optimize, progress, len(program.body.ops), kept)
         nodes = lowering.program(program)
-        arena = max(arena, plan(nodes))
-        blocks = max(blocks, lowering.blocks)
+        method_arena, method_blocks = plan(nodes)
+        arena, blocks = max(arena, method_arena), max(blocks, method_blocks)
         constants.place(memories(nodes))
         methods.append(Method(
             program.name, input_infos(program), output_infos(program),
@@ -82,6 +82,11 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
 def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
     kept = [d for d in range(v.ndim) if v.shape[d] != 1]
     return order is None or [d for d in order if v.shape[d] != 1] == kept
+
+
+def _block(v: Value) -> MemoryBuffer:
+    """Memory of the heap for v alone, as long as it lives."""
+    return MemoryBuffer(v.dtype, ENDLESS, "heap")
 
 
 def _elements(v: Value) -> int:
@@ -101,7 +106,6 @@ class _Lowering:
         self.residents: dict[MemoryBuffer, list[Value]] = {}
         self.kernels = 0
         self.shapes = Shapes()
-        self.blocks = 0  # of the heap
         self.progress, self.total, self.done = progress, total, 0
 
     # Regions
@@ -182,14 +186,9 @@ class _Lowering:
         if state is not None and v in state.direct and _row_major(v, order):
             self._place(v, state.direct.pop(v))
             return []
-        memory = self._block(v)
+        memory = _block(v)
         self._place(v, memory, ordered_strides(v.shape, order) if order else None)
         return allocate(v, memory, self.storages, self._name())
-
-    def _block(self, v: Value) -> MemoryBuffer:
-        """A block of the heap that nothing else uses."""
-        self.blocks += 1
-        return MemoryBuffer(v.dtype, ENDLESS, "heap", self.blocks - 1)
 
     def _fresh(self, v: Value) -> list[Node]:
         """Places v in memory of its own, wherever that has to be."""
@@ -358,7 +357,7 @@ class _Lowering:
         if nest.sizes():
             product = schedule_dynamic_contraction(
                 nest, self.storages, self.target, name) if self.optimize else None
-            return product or [schedule_dynamic(nest, self.storages, self.target, name)]
+            return product or [schedule_dynamic([nest], self.storages, self.target, name)]
         scheduled = self.optimize and (schedule_pairs(nest, self.target, name)
                                        or schedule_contraction(nest, self.target, name))
         if not scheduled:
@@ -420,13 +419,19 @@ class _Lowering:
         insertion of the chain covers."""
         fill = base.op
         order = result_order(first, self.storages)
+        nodes: list[Node] = []
         if is_dynamic(base.shape):
             nodes = self._new_dynamic(base, order)
-            return nodes + self._nest(nest_of(fill, self.storages))
-        self._new(base, order)
+        else:
+            self._new(base, order)
         pieces = around(nest_of(fill, self.storages), base.shape,
                         insertions(base, state.only_reader))
-        return self._steps([schedule_loops(pieces, self.target, self._name())]) if pieces else []
+        if not pieces:
+            return nodes
+        if is_dynamic(base.shape):
+            return nodes + self._steps(
+                [schedule_dynamic(pieces, self.storages, self.target, self._name())])
+        return self._steps([schedule_loops(pieces, self.target, self._name())])
 
     # Control flow
 
@@ -466,7 +471,7 @@ class _Lowering:
         """Places the results; blocks of the heap are made large enough where they are written."""
         for v in op.results:
             if is_dynamic(v.shape):
-                self._place(v, self._block(v))
+                self._place(v, _block(v))
             else:
                 self._new(v, None, state)
 

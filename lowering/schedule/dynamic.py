@@ -22,13 +22,16 @@ from llvm_backend.target import Target
 from runtime.dtypes import f32, f64, i64
 
 
-def schedule_dynamic(nest: Nest, storages: Mapping[Value, Storage], target: Target,
+def schedule_dynamic(nests: list[Nest], storages: Mapping[Value, Storage], target: Target,
                      name: str) -> Scheduled:
-    """One kernel for a nest with Sizes; `storages` tells where their Values are."""
-    nest = ordered(nest.without_unit_dims()).collapsed()
-    coder = Coder(name, nest.domain, storages)
-    _DynamicLoops(nest, target, coder, alone=True).emit()
-    coder.kernel.flops = nominal(nest.points) * flops_a_point(nest)
+    """One kernel that runs nests with Sizes one after another; `storages` tells where the Values
+    of these are."""
+    coder = Coder(name, (), storages)
+    for nest in nests:
+        nest = ordered(nest.without_unit_dims()).collapsed()
+        coder.algebra = nest.algebra
+        _DynamicLoops(nest, target, coder, len(nests) == 1).emit()
+        coder.kernel.flops += nominal(nest.points) * flops_a_point(nest)
     return coder.kernel, coder.memory
 
 

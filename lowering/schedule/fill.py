@@ -10,9 +10,10 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.schedule.nest import Nest
+from lowering.sizes import Number, at_least, maximum, minimum
 from lowering.tensor_ir import Generic, Shape, TensorOp, Value
 
-Box = tuple[tuple[int, int], ...]  # [start, end) of every dim
+Box = tuple[tuple[Number, Number], ...]  # [start, end) of every dim
 
 
 def is_constant_fill(op: TensorOp | None) -> bool:
@@ -66,7 +67,7 @@ def loads_of(op: Generic, v: Value) -> list[Expr]:
 
 
 def uncovered(shape: Shape, boxes: list[Box]) -> list[Box]:
-    """Disjoint boxes of what none of `boxes` covers."""
+    """Disjoint boxes of what none of `boxes` covers; some may turn out to be empty."""
     left: list[Box] = [tuple((0, n) for n in shape)]
     for box in boxes:
         left = [piece for b in left for piece in _minus(b, box)]
@@ -86,14 +87,14 @@ def around(whole: Nest, shape: Shape, chain: list[Generic]) -> list[Nest]:
 
 def _minus(b: Box, hole: Box) -> list[Box]:
     """b without hole, as boxes."""
-    if any(h1 <= s or h0 >= e for (s, e), (h0, h1) in zip(b, hole)):
+    if any(at_least(s, h1) or at_least(h0, e) for (s, e), (h0, h1) in zip(b, hole)):
         return [b]
     pieces: list[Box] = []
     rest = list(b)
     for d, ((s, e), (h0, h1)) in enumerate(zip(b, hole)):
-        if s < h0:
+        if not at_least(s, h0):
             pieces.append((*rest[:d], (s, h0), *rest[d + 1:]))
-        if h1 < e:
+        if not at_least(h1, e):
             pieces.append((*rest[:d], (h1, e), *rest[d + 1:]))
-        rest[d] = (max(s, h0), min(e, h1))
-    return [p for p in pieces if all(s < e for s, e in p)]
+        rest[d] = (maximum(s, h0), minimum(e, h1))
+    return [p for p in pieces if not any(at_least(s, e) for s, e in p)]

@@ -17,21 +17,28 @@ from lowering.schedule.storage import MemoryBuffer
 from lowering.tensor_ir import State
 
 ALIGNMENT = 64
+_FOREVER = 1 << 60
 
 
 @dataclass
 class Lifetimes:
-    """First and last time of use of each arena buffer. Time advances with every step; what a loop
-    uses from outside lives until the loop ends."""
+    """First and last time of use of each buffer of the arena and the heap. Time advances with every
+    step; what a loop uses from outside lives until the loop ends."""
 
     now: int = 0
     first: dict[MemoryBuffer, int] = field(default_factory=dict)
     last: dict[MemoryBuffer, int] = field(default_factory=dict)
 
     def use(self, memory: MemoryBuffer) -> None:
-        if memory.space == "arena":
+        if memory.space in ("arena", "heap"):
             self.first.setdefault(memory, self.now)
             self.last[memory] = self.now
+
+    def keep(self, memory: MemoryBuffer) -> None:
+        """The caller reads it when the run is over."""
+        self.use(memory)
+        if memory in self.last:
+            self.last[memory] = _FOREVER
 
     def step(self) -> None:
         self.now += 1
@@ -47,7 +54,8 @@ def plan_arena(lifetimes: Lifetimes) -> int:
     """Sets the byte offset of every buffer; returns the arena's size in bytes."""
     placed: list[tuple[MemoryBuffer, int, int]] = []  # buffer, offset, end
     total = 0
-    buffers = sorted(lifetimes.first, key=lambda m: (-m.size * m.dtype.bytes, lifetimes.first[m]))
+    buffers = sorted((m for m in lifetimes.first if m.space == "arena"),
+                     key=lambda m: (-m.size * m.dtype.bytes, lifetimes.first[m]))
     for memory in buffers:
         size = -(-max(memory.size * memory.dtype.bytes, 1) // ALIGNMENT) * ALIGNMENT
         first, last = lifetimes.first[memory], lifetimes.last[memory]
@@ -62,6 +70,26 @@ def plan_arena(lifetimes: Lifetimes) -> int:
         placed.append((memory, at, at + size))
         total = max(total, at + size)
     return total
+
+
+def plan_heap(lifetimes: Lifetimes) -> int:
+    """Gives every buffer of the heap a block, the one that was free last and so is still in the
+    caches; returns how many there are."""
+    busy: list[tuple[int, int]] = []  # (last use, block)
+    free: list[int] = []
+    count = 0
+    for memory in sorted((m for m in lifetimes.first if m.space == "heap"),
+                         key=lambda m: lifetimes.first[m]):
+        first = lifetimes.first[memory]
+        ended = sorted(b for b in busy if b[0] < first)
+        free += [block for _, block in ended]
+        busy = [b for b in busy if b[0] >= first]
+        if not free:
+            free.append(count)
+            count += 1
+        memory.index = free.pop()
+        busy.append((lifetimes.last[memory], memory.index))
+    return count
 
 
 class Constants:

@@ -50,7 +50,7 @@ def _copy(op: Scatter, storages: dict[Value, Storage], target: Target,
     nest = Nest(shape, len(shape), E.load(base.buffer, [base.address(i)]), None, None, out.buffer,
                 out.address(i))
     if is_dynamic(shape):
-        return schedule_dynamic(nest, storages, target, name)
+        return schedule_dynamic([nest], storages, target, name)
     return transpose_nest(nest, target, name) or schedule_loops([nest], target, name)
 
 
