@@ -16,7 +16,7 @@ from lowering.interpreter import run_program
 from lowering.passes import winograd
 from lowering.tensor_verify import verify_program
 from runtime.dtypes import dtype_of_numpy, to_compute
-from runtime.errors import CompileError, InputError, RuntimeFailure
+from runtime.errors import InputError, RuntimeFailure
 from tests.compiled_engines import optimised, run_compiled, unoptimised
 from tests.conftest import import_torch
 
@@ -156,10 +156,15 @@ def test_specs_that_say_nothing_are_refused(spec) -> None:
         parse_input(spec)
 
 
-def test_relations_that_cannot_hold_are_refused_when_compiling() -> None:
-    _, function, root, _ = scripted("return x + y")
-    with pytest.raises(CompileError, match="broadcast"):
-        evaluate(function, root, as_specs(tuple(map(parse_input, INPUTS.values()))))
+def test_relations_that_the_program_needs_are_checked_when_it_runs() -> None:
+    module, function, root, _ = scripted("return x + y")
+    specs = as_specs(tuple(map(parse_input, INPUTS.values())))
+    for run in (interpreted, unoptimised, optimised):
+        x, y, z, i = arguments({"N": 3, "M": 6, "H": 3, "W": 3})
+        found, = run(evaluate(function, root, specs), [x, y, z, i])
+        np.testing.assert_array_equal(found, x + y)
+        with pytest.raises(RuntimeFailure):
+            run(evaluate(function, root, specs), [x, y[:, :5].copy(), z, i[:5]])
 
 
 @pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
