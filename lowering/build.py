@@ -42,6 +42,11 @@ def collect(region: Region) -> Iterator[Region]:
         _region.reset(token)
 
 
+def current_region() -> Region:
+    """Where ops are built now."""
+    return _region.get()
+
+
 def append(op: TensorOp) -> TensorOp:
     _region.get().ops.append(op)
     return op

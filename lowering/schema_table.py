@@ -197,6 +197,12 @@ def schemas_of(name: str) -> tuple[OperatorSchema, ...]:
     return tuple(map(read_schema, _texts().get(name, ())))
 
 
+def add(text: str) -> None:
+    """Adds an overload, tried after those there are."""
+    _texts().setdefault(re.match(r"[\w:]+", text).group(), []).append(text)
+    schemas_of.cache_clear()
+
+
 def find_schema(name: str, overload: str) -> OperatorSchema | None:
     """One overload of an operator, None if there is none."""
     return next((s for s in schemas_of(name) if s.overload == overload), None)

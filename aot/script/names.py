@@ -70,6 +70,9 @@ def library_member(path: str, name: str) -> object | None:
     """What `torch.<path>.<name>` means; None if it is known by its Python object only."""
     if path == "jit":
         return Special(_JIT[name]) if name in _JIT else None
+    if path.startswith("ops."):
+        full = f"{path.removeprefix('ops.')}::{name}"
+        return Operator(full) if schemas_of(full) else None
     if path == "utils" or path.startswith("jit"):
         return None
     if path == "nn.functional":

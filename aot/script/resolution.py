@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from aot.script import names
 from aot.script.annotations import UnknownAnnotation, is_module_class, type_of_annotation
 from aot.script.values import (
-    ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Overloads, PythonObject, Several,
-    Special,
+    ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Operator, Overloads, PythonObject,
+    Several, Special,
 )
 from lowering import types
 from lowering.graph import Function, Value
@@ -108,6 +108,9 @@ class Resolver:
         script = getattr(obj, "_script_function", None)
         if isinstance(script, Function):
             return FunctionRef(script)
+        operator = getattr(obj, "operator_name", None)  # aot.ops.mylib.scale, by another name
+        if isinstance(operator, str):
+            return Operator(operator)
         if isinstance(obj, enum.Enum):
             enum_type = self.program.class_type(type(obj), node, env)
             return env.constant(EnumValue(enum_type, obj.name), enum_type)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.build import compute, compute_dtype, cond, full, loop, sort
 from lowering.expr import Expr
-from lowering.ops.positions import true_positions
+from lowering.ops.positions import mask_positions
 from lowering.ops.table import aten
 from lowering.sizes import Size
 from lowering.tensor_ir import Value
@@ -52,7 +52,7 @@ def nms(boxes, scores, iou_threshold):
 
     trip = n if not isinstance(n, Size) else full((), n, i64)
     standing = loop(trip, [full((n,), True, bool_)], turn)[0]
-    left = true_positions(standing)
+    left = mask_positions(standing)[0]
     return compute(left.shape, lambda k: E.load(order, [E.load(left, [k])]))
 
 
