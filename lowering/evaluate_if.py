@@ -15,6 +15,7 @@ from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe,
     is_number, number_type,
 )  # fmt: skip
+from lowering.evaluate_attributes import complete_attributes
 from lowering.evaluate_kin import Kin
 from lowering.evaluate_lists import as_rows, rows_of
 from lowering.evaluate_memory import replace_content, rivals
@@ -128,6 +129,26 @@ def _read_all(ev: Evaluator, x: object, values: dict) -> None:
     elif isinstance(x, dict):
         for v in x.values():
             _read_all(ev, v, values)
+
+
+def _read_after(ev: Evaluator, x: object, branch: Branch) -> None:
+    """Reads tensors as they are at the end of a branch that knew nothing of them."""
+    if isinstance(x, AbstractTensor):
+        if x not in branch.values and not x.storage.stale and x.storage not in branch.stale:
+            with ev.memory.inside(branch.region):
+                branch.values[x] = _after(ev, x, branch)
+    elif isinstance(x, (list, tuple, dict)):
+        for v in x.values() if isinstance(x, dict) else x:
+            _read_after(ev, v, branch)
+
+
+def _after(ev: Evaluator, x: AbstractTensor, branch: Branch) -> Value:
+    if x.storage not in branch.storages:
+        return ev.memory.read(x)
+    if x.base is None:
+        return branch.storages[x.storage]
+    below, view = _after(ev, x.base, branch), x.view
+    return ev.memory.build(lambda: view.get(below))  # type: ignore[union-attr]
 
 
 def _adopt(ev: Evaluator, branch: Branch) -> list:
@@ -346,11 +367,11 @@ def _merge(ev: Evaluator, condition: Value, then: Branch, otherwise: Branch) -> 
     containers = []
     for key in {**then.containers, **otherwise.containers}:
         container = (then.containers.get(key) or otherwise.containers[key])[0]
-        a = then.containers.get(key, (None, container))[1]
-        b = otherwise.containers.get(key, (None, container))[1]
-        if key not in then.containers or key not in otherwise.containers:
-            side = otherwise if key in then.containers else then
-            _read_all(ev, container, side.values)
+        changed = [side for side in (then, otherwise) if key in side.containers]
+        complete_attributes(ev, container, *(side.containers[key][1] for side in changed))
+        a, b = (side.containers.get(key, (None, container))[1] for side in (then, otherwise))
+        _read_after(ev, a, then)
+        _read_after(ev, b, otherwise)
         containers.append((container, merger.merge(a.copy(), b.copy())))
     merger.kin.keep(merger.pair)
     results: list[Value] = []

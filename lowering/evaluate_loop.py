@@ -16,6 +16,7 @@ from lowering.abstract import (
     UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe,
     is_number, number_type,
 )  # fmt: skip
+from lowering.evaluate_attributes import complete_attributes
 from lowering.evaluate_if import has_effects
 from lowering.evaluate_lists import as_rows
 from lowering.evaluate_memory import related
@@ -161,9 +162,9 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     outputs = list(state)
     for k in sorted(varying):
         outputs[k] = _rebuild(state[k], results)
-    link_aliases(ev, outputs, state, varying, aliases)
     for storage in written:
         ev.memory.set_current(storage, next(results))
+    link_aliases(ev, outputs, state, varying, aliases)  # later: what they hold now is the truth
     for storage in stale:
         ev.memory.set_stale(storage, True)
     for (owner, name), value in zip(attributes, outputs[count:]):
@@ -213,6 +214,7 @@ class _Body:
     def _carry_content(self, container: object, content: object) -> bool:
         """Adds what the body has set in an object, list or dict to what the loop carries; whether
         there was something new. Lengths and keys stay what they are."""
+        complete_attributes(self.ev, container, content)
         found = False
         keys = _keys(container)
         if keys != _keys(content) and isinstance(container, list):
@@ -372,6 +374,8 @@ def _leaves(ev: Evaluator, x: object) -> list[Value]:
         return [number_of(ev, x)]
     if isinstance(x, (list, tuple)):
         return [v for item in x for v in _leaves(ev, item)]
+    if isinstance(x, dict):
+        return [v for item in x.values() for v in _leaves(ev, item)]
     ev.use(x)
     raise Unstable(f"{describe(x)} changes from turn to turn")
 
@@ -388,9 +392,17 @@ def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -
     if isinstance(before, float) and is_number(x) and number_type(x) is int:
         x = convert(ev, x, float)
     found = _leaves(ev, x)
-    if [(v.ndim, v.dtype) for v in found] != [(v.ndim, v.dtype) for v in inits]:
+    if _form(x) != _form(before) or (
+            [(v.ndim, v.dtype) for v in found] != [(v.ndim, v.dtype) for v in inits]):
         raise Unstable(f"{describe(before)} becomes {describe(x)} in a turn")
     return found
+
+
+def _form(x: object) -> object:
+    """How lists, tuples and dicts hold a piece of state."""
+    if isinstance(x, dict):
+        return list(x), [_form(v) for v in x.values()]
+    return [_form(v) for v in x] if isinstance(x, (list, tuple)) else None
 
 
 def _zeros_like(ev: Evaluator, x: object) -> object:
@@ -405,6 +417,8 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
         return ""
     if isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
         return type(x)(_zeros_like(ev, v) for v in x)
+    if isinstance(x, dict):
+        return {k: _zeros_like(ev, v) for k, v in x.items()}
     raise Unstable(f"{describe(x)} is set in its body only")
 
 
@@ -422,6 +436,8 @@ def _rebuild(like: object, values) -> object:
         return NamedTupleValue([_rebuild(v, values) for v in like], like.type)
     if isinstance(like, (list, tuple)):
         return type(like)(_rebuild(v, values) for v in like)
+    if isinstance(like, dict):
+        return {k: _rebuild(v, values) for k, v in like.items()}
     value = next(values)
     if isinstance(like, (str, Choice)):
         return Choice(value)
@@ -439,6 +455,8 @@ def _storages(x: object) -> set[Storage]:
         return {x.storage}
     if isinstance(x, (list, tuple)):
         return {s for v in x for s in _storages(v)}
+    if isinstance(x, dict):
+        return {s for v in x.values() for s in _storages(v)}
     return set()
 
 

@@ -171,6 +171,7 @@ class Memory:
             storage = self._constants[key] = Storage(
                 value, None if data.is_contiguous else data.strides, data
             )
+            storage.serial = 0  # it was there before whatever branch reads it first
             self._windows.setdefault(data.storage, set()).add(window)
         out = AbstractTensor(storage)
         out.requires_grad = data.requires_grad

@@ -145,8 +145,12 @@ class Evaluator:
         except known.Unsupported as e:
             self.node = node
             results = self._record(node, [env[v] for v in node.inputs], str(e))
-        except IndexError as e:  # of an operator: the program asks for what is not there
-            raise Raised(str(e), self.place(node)) from None
+        except (IndexError, RuntimeError) as e:  # of an operator, in PyTorch's words
+            if isinstance(e, NotImplementedError | RecursionError):
+                raise
+            if self.memory.frames or self.memory.eager or isinstance(e, IndexError):
+                raise Raised(str(e), self.place(node)) from None  # on this path
+            raise CompileError(self._wrong(node, [env.get(v) for v in node.inputs], e)) from e
         except _WRONG_ARGUMENTS as e:
             self.node = node
             if isinstance(e, (TypeError, AttributeError)) and _has_run_time_numbers(node, env):
@@ -236,8 +240,8 @@ class Evaluator:
     def fail(self, raised: Raised) -> None:
         """Fails the run at this point with what was raised."""
         where = raised.where.partition("\n")[0]
-        self.memory.build(lambda: B.check(B.constant(np.array(False), bool_), raised.message,
-                                          where))
+        never = B.constant(np.array(False), bool_)  # not through `build`, which would try it now
+        B.check(never, raised.message, where)
 
     def use(self, x: object) -> None:
         """Complains if x cannot be told."""

@@ -9,7 +9,7 @@ import pytest
 
 from lowering.evaluate import run_method
 from lowering.interpreter import run_program
-from runtime.errors import CompileError
+from runtime.errors import CompileError, RuntimeFailure
 from tests.conftest import import_torch
 from tests.test_evaluate_language import agree, compare, load, program_of, run_compiled, to_ours
 
@@ -268,6 +268,63 @@ def test_views_that_data_chooses_are_written_both_ways():
 
     for flags in both:
         compare(g, X, flags)
+
+
+def test_an_element_is_written_on_one_path_and_replaced_on_the_other():
+    def f(x: Tensor, n: int):
+        tensors = [x + 1, x + 2]
+        named = {"a": tensors[0]}
+        if n > 0:
+            tensors[0] = x
+        else:
+            tensors[0].add_(1)
+        return tensors, named
+
+    compare(f, X, 1)
+    compare(f, X, -1)
+
+
+def test_a_view_leaves_a_loop_early():
+    def f(x: Tensor, n: int):
+        y = x.clone()
+        if bool(y.sum() > -1000):
+            for k in range(n):
+                y[0:] = (y[k % 4] + k).clone()
+                if k == 2:
+                    return y[..., k]
+            y.sub_(1)
+        return y[:, 0]
+
+    for n in (0, 2, 3, 5):
+        compare(f, X, n)
+
+
+def test_a_dict_is_changed_and_made_in_a_loop():
+    def f(x: Tensor, n: int):
+        named = {"a": x, "b": x + 1}
+        for k in range(n):
+            named["a"] = named["b"] * 2
+            other = {"k": k, "m": named["a"].numel()}
+            if other["k"] == 3:
+                return named, other["m"]
+        return named, n
+
+    for n in (0, 1, 6):
+        compare(f, X, n)
+
+
+def test_a_loop_whose_first_turn_raises_takes_none():
+    def f(x: Tensor, n: int):
+        y = x.clone()
+        for k in range(n):
+            y = y + y[7]
+        return y
+
+    compare(f, X, 0)
+    _, function, root = load(f)
+    program, arrays = program_of(function, root, (X, 1))
+    with pytest.raises(RuntimeFailure, match="index 7 out of range"):
+        run_program(program, arrays)
 
 
 def test_tensors_that_trade_places_in_a_loop_keep_their_memory_apart():

@@ -59,6 +59,35 @@ class Recurrent(nn.Module):
         return self.h + k, self.cache
 
 
+class Chosen(nn.Module):
+    """A buffer that is written under another name, if data says so; an attribute that is set to
+    what it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.level = 2, 0.5
+        self.register_buffer("table", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, int]:
+        if bool(x.sum() > 0):
+            x = self.table
+            self.count = 2
+            self.level = 0.5
+        else:
+            self.table = self.table + 1
+        x[0] += 1
+        x.mul_(2)
+        return x + self.table, self.count
+
+
+def test_a_buffer_is_written_under_another_name() -> None:
+    reference, loaded = archive(Chosen())
+    compiled = aot.compile(loaded, inputs=["x:f32[3]"])
+    for value in (1.0, 1.0, -1.0, 1.0, -1.0, -1.0, 1.0):
+        x = np.full(3, value, np.float32)
+        agree(compiled(x.copy()), reference(torch.from_numpy(x)), "call by call")
+
+
 def test_copy_save_and_restore() -> None:
     _, loaded = archive(Recurrent())
     compiled = aot.compile(loaded, inputs=["x:f32[5,3]"])
