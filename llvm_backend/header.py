@@ -231,8 +231,12 @@ def _parameters(method: MethodDescription) -> dict[str, str]:
             declare(value.name, "const char *")
         else:
             declare(value.name, f"const {c_type} *" if value.kind == "tensor" else c_type)
-    for value in method.outputs:
+    results = method.num_results
+    for k, value in enumerate(method.outputs):
         c_type = _C_TYPES[value.dtype.name]
+        if k >= results:
+            declare(f"{value.name}_after", f"{c_type} *")
+            continue
         if value.kind == "str":
             declare(value.name, "const char **")
             continue
@@ -248,7 +252,9 @@ def _value_line(c_name: str, value: ValueInfo, method: MethodDescription, direct
     text = value.text(method.dim_names)
     if c_name.endswith("_shape") and value.made and not value.name.endswith("_shape"):
         return f" *   {c_name:<12} {direction:<3} its {len(value.shape)} sizes"
-    if value.kind == "tensor" and all(size >= 0 for size in value.shape):
+    if value in method.outputs[method.num_results:] and direction == "out":
+        text += f", what the program leaves in {value.name}"
+    elif value.kind == "tensor" and all(size >= 0 for size in value.shape):
         count = prod(value.shape)
         text += f", {count} element{'s' * (count != 1)}"
     return f" *   {c_name:<12} {direction:<3} {_comment(text)}"

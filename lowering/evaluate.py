@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Sequence
 
 import numpy as np
@@ -142,14 +142,13 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
     missing = [p.name for p in parameters[len(inputs):] if p.required]
     if missing:
         raise CompileError(f"{function.name}: the argument '{missing[0]}' is missing")
-    names: list[str] = []
-    numbers: dict[int, int | float | bool] = {}
+    given = _Inputs()
     texts: dict[str, str] = {}
     args: list[object] = [] if module is None else [module]
     with B.collect(ev.memory.root):
         for spec, parameter in zip(inputs, parameters):
             name = spec.name or parameter.name
-            value, text = _argument(ev, spec, name, names, numbers, values)
+            value, text = _argument(ev, spec, name, given, values)
             args.append(value)
             if text is not None:
                 texts[name] = text
@@ -164,6 +163,8 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
                 return None
             region = ev.memory.root
             output = flatten(ev, result, region.results)
+            written = {k: ev.memory.read(t) for k, t in given.tensors.items()
+                       if t.storage.current is not region.params[k]}
             if table.leave(ev):
                 return None
         except (Raised, ValueError, CompileError) as e:
@@ -177,19 +178,29 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
             if isinstance(e, CompileError):
                 raise
             raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told
-    return Variant(region, names, numbers, arguments_text(texts), output, ev.state, list(dims))
+    return Variant(region, given.names, given.numbers, written, arguments_text(texts), output,
+                   ev.state, list(dims))
 
 
-def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
-              numbers: dict[int, int | float | bool], shared: dict) -> tuple[object, str | None]:
+@dataclass(eq=False)
+class _Inputs:
+    """The inputs of one evaluation: names, and by position the numbers that must be given and the
+    tensors."""
+
+    names: list[str] = field(default_factory=list)
+    numbers: dict[int, int | float | bool] = field(default_factory=dict)
+    tensors: dict[int, AbstractTensor] = field(default_factory=dict)
+
+
+def _argument(ev: Evaluator, spec: InputSpec, name: str, given: _Inputs,
+              shared: dict) -> tuple[object, str | None]:
     """An argument's abstract value and the text of its structure (None: it is compiled in). Its
-    parameters are those of `shared`, where they are in it. `numbers`: those
-    that must be given, by position."""
+    parameters are those of `shared`, where they are in it, and entered in `given`."""
     if spec.kind == "constant":
         return abstract(ev, spec.value), None
     if spec.kind in ("list", "tuple", "dict"):
         keys = spec.keys if spec.kind == "dict" else range(len(spec.items))
-        parts = [_argument(ev, s, f"{name}.{k}", names, numbers, shared)
+        parts = [_argument(ev, s, f"{name}.{k}", given, shared)
                  for s, k in zip(spec.items, keys)]
         values, texts = [v for v, _ in parts], [t or "N" for _, t in parts]
         if spec.kind == "list":
@@ -199,24 +210,25 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, names: list[str],
         members = ",".join(f"{k if isinstance(k, int) else repr(k)}:{t}"
                            for k, t in zip(spec.keys, texts))
         return dict(zip(spec.keys, values)), "{" + members + "}"
-    names.append(name)
+    given.names.append(name)
     dtype = spec.dtype or _DTYPES[spec.kind]
     sizes = spec.shape
     if spec.kind in ("numbers", "rows"):
         sizes = (NamedDim(f"{name}_len".replace(".", "_"), 0), *sizes)
     shape = [_size(n, shared) for n in sizes]
-    param = shared.setdefault(len(names), Value(shape, dtype, name=name,
-                                                wrapped=spec.kind in _DTYPES))
+    param = shared.setdefault(len(given.names), Value(shape, dtype, name=name,
+                                                      wrapped=spec.kind in _DTYPES))
     ev.memory.root.params.append(param)
     if spec.kind in ("numbers", "rows"):
         number = spec.kind == "numbers"
         return [Rows(AbstractTensor(Storage(param)), number)], "L" if number else "R"
     if spec.kind == "tensor":
-        return AbstractTensor(Storage(param)), "T"
+        tensor = given.tensors[len(given.names) - 1] = AbstractTensor(Storage(param))
+        return tensor, "T"
     if spec.kind == "str":
         return Choice(param), "S"
     if isinstance(spec.value, (int, float)):
-        numbers[len(names) - 1] = spec.value
+        given.numbers[len(given.names) - 1] = spec.value
         return spec.value, "T"
     return param, "T"
 

@@ -34,6 +34,7 @@ class Variant:
     region: Region
     names: list[str] = field(default_factory=list)  # of the inputs
     numbers: dict[int, int | float | bool] = field(default_factory=dict)  # that they must be
+    written: dict[int, Value] = field(default_factory=dict)  # what is left in inputs, by position
     arguments: str = ""  # structures
     result: str = ""
     state: dict[Key, Entered] = field(default_factory=dict)
@@ -61,7 +62,10 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
     good = [v for v in variants if not v.raised]
     if not good:
         raise CompileError(f"the program raises for these inputs: {variants[0].raised}")
-    first, outputs = good[0], list(good[0].region.results)
+    first, written = good[0], sorted({k for v in good for k in v.written})
+    for v in good:
+        v.region.results += [v.written.get(k, v.region.params[k]) for k in written]
+    outputs = list(first.region.results)
     for v in good[1:]:
         if v.result != first.result or list(map(_type, v.region.results)) != list(
                 map(_type, outputs)):
@@ -83,7 +87,7 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
         params = [*params, body.params[0]]
     body.params = [*first.region.params, *params]
     return TensorProgram(name, body, first.names, first.arguments, first.result, states,
-                         first.dims, first.numbers)
+                         first.dims, first.numbers, written)
 
 
 def _chosen(name: str, variants: list[Variant], outputs: list[Value]) -> Region:

@@ -340,6 +340,7 @@ class TensorProgram:
     state: list[State] = field(default_factory=list)
     dims: list[NamedDim] = field(default_factory=list)
     input_numbers: dict[int, int | float | bool] = field(default_factory=dict)  # the only ones
+    written: list[int] = field(default_factory=list)  # inputs; the last outputs are what is left
     strings: list[str] = field(default_factory=list)  # what numbers of strings mean, in all methods
     changes: bool = False  # the module: what it holds does not tell what the next call gives
 

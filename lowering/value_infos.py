@@ -17,10 +17,13 @@ def input_infos(program: TensorProgram) -> list[ValueInfo]:
 
 
 def output_infos(program: TensorProgram) -> list[ValueInfo]:
-    """The outputs: out0, out1 ..."""
+    """The outputs: out0, out1 ..., and inputs that the program writes under their own names."""
     kinds = leaf_kinds(program.output_structure)
-    return [_info(v, f"out{k}", program, leaf)
-            for k, (v, leaf) in enumerate(zip(program.outputs, kinds))]
+    names = [*(f"out{k}" for k in range(len(kinds))),
+             *(program.input_names[k] for k in program.written)]
+    leaves = [*kinds, *("T" for _ in program.written)]
+    return [_info(v, name, program, leaf)
+            for v, name, leaf in zip(program.outputs, names, leaves, strict=True)]
 
 
 def _info(v: Value, name: str, program: TensorProgram, leaf: str,

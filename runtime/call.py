@@ -101,8 +101,11 @@ class Method:
             raise RuntimeFailure(f"{description.name}: the compiled model has a malformed "
                                  f"structure of arguments: {description.arguments!r}")
         self._arguments = arguments
-        counts = leaf_count(arguments), leaf_count(results)
-        if counts != (len(description.inputs), len(description.outputs)):
+        # Outputs after the result's are what the program leaves in the inputs of their names.
+        written = {v.name for v in description.outputs[leaf_count(results):]}
+        if leaf_count(arguments) != len(description.inputs) or (
+                leaf_count(results) > len(description.outputs)
+                or not written <= {v.name for v in description.inputs}):
             raise RuntimeFailure(f"{description.name}: the compiled model's structures do not fit "
                                  "its inputs and outputs")
         flat = all(isinstance(item, Leaf) for item in arguments.items)
@@ -129,7 +132,7 @@ class Method:
             "acquire": instances.acquire, "release": instances.release,
             "failure": instances.failure, "make_frame": make_frame, "run": c.run, "index": index,
             "name": description.name, "learn": learn, "concrete": _concrete,
-            "copied": copied,
+            "copied": copied, "put_back": _put_back,
             "address": _address, "pointer_at": _pointer_at, "header": _HEADER,
             **{f"fit{k}": fitter(description, v, leaf) for k, (v, leaf) in enumerate(
                 zip(description.inputs, leaf_kinds(description.arguments)))},
@@ -165,6 +168,15 @@ class Method:
 
     def __repr__(self) -> str:
         return f"<method {self.description}>"
+
+
+def _put_back(given: Any, taken: np.ndarray, after: np.ndarray) -> None:
+    """Writes what a program has left in an input to what was given, an array, or else to what was
+    taken of it, which may be its memory. What cannot be written is left alone."""
+    target = given if isinstance(given, np.ndarray) else taken
+    if target.flags.writeable:
+        native = target.dtype.newbyteorder("=") == after.dtype
+        target[...] = after if native else after.view(target.dtype)  # a bfloat16 of another package
 
 
 def _learn_dims(method: MethodDescription, values: tuple[Any, ...]) -> list[int]:

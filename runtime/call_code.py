@@ -30,7 +30,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from runtime.description import MethodDescription, ValueInfo
-from runtime.structure import Constant, Leaf, Structure
+from runtime.structure import Constant, Leaf, Structure, leaf_count
 
 _FITS = ("type({x}) is ndarray and {x}.dtype == t{k} and {x}.shape == s{k} "
          "and (flags := {x}.flags).c_contiguous and flags.aligned")
@@ -44,12 +44,17 @@ def call_function(method: MethodDescription, results: Structure, address: str,
     array's data. names: what the text refers to beside what is added here, by name: acquire,
     release, failure, make_frame, run, index, name; fit0, fit1, ... for the inputs; learn(inputs) ->
     sizes and concrete(shape, sizes) where there are named dims; copied(frame, output) where the
-    model makes an output; what `address` names."""
+    model makes an output; put_back(given, input, output) where the program writes an input; what
+    `address` names."""
     names = {"ndarray": np.ndarray, "empty": np.empty, **names}
     named_dims = any(_named(v) for v in method.inputs + method.outputs)
     inputs = [f"x{k}" for k in range(len(method.inputs))]
     outputs = [f"y{k}" for k in range(len(method.outputs))]
-    lines = []
+    # Inputs that the program writes, by the outputs that have what it leaves in them.
+    places = {info.name: x for x, info in zip(inputs, method.inputs)}
+    written = {y: places[info.name] for y, info in zip(outputs, method.outputs)
+               if outputs.index(y) >= leaf_count(results)}
+    lines = [f"given_{x} = {x}" for x in written.values()]
     for k, (x, info) in enumerate(zip(inputs, method.inputs)):
         if info.kind == "tensor":
             names[f"t{k}"], names[f"s{k}"] = info.dtype.storage, info.shape
@@ -89,6 +94,7 @@ def call_function(method: MethodDescription, results: Structure, address: str,
             lines.append(f"    {y} = c{len(inputs) + k}.value.decode('utf-8', 'surrogatepass')")
         elif info.kind != "tensor":
             lines.append(f"    {y} = c{len(inputs) + k}.value")
+    lines += [f"    put_back(given_{x}, {x}, {y})" for y, x in written.items()]
     lines += ["finally:", "    release(instance)",
               f"return {_expression(results, iter(outputs), names)}"]
     text = "\n    ".join([f"def call({', '.join(inputs)}):", *lines])

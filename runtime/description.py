@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.dtypes import DType
+from runtime.structure import leaf_count, parse
 
 RUN_TIME_SIZE = -(1 << 63)  # a size of an output that the run decides
 
@@ -90,6 +91,12 @@ class MethodDescription:
     def __str__(self) -> str:
         gives = ", ".join(v.text(self.dim_names) for v in self.outputs)
         return f"{self.name}{self.takes} -> {gives or 'nothing'}"
+
+    @property
+    def num_results(self) -> int:
+        """How many outputs make up the result. Those after them are what the program leaves in the
+        inputs of their names."""
+        return leaf_count(parse(self.results))
 
     @property
     def takes(self) -> str:

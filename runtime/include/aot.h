@@ -195,6 +195,10 @@ typedef struct aot_value_info {
  * tensor's device, dtype, ndim, shape, strides, and data; AOT_INVALID_ARGUMENT and a message that
  * names the value if one does not fit.
  *
+ * A program may write into a tensor that it is given, as x.add_(1) does. The model only reads its
+ * inputs: what the program leaves in them are further outputs, after those that `results` counts,
+ * with the names of the inputs. Copy them back where the change is wanted; Python's loader does.
+ *
  * A method that was compiled for several signatures is as many rows of one name, next to each other;
  * aot_pick_method finds the row for given inputs. Weights and state are shared. */
 typedef struct aot_method {
