@@ -301,6 +301,7 @@ _OWN: dict[str, Callable] = {
 _ON_TENSORS: dict[str, Callable] = {
     "aten::size": lambda t, dim=None: list(t.shape) if dim is None else t.size(dim),
     "aten::stride": lambda t, dim=None: list(t.stride()) if dim is None else t.stride(dim),
+    "aten::is_contiguous": lambda t, memory_format=0: t.is_contiguous(),
     "aten::dim": lambda t: t.dim(),
     "prim::ndim": lambda t: t.dim(),
     "aten::len": len,
