@@ -403,8 +403,8 @@ class _Lowering:
             and v not in state.outer and v not in state.carried
             for v in self.residents[source.buffer])
         reads = [v for v in op.operands() if v is not base]
-        if isinstance(op, Generic) and any(
-                x.args != op.write or op.combiner is not None for x in loads_of(op, base)):
+        if any(isinstance(op, Scatter) or x.args != op.write or op.combiner is not None
+               for x in loads_of(op, base)):
             free = False  # it would read what it has overwritten
         if free and all(self.storages[v].buffer is not source.buffer for v in reads):
             self._place(op.out, source.buffer, source.strides, source.offset)

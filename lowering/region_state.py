@@ -28,14 +28,16 @@ class RegionState:
         self.only_reader = {v: ops[0] if len(ops) == 1 else None for v, ops in readers.items()}
         self.outer = set(region.reads()) - set(region.params)
         self.carried = set(region.params) if carried else set()
-        # A carried tensor that one op rewrites in place, as the loop's next value of it.
+        # A carried tensor that one op rewrites in place, as the loop's next value of it, after all
+        # others have read it.
         self.in_place: dict[Value, Value] = {}
         pairs = zip(region.params[::-1], region.results[::-1]) if carried else ()
         for p, v in pairs:
-            op = self.only_reader.get(p)
-            if isinstance(op, (Generic, Scatter)) and op.base is p and op.out is v and (
-                    readers[v] == [None]) and not (
-                    isinstance(op, Generic) and loads_of(op, p)):
+            op = v.op
+            if isinstance(op, (Generic, Scatter)) and op.base is p and id(op) in index and (
+                    readers[v] == [None]) and not loads_of(op, p) and all(
+                    r is op or r is not None and index[id(r)] < index[id(op)]
+                    for r in readers[p]):
                 self.in_place[p] = v
         # So it is with state, unless the call may fail later: it then leaves the state as it was.
         after = next((k for k in range(end, 0, -1) if _may_fail(region.ops[k - 1])), 0)

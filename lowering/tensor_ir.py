@@ -195,8 +195,11 @@ class Scatter(TensorOp):
         self.write, self.body, self.mode = tuple(write), body, mode
         self.results = [Value(base.shape, base.dtype, self)]
 
+    def expressions(self) -> list[Expr]:
+        return [*self.write, self.body]
+
     def operands(self) -> list[Value]:
-        found = {self.base: None, **read_by((*self.write, self.body))}
+        found = {self.base: None, **read_by(self.expressions())}
         found.update(dict.fromkeys(size_values((*self.domain, *self.base.shape))))
         return list(found)
 

@@ -6,6 +6,7 @@ Every operator is compared in tests/test_operators.py; here are programs, state 
 from __future__ import annotations
 
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -241,3 +242,18 @@ def test_the_session_and_compiled_programs_share_a_stream():
         expected += [torch.dropout(t, 0.5, True) + torch.randn(3), torch.randn(2)]
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-6)
+
+
+def test_what_a_loop_rewrites_after_it_was_read_stays_in_place(tmp_path):
+    """randperm's swaps: time that grows with the square of the size would take seconds here."""
+    def shuffled(x):
+        return torch.randperm(200000)
+
+    program = torch.jit.script(shuffled)
+    program.save(str(tmp_path / "m.pt"))
+    compiled = aot.compile(tmp_path / "m.pt", example_inputs=[np.ones(1, np.float32)])
+    torch.manual_seed(DEFAULT_SEED)
+    expected = program(torch.ones(1)).numpy()
+    begin = time.perf_counter()
+    np.testing.assert_array_equal(compiled(np.ones(1, np.float32)), expected)
+    assert time.perf_counter() - begin < 2

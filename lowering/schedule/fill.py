@@ -11,7 +11,7 @@ from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.schedule.nest import Nest
 from lowering.sizes import Number, at_least, maximum, minimum
-from lowering.tensor_ir import Generic, Shape, TensorOp, Value
+from lowering.tensor_ir import Generic, Scatter, Shape, TensorOp, Value
 
 Box = tuple[tuple[Number, Number], ...]  # [start, end) of every dim
 
@@ -61,7 +61,7 @@ def insertions(fill: Value, only_reader: dict[Value, TensorOp | None]) -> list[G
         at = op.out
 
 
-def loads_of(op: Generic, v: Value) -> list[Expr]:
+def loads_of(op: Generic | Scatter, v: Value) -> list[Expr]:
     """Where op's expressions read v (its base is no such place)."""
     return [x for e in op.expressions() for x in E.loads(e) if x.attr is v]
 
