@@ -12,32 +12,27 @@ from typing import Callable
 
 import numpy as np
 
-from lowering import expr as E
 from lowering.host_plan import (
-    Assert, Branch, Deliver, Node, Repeat, Step, host, memories, plan,
+    Assert, Branch, Deliver, Node, Repeat, host, memories, plan,
 )
-from lowering.index_algebra import IndexAlgebra, contiguous_strides
+from lowering.index_algebra import contiguous_strides
 from lowering.passes.row_groups import RowGroup, consecutive_row_groups
 from lowering.region_state import RegionState
+from lowering.lower_kernels import Kernels, steps
 from lowering.schedule.alias import view_of
-from lowering.schedule.contraction import schedule_contraction
-from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
-from lowering.schedule.contraction_pairs import schedule_pairs
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
 from lowering.schedule.fill import around, insertions, is_constant_fill, loads_of
 from lowering.schedule.layout import result_order
-from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.loops import schedule_loops
 from lowering.schedule.memory import Constants, StateSlots
-from lowering.schedule.nest import Nest, nest_of
+from lowering.schedule.nest import nest_of
 from lowering.schedule.random import schedule_random
-from lowering.schedule.reuse import Shapes
 from lowering.schedule.row_groups import row_form, schedule_row_group
 from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.sort_dynamic import schedule_dynamic_sort, scratch_values
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
-from lowering.schedule.transpose import transpose_nest
 from lowering.lower_sizes import ENDLESS, abi_shape, allocate, number_in_memory
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
@@ -104,8 +99,7 @@ class _Lowering:
         self.optimize = optimize
         self.storages: dict[Value, Storage] = {}
         self.residents: dict[MemoryBuffer, list[Value]] = {}
-        self.kernels = 0
-        self.shapes = Shapes()
+        self.kernels = Kernels(self.target, optimize, self.storages)
         self.progress, self.total, self.done = progress, total, 0
 
     # Regions
@@ -154,13 +148,13 @@ class _Lowering:
             if self.storages[v].buffer in overwritten:
                 aside = Value(v.shape, v.dtype)
                 nodes += self._fresh(aside)
-                nodes += self._copy(v, self.storages[aside])
+                nodes += self.kernels.copy(v, self.storages[aside])
                 moves[k] = aside, where
         # Sizes are among the results: what they are the sizes of is moved before them.
         for v, where in sorted(moves, key=lambda move: move[1].buffer.space != "heap"):
             if where.buffer.space == "heap":
-                nodes += allocate(v, where.buffer, self.storages, self._name())
-            nodes += self._copy(v, where)
+                nodes += allocate(v, where.buffer, self.storages, self.kernels.name())
+            nodes += self.kernels.copy(v, where)
         return nodes
 
     def _place(self, v: Value, memory: MemoryBuffer, strides: tuple[int, ...] | None = None,
@@ -188,7 +182,7 @@ class _Lowering:
             return []
         memory = _block(v)
         self._place(v, memory, ordered_strides(v.shape, order) if order else None)
-        return allocate(v, memory, self.storages, self._name())
+        return allocate(v, memory, self.storages, self.kernels.name())
 
     def _fresh(self, v: Value) -> list[Node]:
         """Places v in memory of its own, wherever that has to be."""
@@ -206,11 +200,11 @@ class _Lowering:
             dense = Value(v.shape, v.dtype)
             nodes += self._new_dynamic(dense)
             where = self.storages[dense]
-            nodes += self._copy(v, where)
+            nodes += self.kernels.copy(v, where)
         sizes = []
         for n in v.shape:
             if isinstance(n, Size):
-                before, slot = number_in_memory(n, self.storages, self._name())
+                before, slot = number_in_memory(n, self.storages, self.kernels.name())
                 nodes += before
                 sizes.append(slot)
         return [*nodes, Deliver(output, where.buffer, sizes)]
@@ -231,18 +225,18 @@ class _Lowering:
                 op, self.storages, state.only_reader.get(op.out)), state)
         elif op.out not in self.storages:
             self._new(op.out, None, state)
-        return nodes + self._nest(nest_of(op, self.storages))
+        return nodes + self.kernels.nest(nest_of(op, self.storages))
 
     def _on_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> list[Node]:
         """_place_on_base, and the copy of the base where the result needs one."""
         if not is_dynamic(op.out.shape):
             copied = self._place_on_base(op, base, state)
-            return self._copy(base, self.storages[op.out]) if copied else []
+            return self.kernels.copy(base, self.storages[op.out]) if copied else []
         if self._reuse_base(op, base, state):
             return []
         nodes = self._new_dynamic(op.out)
         if isinstance(op, Generic):
-            nodes += self._copy(base, self.storages[op.out])
+            nodes += self.kernels.copy(base, self.storages[op.out])
         return nodes
 
     # Ops
@@ -261,30 +255,30 @@ class _Lowering:
         if isinstance(op, Sort) and is_dynamic(op.x.shape):
             scratch = scratch_values(op)
             nodes = [n for v in (*op.results, *scratch) for n in self._fresh(v)]
-            return nodes + self._steps([schedule_dynamic_sort(
-                op, self.storages, scratch, self._name())])
+            return nodes + steps([schedule_dynamic_sort(
+                op, self.storages, scratch, self.kernels.name())])
         if isinstance(op, Sort):
             for v in op.results:
                 self._new(v, None, state)
-            return self._steps(schedule_sort(op, self.storages, self.target, self._name()))
+            return steps(schedule_sort(op, self.storages, self.target, self.kernels.name()))
         if isinstance(op, Scan) and is_dynamic(op.x.shape):
             nodes = self._new_dynamic(op.out)
-            return nodes + self._steps([schedule_dynamic_scan(op, self.storages, self._name())])
+            return nodes + steps([schedule_dynamic_scan(op, self.storages, self.kernels.name())])
         if isinstance(op, Scan):
             for v in op.results:
                 self._new(v, None, state)
-            return self._steps(schedule_scan(op, self.storages, self.target, self._name()))
+            return steps(schedule_scan(op, self.storages, self.target, self.kernels.name()))
         if isinstance(op, Scatter):
             nodes = []
             if is_dynamic(op.out.shape):
                 nodes = self._on_base(op, op.base, state)
             else:
                 self._place_on_base(op, op.base, state)
-            scheduled = schedule_scatter(op, self.storages, self.target, self._name())
-            return nodes + self._steps(scheduled)
+            scheduled = schedule_scatter(op, self.storages, self.target, self.kernels.name())
+            return nodes + steps(scheduled)
         if isinstance(op, Random):
             self._new(op.out, None, state)
-            return self._steps([schedule_random(op, self.storages, self.target, self._name())])
+            return steps([schedule_random(op, self.storages, self.target, self.kernels.name())])
         if isinstance(op, Check):
             return self._check(op)
         if isinstance(op, If):
@@ -292,13 +286,6 @@ class _Lowering:
         if isinstance(op, Loop):
             return self._loop(op, state)
         raise AssertionError(f"unknown op {type(op).__name__}")
-
-    def _name(self) -> str:
-        self.kernels += 1
-        return f"k{self.kernels}"
-
-    def _steps(self, scheduled: list[Scheduled]) -> list[Node]:
-        return [Step(kernel, memories) for kernel, memories in scheduled if memories]
 
     def _generic(self, op: Generic, state: RegionState) -> list[Node]:
         if is_dynamic((*op.domain, *op.out.shape)):
@@ -316,7 +303,7 @@ class _Lowering:
                 nodes += self._fill(op.base, op, state)
             copied = self._place_on_base(op, op.base, state)
             if copied:
-                nodes += self._copy(op.base, self.storages[op.out])
+                nodes += self.kernels.copy(op.base, self.storages[op.out])
         elif is_constant_fill(op) and op.out not in self.storages and self._waits(op, state):
             return []
         elif op.out not in self.storages:
@@ -324,7 +311,7 @@ class _Lowering:
                                             state.only_reader.get(op.out)), state)
         if 0 in op.domain[: op.parallel]:
             return nodes
-        return nodes + self._nest(nest_of(op, self.storages))
+        return nodes + self.kernels.nest(nest_of(op, self.storages))
 
     def _waits(self, fill: Generic, state: RegionState) -> bool:
         """Whether it is written when the first insertion is met, around what is inserted."""
@@ -343,37 +330,8 @@ class _Lowering:
                 form.storages[op.out].buffer, contiguous_strides(op.out.shape))
         storages |= form.storages
         nests = [nest_of(op, storages) for op in group.ops]
-        return self._steps(self.shapes.kernels(nests, lambda shapes, form: schedule_row_group(
-            shapes, form, self.target, self._name()), form))
-
-    def _nest(self, nest: Nest) -> list[Node]:
-        """The kernels of a nest. Nests that differ only in their memories share their kernels."""
-        sizes = tuple((v, self.storages[v].buffer) for v in nest.sizes())
-        return self._steps(self.shapes.kernels(
-            [nest], lambda shapes, _: self._schedule(*shapes), sizes=sizes))
-
-    def _schedule(self, nest: Nest) -> list[Scheduled]:
-        name = self._name()
-        if nest.sizes():
-            product = schedule_dynamic_contraction(
-                nest, self.storages, self.target, name) if self.optimize else None
-            return product or [schedule_dynamic([nest], self.storages, self.target, name)]
-        scheduled = self.optimize and (schedule_pairs(nest, self.target, name)
-                                       or schedule_contraction(nest, self.target, name))
-        if not scheduled:
-            moved = transpose_nest(nest, self.target, name)
-            scheduled = [moved or schedule_loops([nest], self.target, name)]
-        return scheduled
-
-    def _copy(self, v: Value, where: Storage) -> list[Node]:
-        """v's elements to another place of the same shape."""
-        i = E.identity(v.ndim)
-        source = self.storages[v]
-        algebra = IndexAlgebra(v.shape)
-        nest = Nest(
-            v.shape, v.ndim, E.load(source.buffer, [algebra.simplify(source.address(i))]), None,
-            None, where.buffer, algebra.simplify(where.address(i)))
-        return self._nest(nest)
+        return steps(self.kernels.shapes.kernels(nests, lambda shapes, form: schedule_row_group(
+            shapes, form, self.target, self.kernels.name()), form))
 
     def _as_view(self, op: Generic, state: RegionState) -> bool:
         """A pure copy with an affine address needs no code: its Value is placed on the operand's
@@ -429,9 +387,9 @@ class _Lowering:
         if not pieces:
             return nodes
         if is_dynamic(base.shape):
-            return nodes + self._steps(
-                [schedule_dynamic(pieces, self.storages, self.target, self._name())])
-        return self._steps([schedule_loops(pieces, self.target, self._name())])
+            return nodes + steps(
+                [schedule_dynamic(pieces, self.storages, self.target, self.kernels.name())])
+        return steps([schedule_loops(pieces, self.target, self.kernels.name())])
 
     # Control flow
 
@@ -458,7 +416,7 @@ class _Lowering:
                 where.buffer.size == v.numel):
             return [], where.buffer
         memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
-        return self._copy(v, Storage(memory, contiguous_strides(v.shape))), memory
+        return self.kernels.copy(v, Storage(memory, contiguous_strides(v.shape))), memory
 
     def _if(self, op: If, state: RegionState) -> list[Node]:
         self._new_results(op, state)
@@ -481,9 +439,9 @@ class _Lowering:
         for v, init in zip(op.results, op.inits):
             where = Storage(self.storages[v].buffer, contiguous_strides(init.shape))
             if where.buffer.space == "heap":
-                nodes += allocate(init, where.buffer, self.storages, self._name())
+                nodes += allocate(init, where.buffer, self.storages, self.kernels.name())
             if init.numel:
-                nodes += self._copy(init, where)
+                nodes += self.kernels.copy(init, where)
         carried = op.body.params[1:]
         counter = op.body.params[0]
         self._new(counter)
@@ -493,7 +451,7 @@ class _Lowering:
         condition = None
         if op.condition is not None:
             condition = MemoryBuffer(bool_, 1, "arena")
-            nodes += self._copy(op.condition, Storage(condition, ()))
+            nodes += self.kernels.copy(op.condition, Storage(condition, ()))
             results = [condition, *results]
         trip = op.trip
         if isinstance(trip, Value):

@@ -1,0 +1,65 @@
+"""The kernels of nests: which schedule serves which nest, each shape of nest scheduled once."""
+
+from __future__ import annotations
+
+from lowering import expr as E
+from lowering.host_plan import Node, Step
+from lowering.index_algebra import IndexAlgebra
+from lowering.schedule.contraction import schedule_contraction
+from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
+from lowering.schedule.contraction_pairs import schedule_pairs
+from lowering.schedule.dynamic import schedule_dynamic
+from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.nest import Nest
+from lowering.schedule.reuse import Shapes
+from lowering.schedule.storage import Storage
+from lowering.schedule.transpose import transpose_nest
+from lowering.tensor_ir import Value
+from llvm_backend.target import Target
+
+
+def steps(scheduled: list[Scheduled]) -> list[Node]:
+    """Calls of kernels; those that touch no memory do nothing."""
+    return [Step(kernel, memories) for kernel, memories in scheduled if memories]
+
+
+class Kernels:
+    """Makes the kernels of one program, whose Values are in `storages`, which grows."""
+
+    def __init__(self, target: Target, optimize: bool, storages: dict[Value, Storage]):
+        self.target, self.optimize, self.storages = target, optimize, storages
+        self.shapes = Shapes()
+        self.count = 0
+
+    def name(self) -> str:
+        self.count += 1
+        return f"k{self.count}"
+
+    def nest(self, nest: Nest) -> list[Node]:
+        """The kernels of a nest. Nests that differ only in their memories share their kernels."""
+        sizes = tuple((v, self.storages[v].buffer) for v in nest.sizes())
+        return steps(self.shapes.kernels(
+            [nest], lambda shapes, _: self._schedule(*shapes), sizes=sizes))
+
+    def _schedule(self, nest: Nest) -> list[Scheduled]:
+        name = self.name()
+        if nest.sizes():
+            product = schedule_dynamic_contraction(
+                nest, self.storages, self.target, name) if self.optimize else None
+            return product or [schedule_dynamic([nest], self.storages, self.target, name)]
+        scheduled = self.optimize and (schedule_pairs(nest, self.target, name)
+                                       or schedule_contraction(nest, self.target, name))
+        if not scheduled:
+            moved = transpose_nest(nest, self.target, name)
+            scheduled = [moved or schedule_loops([nest], self.target, name)]
+        return scheduled
+
+    def copy(self, v: Value, where: Storage) -> list[Node]:
+        """v's elements to another place of the same shape."""
+        i = E.identity(v.ndim)
+        source = self.storages[v]
+        algebra = IndexAlgebra(v.shape)
+        nest = Nest(
+            v.shape, v.ndim, E.load(source.buffer, [algebra.simplify(source.address(i))]), None,
+            None, where.buffer, algebra.simplify(where.address(i)))
+        return self.nest(nest)
