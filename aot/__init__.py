@@ -42,6 +42,8 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "nn": ("aot.nn", None),
     "autograd": ("aot.autograd", None),
     "optim": ("aot.optim", None),
+    "linalg": ("aot.linalg", None),
+    "special": ("aot.special", None),
     "random": ("aot.random", None),
     "cuda": ("aot.cuda", None),
     "float": ("aot.dtypes", "float_"),

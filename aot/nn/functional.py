@@ -9,6 +9,7 @@ import importlib
 
 from aot.nn import functional_activations, functional_attention, functional_layers
 from aot.nn import functional_losses, functional_pooling, functional_resize
+from aot.nn import functional_sequences, functional_unpooling
 
 # Names that differ from their operator's.
 _OPERATORS = {"logsigmoid": "log_sigmoid", "softmax_": "softmax"}
@@ -17,7 +18,8 @@ _OPERATORS = {"logsigmoid": "log_sigmoid", "softmax_": "softmax"}
 def _adopt() -> None:
     """The functions of the other files belong to this module: archives name them after it."""
     for source in (functional_activations, functional_layers, functional_pooling, functional_losses,
-                   functional_resize, functional_attention):
+                   functional_resize, functional_attention, functional_sequences,
+                   functional_unpooling):
         own = {name: value for name, value in vars(source).items()
                if callable(value) and getattr(value, "__module__", "") == source.__name__}
         for value in own.values():

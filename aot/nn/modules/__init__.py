@@ -2,14 +2,14 @@
 
 from aot.nn.modules import (
     activation, batchnorm, channelshuffle, container, conv, distance, dropout, flatten, fold,
-    instancenorm, linear, loss, module, normalization, padding, pixelshuffle, pooling, rnn,
-    rnn_cell, sparse, transformer, upsampling,
+    instancenorm, linear, loss, loss_sequences, module, normalization, padding, pixelshuffle,
+    pooling, rnn, rnn_cell, sparse, transformer, unpooling, upsampling,
 )  # fmt: skip
 
 _FILES = (
     module, container, linear, conv, activation, batchnorm, instancenorm, normalization, dropout,
     pooling, padding, upsampling, pixelshuffle, channelshuffle, flatten, fold, distance, loss, rnn,
-    rnn_cell, sparse, transformer,
+    rnn_cell, sparse, transformer, unpooling, loss_sequences,
 )
 LAYERS = {
     name: value
