@@ -10,7 +10,8 @@ from llvm_backend.artifact import weights_name
 from llvm_backend.cpu_check import cpu_checks
 from llvm_backend.descriptor import Constants, describe_program, descriptor
 from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
-from llvm_backend.entry_code import CHECK, entry_attributes, generic_run, typed_entry
+from llvm_backend.entry_check import CHECK
+from llvm_backend.entry_code import entry_attributes, generic_run, typed_entry
 from llvm_backend.expand_math import expand_math
 from llvm_backend.fingerprint import fingerprint
 from llvm_backend.heap_code import heap_functions
