@@ -49,12 +49,12 @@ class Method:
     @property
     def code(self) -> str:
         """The method as TorchScript's code text."""
-        return print_code(self.function)
+        return print_code(self.function.as_shown())
 
     @property
     def code_with_constants(self) -> tuple[str, dict[str, object]]:
         """The code, and what the names `CONSTANTS.cN` in it stand for."""
-        return _code_with_constants(self.function)
+        return _code_with_constants(self.function.as_shown())
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Run the method. Tensors in, tensors out; numpy arrays in, numpy arrays out.

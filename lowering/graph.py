@@ -264,6 +264,12 @@ class Function:
     build_shown: Callable[[], Graph] | None = field(default=None, repr=False)
     _shown: Graph | None = field(default=None, repr=False)
 
+    def as_shown(self) -> Function:
+        """The function with its shown graph: what its code is printed from."""
+        if self.build_shown is None:
+            return self
+        return Function(self.name, self.parameters, self.returns, _graph=self.shown_graph)
+
     @property
     def shown_graph(self) -> Graph:
         """The graph with TorchScript's names and numbers: what people look at."""

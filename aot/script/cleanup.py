@@ -8,6 +8,7 @@ from typing import Callable
 from aot.script.dead_code import remove_dead
 from aot.script.environment import EMPTY_LIST
 from aot.script.emit_graph import EmitGraph
+from aot.script.operator_aliases import use_first_names
 from lowering import types
 from lowering.graph import Block, Node, Value
 from lowering.graph_builder import Builder, interning_key
@@ -19,6 +20,7 @@ def clean_up(graph: EmitGraph) -> None:
     """Empty lists, tuples that are taken apart again, dead code, known results, constants,
     orders."""
     _make_empty_lists(graph)
+    use_first_names(graph)
     _lower_tuples(graph, graph.block)
     propagate_constants(graph, graph.block)
     remove_dead(graph)

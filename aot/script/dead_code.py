@@ -164,7 +164,7 @@ class _Liveness:
 
     def must_stay(self, node: Node) -> bool:
         """Whether a node has an effect: on memory, one that something can read."""
-        written = _written(node)
+        written = written_values(node)
         if written is not None:
             return any(self.memory.root(v) in self.readable for v in written)
         return has_effect(node)
@@ -191,7 +191,7 @@ class _Liveness:
                 self.read(block.outputs[index])
 
 
-def _written(node: Node) -> list[Value] | None:
+def written_values(node: Node) -> list[Value] | None:
     """What a node writes into, if that is all it does; None for other nodes."""
     if node.kind in _WRITES_CONTAINER:
         return node.inputs[:1]

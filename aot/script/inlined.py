@@ -12,6 +12,7 @@ from aot.script.cleanup import pool_constants, propagate_constants
 from aot.script.control_flow import clone_nodes
 from aot.script.dead_code import remove_dead
 from aot.script.emit_graph import EmitGraph
+from aot.script.operator_aliases import use_first_names
 from aot.script.peephole import simplify
 from lowering.graph import Block, Function, Graph, Node, Value
 from lowering.graph_builder import Builder
@@ -74,6 +75,7 @@ class _Inliner:
             self.open.append(function)
             known = self.inlined(function.shown_graph)
             self.open.pop()
+            use_first_names(known)
             if simplify(known):
                 remove_dead(known)
             if propagate_constants(known):

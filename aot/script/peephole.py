@@ -11,10 +11,12 @@ Each rule gives the value that takes the place of a node's output, or None where
     aten::dim(aten::conv2d(...))          ~>  4        where nothing writes into the result
     if c: True else: False                ~>  c        also None, where that is the type
     aten::t(aten::t(x))                   ~>  x
+    aten::cat([a, aten::cat([b, c])])     ~>  aten::cat([a, b, c])  the first that is one, once
 """
 
 from __future__ import annotations
 
+from aot.script.dead_code import written_values
 from lowering import types
 from lowering.graph import Block, Graph, Node, Value
 from lowering.graph_aliases import Aliases
@@ -39,6 +41,8 @@ def _block(graph: Graph, block: Block, aliases: Aliases) -> bool:
             changed |= _block(graph, inner, aliases)
         builder = Builder(graph, block, node)
         builder.range = node.range
+        if node.kind == "aten::cat":
+            changed |= _flatten_cat(node, builder)
         for index, output in enumerate(node.outputs):
             value = _replacement(node, index, builder, aliases)
             if value is not None and output.uses:
@@ -67,11 +71,35 @@ def _replacement(node: Node, index: int, builder: Builder, aliases: Aliases) -> 
     if node.kind == "aten::dim" and source is not None and source.kind in _CONVOLUTIONS:
         rank = _CONVOLUTIONS[source.kind]
         return None if aliases.is_written(first) else _number(rank, builder)
-    if source is not None and source.kind == "prim::ListConstruct" and not aliases.is_written(
-        first
-    ):
+    if source is not None and source.kind == "prim::ListConstruct" and _only_read(first):
         return _of_list(node, source, builder)
     return None
+
+
+def _only_read(made: Value) -> bool:
+    """Whether all that uses a list are operators that do not write into it."""
+    return all(
+        isinstance(use.user, Node) and use.user.kind.startswith("aten::")
+        and made not in (written_values(use.user) or ()) for use in made.uses)
+
+
+def _flatten_cat(node: Node, builder: Builder) -> bool:
+    """A concatenation whose first concatenated part has no other use takes in its parts."""
+    listed = node.inputs[0].node
+    if listed is None or listed.kind != "prim::ListConstruct" or not _only_read(listed.output):
+        return False
+    inner = next((v for v in listed.inputs if v.node is not None and v.node.kind == "aten::cat"),
+                 None)
+    if inner is None or len(inner.uses) != 1:
+        return False
+    parts, dims = inner.node.inputs[0].node, (inner.node.inputs[1], node.inputs[1])
+    if parts is None or parts.kind != "prim::ListConstruct" or not all(
+        v.is_constant and v.constant == dims[0].constant for v in dims
+    ):
+        return False
+    flat = [p for v in listed.inputs for p in (parts.inputs if v is inner else [v])]
+    builder.set_input(node, 0, builder.op("prim::ListConstruct", flat, node.inputs[0].type))
+    return True
 
 
 def _fits(value: Value, wanted: Type) -> bool:
