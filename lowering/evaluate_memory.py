@@ -17,6 +17,7 @@ import numpy as np
 
 from lowering import build as B
 from lowering.abstract import AbstractTensor, Storage
+from lowering.computed_sizes import computed_size
 from lowering.evaluate_aliases import Twin, connect, disconnect, spread, twins_of
 from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
@@ -220,6 +221,12 @@ class Memory:
         tensor that is made, which may have any size."""
         if not isinstance(x, Value):
             return x
+        if x not in self.sizes:
+            size = computed_size(x)
+            if isinstance(size, int):
+                return size
+            if size is not None:
+                self.sizes[x] = size
         if x not in self.sizes and new:
             message = "Trying to create tensor with negative dimension"
             self.build(lambda: B.check(B.pointwise(lambda n: n >= 0, x), message))

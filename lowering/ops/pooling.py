@@ -8,6 +8,7 @@ if the last window still starts inside the input or its padding before.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Sequence
 
 import numpy as np
@@ -224,10 +225,17 @@ def _avg_pool(x: Value, w: Windows, count_include_pad: bool, divisor: int | None
     input, or inside the input and its padding."""
     working = compute_dtype(x.dtype)
     element = E.cast(w.element(w.padded(x, 0)), working)
-    counts = [[_elements(w, k, t, count_include_pad) for t in range(n)]
-              for k, n in enumerate(w.out)]
+    counts: list[list[int]] = []
     if divisor is not None:
         by = E.const(divisor, working)
+    elif any(isinstance(n, Size) for n in w.out):
+        by = E.cast(math.prod((_count(w, k, count_include_pad) for k in range(w.dims)),
+                              start=E.const(1)), working)
+    else:
+        counts = [[_elements(w, k, t, count_include_pad) for t in range(n)]
+                  for k, n in enumerate(w.out)]
+    if not counts:
+        pass
     elif all(len(set(c)) == 1 for c in counts):
         by = E.const(int(np.prod([c[0] for c in counts])), working)
     else:
@@ -236,6 +244,17 @@ def _avg_pool(x: Value, w: Windows, count_include_pad: bool, divisor: int | None
     total = E.acc(working)
     mean = total / by if working.is_float else E.binary("idiv", total, by)
     return generic(w.domain, w.parallel, element, "add", E.cast(mean, x.dtype))
+
+
+def _count(w: Windows, k: int, count_include_pad: bool) -> Expr:
+    """_elements of a window in a dim whose size the run decides, or beside one."""
+    if count_include_pad and not w.ceil_mode:
+        return E.const(w.kernel[k])
+    start = E.index(len(w.lead) + k) * w.stride[k] - w.padding[k]
+    end = E.minimum(start + w.kernel[k], E.const(w.sizes[k] + w.padding[k]))
+    if count_include_pad:
+        return end - start
+    return E.maximum(E.minimum(end, E.const(w.sizes[k])) - E.maximum(start, 0), 0)
 
 
 def _elements(w: Windows, k: int, t: int, count_include_pad: bool) -> int:

@@ -157,7 +157,7 @@ class Contraction:
         v = self.product.vector
         outer = [d for d in range(self.nest.parallel) if d != v and d not in self.rows]
         self.threads = self.target.threads if worth_threads(self.nest.points, self.target) else 1
-        if self.threads > 1 and outer and self.nest.domain[outer[0]] >= self.threads:
+        if self.threads > 1 and outer and nominal(self.nest.domain[outer[0]]) >= self.threads:
             self.threads = 1
             self._over(outer, origin(len(self.nest.domain)), "parallel")
         else:

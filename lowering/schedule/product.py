@@ -12,7 +12,7 @@ from lowering.expr import Expr
 from lowering.schedule.codegen import affine_in
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer, Packing
-from lowering.sizes import Number, nominal
+from lowering.sizes import Number, Size, nominal
 from runtime.dtypes import DType
 
 SHORT = 16  # a k of so many steps is written out
@@ -134,7 +134,9 @@ def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
     list is the order of the original dims (outermost first)."""
     a, b, domain = product.a, product.b, product.nest.domain
     found: list[tuple[KDim, list[int]]] = []
-    for d in sorted(product.reduced, key=lambda d: (-abs(a.stride(d)), -abs(b.stride(d)))):
+    order = sorted(product.reduced, key=lambda d: (-abs(nominal(a.stride(d))),
+                                                   -abs(nominal(b.stride(d)))))
+    for d in order:
         k = KDim(domain[d], a.stride(d), b.stride(d))
         last, dims = found[-1] if found else (None, [])
         if last and last.a == k.a * k.extent and last.b == k.b * k.extent:
@@ -150,11 +152,11 @@ def _overlaps(k: KDim, product: Product) -> bool:
     """Whether steps along a short k read what the rows beside read too. Written out one after
     another they would be read but once, into more registers than there are."""
     a, b = product.a, product.b
-    if k.extent > SHORT or a.stride(product.vector):
+    if isinstance(k.extent, Size) or k.extent > SHORT or a.stride(product.vector):
         return False
     steps = {n * k.a for n in range(1, k.extent)}
     return any(a.stride(d) * n in steps for d in range(product.nest.parallel)
-               if product.nest.domain[d] > 1 and a.stride(d) and not b.stride(d)
+               if product.nest.domain[d] != 1 and a.stride(d) and not b.stride(d)
                for n in range(1, k.extent + 1))
 
 
