@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from runtime.c_compiler import C_FLAGS, run_compiler, source
+from runtime.c_compiler import C_FLAGS, compiled_source, run_compiler
 from runtime.description import is_c_identifier
 from runtime.errors import CompileError
 
 LIBRARY_SOURCES = ("aot_pool.c",)
 PROGRAM_SOURCES = ("main.c", "aot_npy.c", "aot_pool.c")
-
+MAIN_FLAGS = ("-DAOT_MODEL=aot_model_entry",)
 
 Pieces = Iterable["bytes | memoryview"]  # that follow one another
 
@@ -37,17 +37,15 @@ def write_shared_library(
     It exports the object's symbols, the descriptor as `aot_model_entry`, and the thread pool.
     CompileError: no C compiler, it failed, or the path cannot be written."""
     path = Path(path)
-    arguments = ["-shared", f"-Wl,--defsym,aot_model_entry={_identifier(name)}_model",
-                 f"-Wl,-soname,{path.name}", "-Wl,-z,defs"]
-    _link(object_code, path, LIBRARY_SOURCES, arguments, "writing a shared library")
+    arguments = ["-shared", f"-Wl,-soname,{path.name}", "-Wl,-z,defs"]
+    _link(object_code, path, name, LIBRARY_SOURCES, arguments, "writing a shared library")
 
 
 def write_executable(object_code: bytes | Pieces, path: str | Path, name: str) -> None:
     """Link the object of the model `name` and runtime/src/main.c into a program.
 
     CompileError: no C compiler, it failed, or the path cannot be written."""
-    arguments = [f"-DAOT_MODEL={_identifier(name)}_model"]
-    _link(object_code, Path(path), PROGRAM_SOURCES, arguments, "writing a program")
+    _link(object_code, Path(path), name, PROGRAM_SOURCES, [], "writing a program")
 
 
 def write_file(data: bytes | str | Pieces, path: str | Path) -> None:
@@ -69,15 +67,18 @@ def _identifier(name: str) -> str:
 
 
 def _link(
-    object_code: bytes | Pieces, path: Path, sources: tuple[str, ...], arguments: list[str],
-    purpose: str,
+    object_code: bytes | Pieces, path: Path, name: str, sources: tuple[str, ...],
+    arguments: list[str], purpose: str,
 ) -> None:
-    files = [source(name) for name in sources]
+    arguments = [*arguments, f"-Wl,--defsym,aot_model_entry={_identifier(name)}_model"]
+    purpose = f"{path}: {purpose}"
+    files = [compiled_source(file, MAIN_FLAGS if file == "main.c" else (), purpose)
+             for file in sources]
     with _replacing(path) as temporary:
         object_file = temporary.with_name("model.o")
         _write(object_code, object_file)
-        run_compiler([*C_FLAGS, *arguments, object_file, *files, "-o", temporary],
-                     f"{path}: {purpose}")
+        run_compiler([*C_FLAGS, *arguments, *MAIN_FLAGS, object_file, *files,
+                      "-o", temporary], purpose)
 
 
 @contextmanager

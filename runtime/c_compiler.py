@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Sequence
 
+from runtime.cache_folder import cache_folder
 from runtime.errors import CompileError
 
 _HERE = Path(__file__).resolve().parent
@@ -47,6 +50,28 @@ def run_compiler(arguments: Sequence[str | Path], purpose: str) -> None:
     if result.returncode != 0:
         said = result.stderr.strip().splitlines() or ["it said nothing"]
         raise CompileError(f"{purpose}: {compiler[0]} failed: " + "\n  ".join(said[:12]))
+
+
+def compiled_source(name: str, flags: Sequence[str], purpose: str) -> Path:
+    """A file of SOURCE_DIR as an object, compiled once and kept in the cache folder; the file
+    itself where there is no such folder, or no compiler to ask. CompileError as run_compiler."""
+    path, folder, compiler = source(name), cache_folder(), find_compiler()
+    program = compiler and shutil.which(compiler[0])
+    if folder is None or not program:
+        return path
+    status = os.stat(program)
+    texts = [file.read_bytes() for file in (path, *sorted(INCLUDE_DIR.iterdir()))]
+    key = repr((compiler, program, status.st_size, status.st_mtime_ns, flags, texts)).encode()
+    kept = folder / f"{path.stem}-{hashlib.sha256(key).hexdigest()[:16]}.o"
+    if not kept.exists():
+        try:
+            with tempfile.TemporaryDirectory(dir=folder) as work:
+                made = Path(work) / kept.name
+                run_compiler([*C_FLAGS, *flags, "-c", path, "-o", made], purpose)
+                os.replace(made, kept)
+        except OSError:
+            return path  # a full disk
+    return kept
 
 
 def source(name: str) -> Path:

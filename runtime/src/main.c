@@ -1,6 +1,7 @@
 /* The standalone program around one model: .npy files in, .npy files out. `--help` tells how.
  *
- * Compiled with -DAOT_MODEL=NAME_model and linked with the model's object, aot_npy.c, aot_pool.c.
+ * Compiled with -DAOT_MODEL=SYMBOL, that of the descriptor of the model whose object it is linked
+ * with, and with aot_npy.c and aot_pool.c.
  * Exit: 0 fine; 1 the model or the machine failed (CPU, memory, output file, the model raised);
  * 2 the command line or an input file does not fit. Errors go to standard error, one line each.
  */
