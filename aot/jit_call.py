@@ -13,11 +13,13 @@ import contextlib
 import importlib
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aot import torch_bridge, trace_state
 from aot.grad_mode import is_grad_enabled, no_grad
 from aot.jit_models import as_argument, model_of, separated_of
+from aot.jit_results import put_passed, shared_results
 from aot.tensor_core import Tensor
 from lowering.graph import Function, Node, Value
 from lowering.graph_aliases import Aliases
@@ -28,7 +30,7 @@ from lowering.types import ClassType, NoneT
 
 # The modules over objects (aot/jit_module.py), by the objects' ids: one an object.
 SHOWN: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_needs: weakref.WeakKeyDictionary[Function, str] = weakref.WeakKeyDictionary()
+_needs: weakref.WeakKeyDictionary[Function, _Need] = weakref.WeakKeyDictionary()
 
 
 def call_method(function: Function, instance: ScriptObject | None, args: Sequence[object],
@@ -88,14 +90,16 @@ def _run(function: Function, own: list, given: list, interpret: bool) -> object:
     if is_grad_enabled() and (_any_wants_grad(given) or _object_wants_grad(instance, set())):
         return _eagerly(function, own, given)
     need = _need(function)
-    if need == "state" and instance is not None:
-        return _with_state(function, instance, given)
-    if need != "nothing":
+    if need.kind == "state" and instance is not None:
+        result = _with_state(function, instance, given)
+    elif need.kind != "nothing":
         return _eagerly(function, own, given)
-    model = model_of(function, instance, given, _session_stream)
-    if model is None:
-        return _eagerly(function, own, given)
-    return _wrapped(model(*torch_bridge.arrays(given)))
+    else:
+        model = model_of(function, instance, given, _session_stream)
+        if model is None:
+            return _eagerly(function, own, given)
+        result = _wrapped(model(*torch_bridge.arrays(given)))
+    return put_passed(result, need.passed, [*own, *given]) if need.passed else result
 
 
 def _with_state(function: Function, instance: ScriptObject, given: list) -> object:
@@ -106,44 +110,53 @@ def _with_state(function: Function, instance: ScriptObject, given: list) -> obje
         state = [slot.value for slot in separated.slots]
         model = model_of(separated.function, instance, given, _session_stream, separated.slots)
     if separated is None or model is None:
-        result = _eagerly(function, [instance], given)
-    else:
-        found, *after = model(*torch_bridge.arrays(given), *map(as_argument, state))
-        for slot, value in zip(separated.slots, after):
-            slot.put(value)
-        result = _wrapped(found)
-        _show_changes(instance, set())
-    return result
+        return _eagerly(function, [instance], given)
+    result, *after = model(*torch_bridge.arrays(given), *map(as_argument, state))
+    for slot, value in zip(separated.slots, after):
+        slot.put(value)
+    _show_changes(instance, set())
+    return _wrapped(result)
 
 
 # What a function needs
 
 
-def _need(function: Function) -> str:
-    """'state' where the program changes what its object holds, 'arguments' where it writes into
-    what it is given, 'nothing' otherwise."""
+@dataclass(frozen=True)
+class _Need:
+    """What a call must mind. `kind` is 'state' where the program changes what its object holds,
+    'arguments' where it writes into what it is given, 'windows' where results lie in memory that
+    the caller knows, 'nothing' otherwise. `passed`: which results are which arguments."""
+
+    kind: str
+    passed: dict[tuple, int]
+
+
+def _need(function: Function) -> _Need:
     known = _needs.get(function)
     if known is None:
         known = _needs[function] = _find_need(function)
     return known
 
 
-def _find_need(function: Function) -> str:
+def _find_need(function: Function) -> _Need:
     graph = inline_calls(function.graph)
     aliases = _Writes(graph)
     written = {node.attributes["name"] for node in graph.nodes()
                if node.kind == "prim::GetAttr" and aliases.is_written(node.output)}
-    kept = [node.inputs[1] for node in graph.nodes()
-            if node.kind == "prim::SetAttr" and node.attributes["name"] in written]
+    set_ = [node for node in graph.nodes() if node.kind == "prim::SetAttr"]
+    kept = [node.inputs[1] for node in set_ if node.attributes["name"] in written]
+    shared = shared_results(graph, {node.attributes["name"] for node in set_} - written)
     for x in graph.inputs:
         if isinstance(x.type, ClassType) and x.type.is_module:
             continue
         if aliases.is_written(x) or any(aliases.may_be_one(x, value) for value in kept):
-            return "arguments"
-    if written or any(n.kind == "prim::PythonOp" or n.kind == "prim::SetAttr" and not _is_new(
-            n.inputs[0]) for n in graph.nodes()):
-        return "state"
-    return "nothing"
+            return _Need("arguments", {})
+    if shared.windows:
+        return _Need("windows", {})
+    changes = any(not _is_new(node.inputs[0]) for node in set_)
+    if written or changes or any(node.kind == "prim::PythonOp" for node in graph.nodes()):
+        return _Need("state", shared.passed)
+    return _Need("nothing", shared.passed)
 
 
 def _is_new(x: Value) -> bool:
@@ -194,7 +207,7 @@ def _eagerly(function: Function, own: list, given: list) -> object:
     try:
         return run(function, [*own, *given], _wrap, _shown)
     finally:
-        if own and _need(function) != "nothing":
+        if own and _need(function).kind != "nothing":
             _show_changes(own[0], set())
 
 

@@ -343,3 +343,26 @@ def test_lists_that_calls_change_stay_changed() -> None:
     module = aot.jit.script(History())
     first = module(aot.ones(2))
     assert module(aot.ones(3)) == [2, 3] and first == [2] and module.seen == [2, 3]
+
+
+def test_results_that_are_arguments_or_windows_on_them() -> None:
+    @aot.jit.script
+    def passed(x, y):
+        return y * 2, [x, x + y], x
+
+    @aot.jit.script
+    def window(x):
+        return x.t()[0]
+
+    @aot.jit.script
+    def chosen(x):
+        if bool(x.sum() > 100):
+            return -x
+        return x
+
+    x, y = aot.zeros(2, 3), aot.ones(2, 3)
+    double, listed, same = passed(x, y)
+    assert same is x and listed[0] is x and listed[1].tolist() == double.div(2).tolist()
+    assert None not in models_of(passed.function) and chosen(x) is x
+    window(x).add_(1)
+    assert x.tolist() == [[1, 0, 0], [1, 0, 0]]
