@@ -115,7 +115,8 @@ def _bind(entry: Entry, kinds: tuple[str, ...], named: dict[str, str]) -> tuple[
             return None
         cost += fit
         sources.append(source)
-        makes = entry.schema.arguments[0].name == "size" or a.name == "output_size"
+        makes = a.name == "output_size" or a.name == "size" and all(
+            x.type != "Tensor" for x in entry.schema.arguments)
         converters.append(_converter(a, kind, makes))
     if used != len(named):
         return None

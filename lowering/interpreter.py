@@ -110,7 +110,8 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
     if isinstance(op, Scatter):
         return [_scatter(op, env)]
     if isinstance(op, Random):
-        return [untemper(draw(env[op.state], op.count)).view(np.int32)]
+        count = evaluate(op.count, lambda s: int(env[s.value]))
+        return [untemper(draw(env[op.state], count)).view(np.int32)]
     if isinstance(op, If):
         return run_region(op.then if env[op.condition] else op.otherwise, [], env)
     if isinstance(op, Loop):

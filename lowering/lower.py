@@ -277,8 +277,11 @@ class _Lowering:
             scheduled = schedule_scatter(op, self.storages, self.target, self.kernels.name())
             return nodes + steps(scheduled)
         if isinstance(op, Random):
-            self._new(op.out, None, state)
-            return steps([schedule_random(op, self.storages, self.target, self.kernels.name())])
+            nodes = self._new_dynamic(op.out) if is_dynamic(op.out.shape) else []
+            if op.out not in self.storages:
+                self._new(op.out, None, state)
+            return nodes + steps([schedule_random(
+                op, self.storages, self.target, self.kernels.name())])
         if isinstance(op, Check):
             return self._check(op)
         if isinstance(op, If):

@@ -22,8 +22,8 @@ from lowering import expr as E
 from lowering.expr import Expr
 from lowering.known import Unsupported
 from lowering.random_words import WINDOW
-from lowering.sizes import Size
-from lowering.tensor_ir import Random, Value
+from lowering.sizes import at_least
+from lowering.tensor_ir import Dim, Random, Value
 from runtime.dtypes import f32, f64, i32, i64
 
 
@@ -34,11 +34,9 @@ class Stream:
     def __init__(self, read: Callable[[str], Value], write: Callable[[str, Value], None]):
         self._read, self._write = read, write
 
-    def draw(self, count: int, used: Value | None = None) -> Draw:
+    def draw(self, count: Dim, used: Value | None = None) -> Draw:
         """The next `count` 32-bit words. Where an i64 `used` is given only so many of them count as
         drawn."""
-        if isinstance(count, Size):
-            raise Unsupported("random tensors of a size known only at run time")
         if count == 0:  # the result has no element that would read it
             return Draw(B.full((1,), 0, i32))
         state = self._read("words")
@@ -46,21 +44,18 @@ class Stream:
         self._write("words", _moved(state, raw, count, used))
         return Draw(raw)
 
-    def normals(self, count: int) -> Value:
+    def normals(self, count: Dim) -> Value:
         """f64 [count]: standard normals, two a pair of uniforms (Box and Muller 1958); an odd one
         waits for the next call."""
-        if isinstance(count, Size):
-            raise Unsupported("random tensors of a size known only at run time")
         if count == 0:
             return B.full((0,), 0, f64)
-        cached = self._read("normal")
-        waits = B.compute((), lambda: E.eq(E.load(cached), E.load(cached)))
+        cached, total = self._read("normal"), E.const(count)
+        waits = B.compute((), lambda: E.eq(E.load(cached), E.load(cached)) & (total > 0))
         pairs = (count + 1) // 2
-        used = None
-        if count % 2:  # one that waited saves a pair
-            used = B.compute((), lambda: E.select(
-                E.load(waits), E.const(2 * count - 2), E.const(2 * count + 2)))
-        draw = self.draw(4 * pairs, used)
+        fresh = total - E.cast(E.load(waits), i64)  # how many are not the one that waited
+        used = B.compute((), lambda: (fresh + 1) // 2)  # pairs: an odd one waits, or had waited
+        even = isinstance(count, int) and count % 2 == 0
+        draw = self.draw(4 * pairs, None if even else B.compute((), lambda: E.load(used) * 4))
 
         def value(i: Expr, j: Expr) -> Expr:
             theta = draw.uniform53(2 * i) * (2.0 * math.pi)
@@ -73,13 +68,14 @@ class Stream:
             """The value at i - 1, for those that begin with the cached one; at i otherwise."""
             at = E.select(E.load(waits), i - 1, i)
             held = E.minimum(E.maximum(at, 0), 2 * pairs - 1)
-            fresh = E.load(both, [held // 2, held % 2])
-            return E.select(E.load(waits) & E.eq(i, 0), E.load(cached), fresh)
+            drawn = E.load(both, [held // 2, held % 2])
+            return E.select(E.load(waits) & E.eq(i, 0), E.load(cached), drawn)
 
         out = B.compute((count,), of)
-        last = E.load(both, [pairs - 1, 1])
-        left = E.load(waits) if count % 2 == 0 else ~E.load(waits)
-        self._write("normal", B.compute((), lambda: E.select(left, last, E.const(math.nan, f64))))
+        last = E.load(both, [E.maximum(E.load(used) - 1, 0), 1])
+        left = E.select(E.eq(fresh % 2, 1), last, E.const(math.nan, f64))
+        self._write("normal", B.compute((), lambda: E.select(
+            total > 0, left, E.load(cached))))
         return out
 
 
@@ -127,7 +123,7 @@ def _shr(y: Expr, n: int) -> Expr:
     return E.binary("shr", y, n) & ((1 << (32 - n)) - 1)
 
 
-def _moved(state: Value, raw: Value, count: int, used: Value | None) -> Value:
+def _moved(state: Value, raw: Value, count: Dim, used: Value | None) -> Value:
     """The window over the sequence of state and raw, `used` (None: all of raw) further on."""
     def at(k: Expr) -> Expr:
         k = k + (count if used is None else E.load(used))
@@ -135,7 +131,7 @@ def _moved(state: Value, raw: Value, count: int, used: Value | None) -> Value:
         after = E.load(raw, [E.minimum(E.maximum(k - WINDOW, 0), count - 1)])
         return E.select(k < WINDOW, before, after)
 
-    if used is None and count >= WINDOW:
+    if used is None and at_least(count, WINDOW):
         return B.compute((WINDOW,), lambda k: E.load(raw, [k + (count - WINDOW)]))
     return B.compute((WINDOW,), at)
 

@@ -210,12 +210,12 @@ class Random(TensorOp):
 
     __slots__ = ("state", "count")
 
-    def __init__(self, state: Value, count: int):
+    def __init__(self, state: Value, count: Dim):
         self.state, self.count = state, count
         self.results = [Value((count,), state.dtype, self)]
 
     def operands(self) -> list[Value]:
-        return [self.state]
+        return [self.state, *size_values((self.count,))]
 
 
 class If(TensorOp):

@@ -257,3 +257,44 @@ def test_what_a_loop_rewrites_after_it_was_read_stays_in_place(tmp_path):
     begin = time.perf_counter()
     np.testing.assert_array_equal(compiled(np.ones(1, np.float32)), expected)
     assert time.perf_counter() - begin < 2
+
+
+def sized_dropout(x):
+    return torch.dropout(x, 0.4, True), torch.rand(x.size(0)), torch.randint(5, (x.size(0), 2))
+
+
+def sized_normals(x):
+    y = torch.zeros(x.size(0), 4, 4)
+    return torch.randn_like(y), torch.rand(2), torch.empty(x.size(0), 3).log_normal_(0.0, 0.5)
+
+
+def sized_permutation(x):
+    return torch.randperm(x.size(0)), torch.bernoulli(x * 0.5), torch.randn(3)
+
+
+@pytest.mark.parametrize("function", [sized_dropout, sized_normals, sized_permutation],
+                         ids=lambda f: f.__name__)
+def test_sizes_of_run_time(tmp_path, function):
+    """One artifact draws as many as each call needs, and leaves the stream where PyTorch does."""
+    program = torch.jit.script(function)
+    program.save(str(tmp_path / "m.pt"))
+    compiled = aot.compile(tmp_path / "m.pt", inputs=["x:f32[N,3]"])
+    torch.manual_seed(DEFAULT_SEED)
+    for n in (1, 2, 5, 300, 7, 1, 1000, 3):
+        x = np.ones((n, 3), np.float32)
+        expected = program(torch.from_numpy(x))
+        _close(compiled(x), expected)
+        _close(compiled.interpret(x), expected)
+
+
+def test_a_count_of_run_time(tmp_path):
+    def drawn(x, n: int):
+        return torch.randperm(n), torch.rand(n, 2)
+
+    program = torch.jit.script(drawn)
+    program.save(str(tmp_path / "m.pt"))
+    compiled = aot.compile(tmp_path / "m.pt", inputs=["x:f32[3]", "n:int"])
+    torch.manual_seed(DEFAULT_SEED)
+    x = np.ones(3, np.float32)
+    for n in (0, 1, 2, 50, 3, 800):
+        _close(compiled(x, n), program(torch.from_numpy(x), n))

@@ -16,7 +16,8 @@ from lowering.expr import Expr
 from lowering.ops.creation import _LIKE, _MAKE, _sizes
 from lowering.ops.table import aten
 from lowering.random_stream import Draw, current
-from lowering.tensor_ir import Shape, Value
+from lowering.sizes import Size, Unsupported, at_least, numel
+from lowering.tensor_ir import Dim, Shape, Value
 from runtime.dtypes import DType, bool_, f32, f64, i64
 
 MAKE_INTEGERS = _MAKE.replace("dtype=None", "dtype=4")
@@ -44,11 +45,7 @@ def fill(shape: Shape, dtype: DType, element: Callable[[Expr], Expr]) -> Value:
     return compute(shape, body)
 
 
-def _count(shape: Shape) -> int:
-    n = 1
-    for d in shape:
-        n = d * n
-    return n
+_count = numel
 
 
 def number(x, dtype: DType) -> Expr:
@@ -105,34 +102,41 @@ def normal_values(shape: Shape, dtype: DType, mean=0.0, std=1.0, blocks: bool = 
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     count = _count(shape)
-    blocks = blocks and count >= 16
+    if blocks and isinstance(count, Size) and not at_least(count, 16):
+        raise Unsupported("normal random numbers of which it is not known whether there are 16")
+    blocks = blocks and at_least(count, 16)
     near = f32 if blocks and dtype is not f64 else f64
     scale, shift = (E.cast(number(x, near), f64) for x in (std, mean))
     unit = _blocks(count, dtype is f64) if blocks else current().normals(count)
     return fill(shape, dtype, lambda i: E.cast(E.load(unit, [i]), f64) * scale + shift)
 
 
-def _blocks(count: int, wide: bool) -> Value:
+def _blocks(count: Dim, wide: bool) -> Value:
     """Standard normals, f32 or f64 [count]: uniforms for all, then Box-Muller within blocks of
     sixteen, eight with eight. The last sixteen of an odd count are drawn once more."""
-    whole, rest = divmod(count, 16)
+    whole, rest = count // 16, count % 16
     words = 2 if wide else 1
     draws = current().draw(words * count)
-    last = current().draw(words * 16) if rest else None
+    last = None
+    if isinstance(rest, Size):
+        last = current().draw(words * 16, compute((), lambda: E.select(
+            E.eq(E.const(rest), 0), E.const(0), E.const(words * 16))))
+    elif rest:
+        last = current().draw(words * 16)
     blocks = _box_muller(draws, whole, wide)
     if last is None:
         return compute((count,), lambda i: E.load(blocks, [i // 16, (i // 8) % 2, i % 8]))
     tail, begin = _box_muller(last, 1, wide), count - 16
 
     def element(i: Expr) -> Expr:
-        j, k = E.minimum(i, begin - 1), E.maximum(i - begin, 0)
-        return E.select(i < begin, E.load(blocks, [j // 16, (j // 8) % 2, j % 8]),
+        j, k = E.minimum(i, whole * 16 - 1), E.maximum(i - begin, 0)
+        return E.select((i < begin) | E.eq(E.const(rest), 0), E.load(blocks, [j // 16, (j // 8) % 2, j % 8]),
                         E.load(tail, [0, k // 8, k % 8]))
 
     return compute((count,), element)
 
 
-def _box_muller(draw: Draw, blocks: int, wide: bool) -> Value:
+def _box_muller(draw: Draw, blocks: Dim, wide: bool) -> Value:
     """[blocks, 2, 8]: r * cos(theta) of u1 = 1 - first half, u2 = second half; r * sin(theta)."""
     uniform_of = draw.uniform53 if wide else draw.uniform24
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from lowering import expr as E
-from lowering.build import cast, compute, generic, loop, scan, scatter, sort
+from lowering.build import (
+    as_size, cast, check, compute, full, generic, loop, pointwise, scan, scatter, sort,
+)
 from lowering.expr import Expr
 from lowering.ops.random import MAKE_INTEGERS, with_generator
 from lowering.ops.table import aten
 from lowering.random_stream import current
-from lowering.tensor_ir import Value
+from lowering.sizes import Size, maximum
+from lowering.tensor_ir import Dim, Value
 from runtime.dtypes import f64, i64
 
 
@@ -17,17 +20,22 @@ def randperm(n, *, dtype=None, **place):
     """Fisher-Yates from the front: position i swaps with one of those from i on."""
     if isinstance(n, int) and n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
+    if isinstance(n, Value):
+        check(pointwise(lambda k: k >= 0, n), "n must be non-negative")
+        n = as_size(n)
     whole = compute((n,), lambda i: i)
-    if n >= 2:
+    if isinstance(n, Size) or n >= 2:
         partners = swaps(n)
-        whole = loop(n - 1, [whole], lambda turn, x: [_swapped(x, turn, partners)])[0]
+        turns = full((), n - 1, i64) if isinstance(n, Size) else n - 1
+        whole = loop(turns, [whole], lambda turn, x: [_swapped(x, turn, partners)])[0]
     return cast(whole, dtype or i64)
 
 
-def swaps(n: int) -> Value:
-    """i64 [n - 1]: which element each one swaps with, n >= 2."""
-    draw = current().draw(n - 1)
-    return compute((n - 1,), lambda i: i + E.binary("irem", draw.word32(i), n - i))
+def swaps(n: Dim) -> Value:
+    """i64 [n - 1]: which element each one swaps with."""
+    count = maximum(n - 1, 0)
+    draw = current().draw(count)
+    return compute((count,), lambda i: i + E.binary("irem", draw.word32(i), n - i))
 
 
 def _swapped(x: Value, turn: Value, partners: Value) -> Value:

@@ -22,18 +22,30 @@ _MATRIX = 0x9908B0DF - 2**32
 def schedule_random(op: Random, storages: dict[Value, Storage], target: Target,
                     name: str) -> tuple[Kernel, list[MemoryBuffer]]:
     """The kernel of a Random."""
-    coder = Coder(name, (op.count,))
-    lanes = min(max(1, target.lanes(4)), 1 << (op.count.bit_length() - 1))
+    coder = Coder(name, (op.count,), storages)
+    lanes, count = max(1, target.lanes(4)), coder.size(op.count)
     begin = 0
-    for end in (_BACK, WINDOW - 1, WINDOW, op.count):
-        end = min(end, op.count)
-        for width in dict.fromkeys((lanes, 1)):
-            whole = end - (end - begin) % width
-            if whole > begin:
-                with coder.b.loop(begin, whole, width) as f:
+    for end in (_BACK, WINDOW - 1, WINDOW, None):
+        if isinstance(count, int):
+            stop = count if end is None else min(end, count)
+            whole = max(begin, stop - (stop - begin) % lanes)
+        else:
+            stop, whole = _ends(coder.b, begin, end, count, lanes)
+        for low, high, width in ((begin, whole, lanes), (whole, stop, 1)):
+            if not isinstance(low, int) or not isinstance(high, int) or low < high:
+                with coder.b.loop(low, high, width) as f:
                     _words(op, storages, coder, f.counter, begin, width)
-            begin = max(begin, whole)
+        begin = end or begin
     return coder.kernel, coder.memory
+
+
+def _ends(b: KernelBuilder, begin: int, end: int | None, count: KValue,
+          lanes: int) -> tuple[KValue, KValue]:
+    """Where the loop from `begin` ends, and where its whole vectors do: not before it begins."""
+    stop = count if end is None else b.binary("min", count, b.const(end))
+    stop = b.binary("max", stop, b.const(begin))
+    rest = b.binary("irem", b.binary("sub", stop, b.const(begin)), b.const(lanes))
+    return stop, b.binary("sub", stop, rest)
 
 
 def _words(op: Random, storages: dict[Value, Storage], coder: Coder, counter: KValue, begin: int,
