@@ -1,4 +1,4 @@
-"""Lists and dicts at positions of run time, and searches among numbers of run time, beside PyTorch."""
+"""Lists and dicts at positions of run time, searches among numbers of run time, beside PyTorch."""
 
 from __future__ import annotations
 

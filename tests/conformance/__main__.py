@@ -1,6 +1,7 @@
 """The long tables against PyTorch, as Markdown; exit status 1 if a line does not hold.
 
-python -m tests.conformance [archives|memory|operators|modules|models]... [--only TEXT] [--seconds S]
+python -m tests.conformance [archives|programs|memory|operators|modules|models]... [--only TEXT]
+    [--seconds S]
 """
 
 from __future__ import annotations
@@ -11,25 +12,28 @@ import os
 import platform
 import sys
 
-from tests.conformance import corpus_table, memory_table, operators_table, table
+from tests.conformance import (
+    corpus_table, memory_table, operators_table, programs_table, table,
+)  # fmt: skip
 
 # table -> (title, module with CASES, cases that share a process)
 SUITES = {
     "modules": ("torch.nn modules", "modules_table", 16),
     "models": ("torchvision classification", "torchvision_table", 1),
 }
+TABLES = ("archives", "programs", "memory", "operators", *SUITES)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.conformance", description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="*", metavar="archives|memory|operators|modules|models")
+    parser.add_argument("tables", nargs="*", metavar="|".join(TABLES))
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="cases whose name has TEXT in it"
     )
     parser.add_argument("--seconds", type=float, default=240.0, help="time for one case")
     options = parser.parse_args()
-    chosen = options.tables or ["archives", "memory", "operators", *SUITES]
-    unknown = set(chosen) - {"archives", "memory", "operators", *SUITES}
+    chosen = options.tables or TABLES
+    unknown = set(chosen) - set(TABLES)
     if unknown:
         parser.error(f"unknown table {', '.join(sorted(unknown))}")
     print(f"{platform.machine()}, {os.cpu_count()} processors, one thread", flush=True)
@@ -37,6 +41,9 @@ def main() -> int:
     for name in chosen:
         if name == "archives":
             failed += corpus_table.print_table()
+            continue
+        if name == "programs":
+            failed += programs_table.print_table()
             continue
         if name == "memory":
             failed += memory_table.print_table(options.only)
