@@ -20,6 +20,9 @@ from lowering.types import (
 
 _IGNORED = "This Python function is annotated to be ignored and cannot be run"
 _ANY_ARGUMENTS = ("aten::format", "aten::percentFormat")
+# x.float() and its kin are functions of TorchScript, made of `to`: the dtypes' codes.
+TENSOR_CASTS = {"aten::byte": 0, "aten::char": 1, "aten::short": 2, "aten::int": 3, "aten::long": 4,
+                "aten::half": 5, "aten::float": 6, "aten::double": 7}
 _DEPTH_CODES = {types.Int: 0, types.Float: 1, types.Complex: 2, types.Bool: 3}
 
 
@@ -123,6 +126,9 @@ class Calls(Subscripts):
             return self.op(name, [*first, *args], types.Str)
         if target.receiver is not None:
             args = [target.receiver, *args]
+            if name in TENSOR_CASTS and not args[1:] and not kwargs:
+                self.at(node)
+                return self.operator("aten::to", [*args, self.constant(TENSOR_CASTS[name])], node)
             if isinstance(target.receiver.type, (ListType, DictType)) and name == "aten::copy":
                 name = "aten::copy"
         kwargs = {("self" if k == "input" else k): v for k, v in kwargs.items()}

@@ -37,6 +37,8 @@ _MAGIC = {
     ast.GtE: "__ge__", ast.In: "__contains__",
 }  # fmt: skip
 # Attributes of tensors that are operators.
+# Methods that are no operators: those of other values, and x.float() and its kin.
+_WITHOUT_SCHEMA = frozenset("tolist format byte char short int long half float double".split())
 TENSOR_ATTRIBUTES = {
     "shape": "aten::size", "dtype": "prim::dtype", "device": "prim::device", "T": "aten::numpy_T",
     "mT": "aten::mT", "H": "aten::matrix_H", "mH": "aten::mH", "ndim": "aten::dim",
@@ -159,7 +161,7 @@ class Expressions(Environment):
             raise self.error(
                 f"'Optional[{type_.element.annotation()}]' object has no attribute or method "
                 f"'{name}'. Did you forget to check for None?", node)
-        if name not in ("tolist", "format") and not schemas_of(f"aten::{name}"):
+        if name not in _WITHOUT_SCHEMA and not schemas_of(f"aten::{name}"):
             raise self.error(
                 f"'{type_.annotation()}' object has no attribute or method '{name}'", node)
         return Operator(f"aten::{name}", base)

@@ -241,7 +241,7 @@ class Types(nn.Module):
 
     def forward(self, x):
         y = x + self.of_float64 + self.of_int64 + self.of_int32 + self.of_int16 + self.of_int8
-        z = self.of_float16.to(torch.float32) + self.of_bfloat16.to(torch.float32) + self.bools
+        z = self.of_float16.float() + self.of_bfloat16.float() + self.bools
         w = torch.ones(4, dtype=self.dtype, device=self.device)
         return y, z * self.scalar, self.none, w, self.of_int8 // 2, self.of_uint8 - 5
 

@@ -98,3 +98,8 @@ def fr(x: torch.Tensor, i: int):
 def fs(x: float):
     return math.floor(x), math.exp(x), math.inf, -math.inf, float("inf"), round(x), int(x) // 2, x % 2.0
 import math
+def f90(x, n: int):
+    y = x.double() + x.long().float()
+    if n > 2:
+        y = y + x.to(torch.float32)
+    return y * x.float(), x.half().int(), x.byte() + x.char() + x.short()
