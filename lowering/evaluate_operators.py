@@ -7,7 +7,7 @@ N None, D device, and lists as '[' with the kinds of their elements.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
@@ -15,12 +15,13 @@ from lowering.abstract import AbstractTensor, Unknown, describe
 from lowering.index_algebra import contiguous_strides
 from lowering.objects import DeviceValue
 from lowering.ops import TABLE
+from lowering.ops.random import IN_MEMORY_ORDER, normal_strided
 from lowering.ops.table import Entry
 from lowering.random_stream import drawing_from
 from lowering.schema import Argument
 from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Value
-from lowering.views import View
+from lowering.views import View, permute
 from runtime.dtypes import DType, bool_, dtype_of_code
 
 if TYPE_CHECKING:
@@ -293,6 +294,8 @@ def _in_place(ev: Evaluator, name: str, args: list, kwargs: dict) -> object:
     if not isinstance(target, AbstractTensor):
         raise Unsupported(name)
     call = resolve(name, args, kwargs)
+    if name in IN_MEMORY_ORDER and not target.is_contiguous:
+        return _fill_in_memory_order(ev, call, target, args, kwargs)
     result = invoke(ev, call, args, kwargs)
     if isinstance(result, View):
         return _reshape_in_place(ev, target, result)
@@ -301,6 +304,26 @@ def _in_place(ev: Evaluator, name: str, args: list, kwargs: dict) -> object:
     if result is ev.memory.read(target):
         return target
     assign(ev, target, result)
+    return target
+
+
+def _fill_in_memory_order(ev: Evaluator, call: Call, target: AbstractTensor, args: list,
+                          kwargs: dict) -> AbstractTensor:
+    """Random numbers into a tensor that is not contiguous; where it has no gaps, they come in the
+    order of its memory."""
+    strides, order = target.strides(), list(range(target.ndim))
+    if strides is not None:
+        found = sorted(order, key=lambda d: -strides[d])
+        if tuple(strides[d] for d in found) == contiguous_strides(
+                [target.shape[d] for d in found]):
+            order = found
+    if call.entry.name == "aten::normal_":
+        call = replace(call, entry=replace(call.entry, function=normal_strided))
+    view = ev.memory.view(target, permute(target.shape, order))
+    if "self" in kwargs:
+        kwargs = {**kwargs, "self": view}
+    result = invoke(ev, call, [view, *args[1:]] if args else [], kwargs)
+    assign(ev, view, result)  # type: ignore[arg-type]
     return target
 
 

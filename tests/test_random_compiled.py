@@ -63,6 +63,15 @@ def written(x):
     return x.bernoulli_(), x.t().contiguous().exponential_(), torch.empty(4).random_(3, 9)
 
 
+def transposed(x):
+    y = torch.empty(6, 4)
+    y.t().uniform_(-1.0, 2.0)
+    z = torch.zeros(4, 8, 5)
+    z.permute(2, 0, 1).normal_()
+    z[:, ::2].bernoulli_(0.5)
+    return y, z, torch.zeros(4, 5).t().exponential_()
+
+
 def permuted(x):
     order = torch.randperm(40)
     return order, torch.randperm(700)[:10], torch.multinomial(x.abs() + 0.1, 2)
@@ -75,7 +84,8 @@ def many(x):
 @pytest.mark.parametrize("function, x", [
     (branches, np.full((2, 2), 2, np.float32)), (branches, np.zeros((2, 2), np.float32)),
     (odd_normals, np.full((2, 2), 2, np.float32)), (odd_normals, np.zeros((2, 2), np.float32)),
-    (written, np.ones((3, 4), np.float32)), (permuted, np.ones((3, 4), np.float32)),
+    (written, np.ones((3, 4), np.float32)), (transposed, np.ones((2,), np.float32)),
+    (permuted, np.ones((3, 4), np.float32)),
     (many, np.ones((2,), np.float32)),
 ], ids=lambda v: getattr(v, "__name__", ""))
 def test_programs(tmp_path, function, x):

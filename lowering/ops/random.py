@@ -20,6 +20,11 @@ from lowering.sizes import Size, Unsupported, at_least, numel
 from lowering.tensor_ir import Dim, Shape, Value
 from runtime.dtypes import DType, bool_, f32, f64, i64
 
+# In-place operators, by the entry that they are made of, that fill a tensor in the order of its
+# memory.
+IN_MEMORY_ORDER = frozenset(f"aten::{name}" for name in (
+    "uniform", "normal_", "exponential", "cauchy", "log_normal", "geometric", "random",
+    "bernoulli_"))
 MAKE_INTEGERS = _MAKE.replace("dtype=None", "dtype=4")
 _FROM = "Generator? generator=None) -> Tensor"
 
@@ -130,7 +135,8 @@ def _blocks(count: Dim, wide: bool) -> Value:
 
     def element(i: Expr) -> Expr:
         j, k = E.minimum(i, whole * 16 - 1), E.maximum(i - begin, 0)
-        return E.select((i < begin) | E.eq(E.const(rest), 0), E.load(blocks, [j // 16, (j // 8) % 2, j % 8]),
+        first = (i < begin) | E.eq(E.const(rest), 0)
+        return E.select(first, E.load(blocks, [j // 16, (j // 8) % 2, j % 8]),
                         E.load(tail, [0, k // 8, k % 8]))
 
     return compute((count,), element)
@@ -170,6 +176,11 @@ def randn_like(x, *, dtype=None, **place):
       "normal_functional(Tensor self, float mean=0., float std=1., *, " + _FROM)
 def normal_fill(x, mean=0.0, std=1.0, *, generator=None):
     return normal_values(x.shape, x.dtype, mean, std)
+
+
+def normal_strided(x, mean=0.0, std=1.0, *, generator=None):
+    """normal_ of a tensor that is not contiguous."""
+    return normal_values(x.shape, x.dtype, mean, std, blocks=False)
 
 
 @aten("normal.float_float(float mean, float std, int[] size, *, Generator? generator=None, "
