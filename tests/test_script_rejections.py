@@ -96,3 +96,139 @@ def test_module_errors_name_the_method(tmp_path) -> None:
         compile_text(
             "class M(torch.nn.Module):\n    def forward(self, x):\n        return self.missing(x)\n"
             "def f(x):\n    return x\ntorch.jit.script(M())", tmp_path)
+
+
+# (source of a module class `M`, part of the message, the line that is shown, its column)
+REJECTED_MODULES = [
+    ("""class M(nn.Module):
+    def forward(self, x):
+        return super().forward(x)
+""", "super() is not supported", "return super().forward(x)", 7),
+    ("""class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.md = nn.ModuleDict({"a": nn.ReLU()})
+    def forward(self, x, k: str):
+        return self.md[k](x)
+""", "Unable to extract string literal index", "return self.md[k](x)", 7),
+    ("""class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ml = nn.ModuleList([nn.ReLU()])
+    def forward(self, x, k: int):
+        return self.ml[k](x)
+""", "Expected integer literal for index", "return self.ml[k](x)", 7),
+    ("""class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ml = nn.ModuleList([nn.ReLU()])
+    def forward(self, x):
+        return self.ml[3](x)
+""", "Index 3 out of range of length 1", "return self.ml[3](x)", 7),
+    ("""class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.l = []
+    def forward(self, x):
+        return x + len(self.l)
+""", "failed to convert Python type: 'list' to a TorchScript type", "return x + len(self.l)", 15),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        self.y = x
+        return x
+""", "Tried to set nonexistent attribute: y", "self.y = x", 0),
+    ("""class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.n = 3
+    def forward(self, x):
+        self.n = "a"
+        return x
+""", "Wrong type for attribute assignment. Expected int but got str", 'self.n = "a"', 0),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        return nn.Linear(3, 3)(x)
+""", "'Linear' is currently not supported", "return nn.Linear(3, 3)(x)", 7),
+    ("""class A(enum.Enum):
+    X = 1
+    Y = "a"
+class M(nn.Module):
+    def forward(self, x):
+        return x * A.X.value
+""", "Could not unify type list for the values of enum class 'A'", "return x * A.X.value", 11),
+    ("""class B:
+    def __init__(self, x: int):
+        self.x = x
+class C(B):
+    pass
+class M(nn.Module):
+    def forward(self, x):
+        return C(3)
+""", "do not support inheritance", "return C(3)", 7),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        print(x, sep="")
+        return x
+""", "print doesn't accept any keyword arguments", 'print(x, sep="")', 0),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        return isinstance(x)
+""", "isinstance expected exactly 2 arguments but found 1", "return isinstance(x)", 7),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        async def f():
+            pass
+        return x
+""", "async function definitions aren't supported", "async def f():", 0),
+    ("""class M(nn.Module):
+    def forward(self, x):
+        a = [1, 2]
+        a[0:1] = [3]
+        return x
+""", "slices of lists cannot be assigned to", "a[0:1] = [3]", 0),
+    ("""class M(nn.Module):
+    def forward(self, x, y: 'Unknown'):
+        return x
+""", "Unknown type name 'Unknown'", "def forward(self, x, y: 'Unknown'):", 24),
+]
+
+
+@pytest.mark.parametrize("source, reason, shown, column", REJECTED_MODULES)
+def test_rejected_module(tmp_path, source: str, reason: str, shown: str, column: int) -> None:
+    path = tmp_path / "rejected.py"
+    path.write_text("import enum\nimport aot as torch\nfrom aot import nn\n" + source)
+    spec = importlib.util.spec_from_file_location("rejected", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["rejected"] = module
+    spec.loader.exec_module(module)
+    with pytest.raises(ScriptError) as caught:
+        aot.jit.script(module.M())
+    text = str(caught.value)
+    assert reason in text
+    lines = path.read_text().split("\n")
+    line = next(i for i, found in enumerate(lines, 1) if found.strip() == shown)
+    indent = lines[line - 1].index(shown[0])
+    place = f"{path}:{line}:{indent + column}"
+    assert text.endswith(f"\n  {place}\n    {lines[line - 1]}\n    {' ' * (indent + column)}^")
+
+
+def test_a_module_that_is_not_what_its_interface_says(tmp_path) -> None:
+    with pytest.raises(ScriptError, match="'P' object has no attribute 'run'"):
+        compile_text("""
+@torch.jit.interface
+class I(torch.nn.Module):
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        pass
+class P(torch.nn.Module):
+    def forward(self, x):
+        return x
+class M(torch.nn.Module):
+    p: I
+    def __init__(self):
+        super().__init__()
+        self.p = P()
+    def forward(self, x):
+        return self.p.run(x)
+def f(x):
+    return x
+torch.jit.script(M())""", tmp_path)

@@ -389,7 +389,7 @@ def _unwrapped(hint: Type | None, wanted: type) -> Type | None:
 def _describe(node: ast.AST) -> str:
     names = {
         ast.Lambda: "Lambdas", ast.Set: "sets", ast.SetComp: "SetComps", ast.Await: "Awaits",
-        ast.GeneratorExp: "GeneratorExps", ast.Yield: "Yields", ast.Starred: "Starred expressions",
+        ast.Yield: "Yields", ast.Starred: "Starred expressions",
         ast.NamedExpr: "NamedExprs",
     }  # fmt: skip
     return names.get(type(node), f"{type(node).__name__} expressions")
@@ -400,5 +400,6 @@ _READERS = {
     ast.BinOp: "_binary", ast.UnaryOp: "_unary", ast.Compare: "_comparison",
     ast.BoolOp: "_comparison", ast.IfExp: "_choice", ast.List: "_list", ast.Tuple: "_tuple",
     ast.Dict: "_dict", ast.JoinedStr: "_joined", ast.Call: "_call", ast.Subscript: "_subscript",
-    ast.ListComp: "_list_comprehension", ast.DictComp: "_dict_comprehension",
+    ast.ListComp: "_list_comprehension", ast.GeneratorExp: "_list_comprehension",
+    ast.DictComp: "_dict_comprehension",
 }  # fmt: skip

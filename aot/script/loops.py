@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Callable
 
-from aot.script.calls import Calls
+from aot.script.known_calls import KnownCalls
 from aot.script.matching import unpack_tuple
 from aot.script.values import Iteration, ModuleItems, Several
 from lowering import types
@@ -15,7 +15,7 @@ from lowering.types import ClassType, DictType, ListType, TensorType, TupleType,
 _NO_LIMIT = 2**63 - 1
 
 
-class Loops(Calls):
+class Loops(KnownCalls):
     """Adds loops to expressions and calls."""
 
     # --- what is run over ---------------------------------------------------------------------
@@ -123,7 +123,9 @@ class Loops(Calls):
 
     # --- comprehensions -----------------------------------------------------------------------
 
-    def _comprehension_parts(self, node: ast.ListComp | ast.DictComp) -> ast.comprehension:
+    def _comprehension_parts(
+        self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp
+    ) -> ast.comprehension:
         if len(node.generators) != 1:
             raise self.error("multi-generator comprehensions are not supported", node)
         generator = node.generators[0]
@@ -131,7 +133,9 @@ class Loops(Calls):
             raise self.error("Comprehension ifs are not supported yet", node)
         return generator
 
-    def _list_comprehension(self, node: ast.ListComp, hint: Type | None) -> Value:
+    def _list_comprehension(
+        self, node: ast.ListComp | ast.GeneratorExp, hint: Type | None
+    ) -> Value:
         generator = self._comprehension_parts(node)
         stated = hint.element if isinstance(hint, types.OptionalType) else hint
         element = stated.element if isinstance(stated, ListType) else None

@@ -12,6 +12,7 @@ from typing import Callable
 from aot.script.annotations import UnknownAnnotation, type_of_annotation
 from aot.script.expressions import code_of
 from aot.script.marks import Attribute
+from aot.script.source import ScriptError
 from lowering import types
 from lowering.objects import (
     DeviceValue, EnumValue, NamedTupleValue, ScriptObject, TensorData, TypedDict, TypedList,
@@ -95,7 +96,10 @@ class ModuleReader:
                 continue
             stated = self.hint(hints.get(name))
             made = self.object_of(sub)
-            type_ = stated if isinstance(stated, types.InterfaceType) else made.type
+            type_ = made.type
+            if isinstance(stated, types.InterfaceType):
+                self.check_interface(sub, name, stated)
+                type_ = stated
             self.add(info, name, type_, made)
         self.constants(info, module, hints, constants)
         info.pre_hooks = list(module._forward_pre_hooks.values())
@@ -105,6 +109,12 @@ class ModuleReader:
     def add(self, info: ModuleInfo, name: str, type_: Type, value: object) -> None:
         info.attributes[name] = type_
         info.values[name] = value
+
+    def check_interface(self, sub: object, name: str, stated: types.InterfaceType) -> None:
+        missing = [m for m in stated.methods if not callable(getattr(sub, m, None))]
+        if missing:
+            raise ScriptError(f"the submodule '{name}' is to be a {stated.name}, but "
+                              f"'{type(sub).__name__}' object has no attribute '{missing[0]}'")
 
     def hint(self, annotation: object) -> Type | None:
         """The type of an annotation; None if there is none or it is no TorchScript type."""
@@ -172,11 +182,11 @@ class ModuleReader:
             return TupleType(tuple(map(self.infer, value)))
         if isinstance(value, list):
             if not value:
-                raise TypeError("List trace inputs must have elements")
+                raise TypeError(_unconverted(value, "List trace inputs must have elements"))
             return ListType(self._common([self.infer(v) for v in value]))
         if isinstance(value, dict):
             if not value:
-                raise TypeError("Dictionary inputs must have entries")
+                raise TypeError(_unconverted(value, "Dictionary inputs must have entries"))
             return DictType(self._common([self.infer(k) for k in value]),
                             self._common([self.infer(v) for v in value.values()]))
         if isinstance(value, ScriptObject):
@@ -186,8 +196,7 @@ class ModuleReader:
                 return self.class_of(type(value))
             except Exception as error:
                 raise TypeError(f"its class is no TorchScript class: {error}") from None
-        raise TypeError(f"(This attribute exists on the Python module, but we failed to convert "
-                        f"Python type: '{type(value).__name__}' to a TorchScript type.)")
+        raise TypeError(_unconverted(value))
 
     def _common(self, found: list[Type]) -> Type:
         common: Type | None = found[0]
@@ -225,6 +234,11 @@ class ModuleReader:
         if type_ == types.Float and isinstance(value, int):
             return float(value)
         return value
+
+
+def _unconverted(value: object, reason: str = "") -> str:
+    return (f"(This attribute exists on the Python module, but we failed to convert Python type: "
+            f"'{type(value).__name__}' to a TorchScript type. {reason}".rstrip() + ")")
 
 
 def annotations_of(cls: type) -> dict[str, object]:

@@ -101,8 +101,8 @@ class Classes:
             raise env.error(text, node) if env else ScriptError(text)
         bases = [b for b in cls.__mro__[1:] if b is not object]
         if bases:
-            raise ScriptError(
-                "TorchScript classes do not support inheritance: " + cls.__name__)
+            text = "TorchScript classes do not support inheritance: " + cls.__name__
+            raise env.error(text, node) if env else ScriptError(text)
         source = source_of(cls)
         type_ = ClassType(self.unique(name or qualified_name(cls)))
         self.classes[cls] = type_

@@ -307,7 +307,8 @@ def _describe(node: ast.stmt) -> str:
     names = {ast.Try: "try blocks", ast.ClassDef: "class definitions", ast.Global: "global "
              "variables", ast.Nonlocal: "nonlocal variables", ast.Import: "import statements",
              ast.ImportFrom: "import statements", ast.AsyncFor: "async for loops",
-             ast.AsyncWith: "async with statements"}
+             ast.AsyncWith: "async with statements",
+             ast.AsyncFunctionDef: "async function definitions"}
     return names.get(type(node), f"{type(node).__name__} statements")
 
 
