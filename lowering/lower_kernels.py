@@ -9,8 +9,9 @@ from lowering.schedule.contraction import schedule_contraction
 from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
 from lowering.schedule.contraction_pairs import schedule_pairs
 from lowering.schedule.dynamic import schedule_dynamic
-from lowering.schedule.loops import Scheduled, schedule_loops
+from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
+from lowering.schedule.pieces import affine_pieces
 from lowering.schedule.reuse import Shapes
 from lowering.schedule.storage import Storage
 from lowering.schedule.transpose import transpose_nest
@@ -51,8 +52,16 @@ class Kernels:
                                        or schedule_contraction(nest, self.target, name))
         if not scheduled:
             moved = transpose_nest(nest, self.target, name)
-            scheduled = [moved or schedule_loops([nest], self.target, name)]
+            scheduled = [moved] if moved else self._loops(nest, name)
         return scheduled
+
+    def _loops(self, nest: Nest, name: str) -> list[Scheduled]:
+        pieces = affine_pieces(nest) if self.optimize else [nest]
+        if not worth_threads(nest.points, self.target):
+            return [schedule_loops(pieces, self.target, name)]
+        # only a kernel of one nest is divided among threads
+        return [schedule_loops([piece], self.target, name if len(pieces) == 1 else f"{name}_{k}")
+                for k, piece in enumerate(pieces)]
 
     def copy(self, v: Value, where: Storage) -> list[Node]:
         """v's elements to another place of the same shape."""
