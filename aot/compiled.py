@@ -106,7 +106,8 @@ class Compiled:
         for x in args:
             if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
                 return importlib.import_module("aot.torch_bridge").call_on_tensors(self._main, args)
-        return self._main(*args)
+        main = self._main
+        return main.direct(*args) if len(args) == main.direct_count else main(*args)
 
     def __getattr__(self, name: str) -> CompiledMethod:
         methods = self.__dict__.get("methods", {})
@@ -264,11 +265,16 @@ class CompiledMethod:
         self._compiled = compiled
         self._constants = any(map(has_constants, signatures))
         self._method: Callable[..., Any] | None = None
+        # What a call with so many arguments comes to, once the first has been made.
+        self.direct: Callable[..., Any] | None = None
+        self.direct_count = -1
 
     def __call__(self, *args: Any) -> Any:
         """Runs it on the Compiled's instance."""
         if self._method is None:
-            self._method = self._compiled.model.methods[self.name]
+            method = self._method = self._compiled.model.methods[self.name]
+            if not self._constants and method.direct_count >= 0:
+                self.direct, self.direct_count = method.direct, method.direct_count
         if not self._constants:
             return self._method(*args)
         if len(self.signatures) == 1:

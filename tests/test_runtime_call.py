@@ -127,11 +127,11 @@ def test_names_of_methods_are_attributes(model: CompiledLibrary) -> None:
 
 
 def test_a_call_takes_microseconds(model: CompiledLibrary) -> None:
-    """2 is what benchmarks/call_overhead.py shows on a quiet machine; this one may be busy."""
+    """CPU time; benchmarks/call_overhead.py has the figures: 1 to 2 beside the C call."""
     best = 1.0
     for _ in range(50):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for _ in range(200):
             model(X)
-        best = min(best, (time.perf_counter() - begun) / 200)
-    assert best < 10e-6
+        best = min(best, (time.thread_time() - begun) / 200)
+    assert best < 5e-6
