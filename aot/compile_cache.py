@@ -3,8 +3,8 @@
 Whole artifacts are kept, code and packed weights: reading an archive and bringing it to kernels
 takes as long as LLVM does, so that keeping the kernels' code alone would save half of the time.
 The two are equal whose programs, options, machine and compiler are: the archive's bytes, all that
-the options say about code, the target's row or this machine's features, and every source file of
-the compiler by name, size and time.
+the options say about code, the target's row or this machine's features, every source file of the
+compiler by name, size and time, and the operators that the process has declared.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ def key_of(program: bytes, options: CompileOptions, examples: object = None) -> 
     digest = hashlib.sha256(program)
     rows = [name.strip() for name in options.cpu.split(",")]
     machines = [_this_machine() if row == "native" else repr(TARGETS.get(row)) for row in rows]
-    for part in (_compiler(), machines, examples):
+    own = sys.modules.get("lowering.custom_operators")  # not loaded: there are none
+    operators = [] if own is None else sorted(own.DEFINITIONS.items())
+    for part in (_compiler(), machines, examples, operators):
         _add(digest.update, part)
     for field in fields(options):
         if field.name not in _NO_CODE:

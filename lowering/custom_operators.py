@@ -15,6 +15,7 @@ from lowering import schema_table
 from lowering.abstract import AbstractTensor, Raised, Storage, Unknown
 from lowering.evaluator import Evaluator
 from lowering.graph import Function
+from lowering.graph_passes.inline import inline_calls
 from lowering.ops.table import TABLE, aten
 from lowering.schema import Schema, parse_schema
 from lowering.sizes import Unsupported
@@ -23,6 +24,7 @@ from runtime.dtypes import DType
 from runtime.errors import InputError
 
 _OURS = frozenset(("aten", "prim"))
+DEFINITIONS: dict[str, str] = {}  # schema -> what the operator does, as text
 
 
 def new_schema(text: str) -> Schema:
@@ -64,6 +66,7 @@ def define(text: str, function: Function) -> Schema:
     if wanted != found:
         raise InputError(f"{schema.name} takes {', '.join(wanted) or 'nothing'}, its definition "
                          f"{', '.join(found) or 'nothing'}")
+    DEFINITIONS[text] = str(inline_calls(function.graph))
     return declare(text, lambda *args, **kwargs: _evaluated(
         function, schema, [*args, *kwargs.values()]))
 

@@ -10,6 +10,8 @@ import pytest
 
 import aot
 from aot import library
+from aot.compile_cache import key_of
+from aot.options import CompileOptions
 from lowering.ops import TABLE
 from runtime.errors import CompileError, InputError, RuntimeFailure
 
@@ -78,6 +80,13 @@ def test_it_may_branch_on_data_and_give_what_the_data_decide() -> None:
             first, positive = map(np.asarray, found)
             np.testing.assert_array_equal(first, np.full(3, 3 + (x[0] if x.sum() > 0 else 0)))
             np.testing.assert_array_equal(positive, x[x > 0])
+
+
+def test_what_is_kept_on_disk_is_of_the_definition() -> None:
+    options = CompileOptions((), name="m")
+    before = key_of(b"program", options)
+    declared("(Tensor x, float beta=1.0) -> Tensor", swish)
+    assert key_of(b"program", options) != before
 
 
 def test_operators_of_torchvision_are_found() -> None:
