@@ -16,10 +16,13 @@ from llvm_backend.target import PRECISIONS, TARGETS
 from lowering import build as B
 from lowering import expr as E
 from lowering.interpreter import run_program
+from lowering.passes import narrow_weights as narrow_weights_module
 from lowering.passes.narrow_weights import narrow_weights
 from lowering.tensor_ir import Constant, Generic, Region
 from runtime.dtypes import bf16, f32, i8, round_bf16
 from runtime.errors import CompileError
+from tests import compiled_engines
+from tests.random_programs import inputs, program, recipe
 
 X86 = [name for name, target in TARGETS.items() if target.triple.startswith("x86")]
 LIMIT = {"f32": 1e-6, "bf16": 2e-2, "int8-weights": 5e-2}
@@ -223,3 +226,32 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "invalid choice: 'f8'" in capsys.readouterr().err
     with pytest.raises(CompileError, match="--precision f8: expected f32 or bf16 or int8-weights"):
         aot.compile(tmp_path / "m.pt", (x,), precision="f8")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "precision", "tolerance"),
+    [("x86-64-v3", "int8-weights", 2e-5), ("x86-64-v3", "bf16", 2e-5),
+     ("x86-64-v4-bf16", "bf16", 3e-2)],  # the last rounds the other factor, too
+)
+def test_random_programs(cpu: str, precision: str, tolerance: float,
+                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code against the interpreter on what the passes have left."""
+    if not set(TARGETS[cpu].features) <= set(native_target().features):
+        pytest.skip(f"this CPU is no {cpu}")
+    row = replace(TARGETS[cpu], precision=precision)
+    monkeypatch.setattr(compiled_engines, "resolve_target", lambda name: row)
+    monkeypatch.setattr(narrow_weights_module, "_FEWEST", 4)
+    rounded = 0
+    for seed in range(50):
+        made_of = recipe(seed)
+        if made_of.dtype is not f32:
+            continue
+        made, arrays = program(made_of), inputs(made_of)
+        found = compiled_engines.run_compiled(made, arrays, True)
+        wanted = run_program(made, arrays)
+        rounded += any(op.results and op.out.dtype in (i8, bf16) for op in made.body.ops)
+        for f, w in zip(found, wanted, strict=True):
+            if f.dtype == np.float32:
+                scale = max(1.0, float(np.abs(w).max(initial=0)))
+                assert np.allclose(f, w, rtol=0, atol=tolerance * scale, equal_nan=True), seed
+    assert rounded > 1
