@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import threading
 import warnings
 import weakref
@@ -15,8 +17,9 @@ from aot.jit_state import Separated, Slot, separate
 from aot.tensor_core import Tensor
 from lowering.graph import Function
 from lowering.objects import ScriptObject, TensorData
-from runtime.errors import AotError, CompileError
+from runtime.errors import AlwaysRaises, AotError, CompileError
 
+_FOLDER = os.path.dirname(__file__) + os.sep
 _MOST_OBJECTS = 8  # whose methods' states are known apart, for each function
 _MOST_TURNS = 4  # how often code is made anew at once when a module's weights were changed
 
@@ -96,6 +99,8 @@ def _compile(function: Function, instance: ScriptObject | None, given: list, sta
                                       jit_fusion.passes_left_out(), more)
         model.draw_from(stream)
         return model
+    except AlwaysRaises:  # as it will, with its own words
+        return None
     except CompileError as e:
         if jit_fusion.is_strict():
             raise
@@ -106,10 +111,15 @@ def _compile(function: Function, instance: ScriptObject | None, given: list, sta
 
 
 def _say(function: Function, reason: str) -> None:
+    """One warning, at the line of the user's call."""
     text = f"{function.name} runs in the interpreter: {reason}"
-    if text not in _warned:
-        _warned.add(text)
-        warnings.warn(text, stacklevel=7)
+    if text in _warned:
+        return
+    _warned.add(text)
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_FOLDER):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 # Keys

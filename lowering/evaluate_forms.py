@@ -18,7 +18,7 @@ from lowering import expr as E
 from lowering.program_state import Entered, Key, read_values
 from lowering.tensor_ir import Constant, If, Region, State, TensorProgram, Value
 from runtime.dtypes import bool_, i64
-from runtime.errors import CompileError
+from runtime.errors import AlwaysRaises, CompileError
 from runtime.named_dims import NamedDim
 
 # A state that takes more is one that grows; each form is a copy of all methods.
@@ -61,7 +61,7 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
     """The program of a method; `values` are the parameters of the state, `form` its number."""
     good = [v for v in variants if not v.raised]
     if not good:
-        raise CompileError(f"the program raises for these inputs: {variants[0].raised}")
+        raise AlwaysRaises(f"the program raises for these inputs: {variants[0].raised}")
     first, written = good[0], sorted({k for v in good for k in v.written})
     for v in good:
         v.region.results += [v.written.get(k, v.region.params[k]) for k in written]

@@ -15,6 +15,10 @@ class CompileError(AotError):
     """The program cannot be compiled as asked; the message lists every problem found."""
 
 
+class AlwaysRaises(CompileError):
+    """The program raises whatever values the inputs have: there is nothing to compile."""
+
+
 class InputError(AotError):
     """An argument of a call, or an --input, is missing or does not fit."""
 

@@ -13,7 +13,7 @@ import pytest
 
 import aot
 from aot.jit_models import models_of
-from runtime.errors import CompileError
+from runtime.errors import CompileError, RuntimeFailure
 
 
 class Gate(aot.nn.Module):
@@ -366,3 +366,17 @@ def test_results_that_are_arguments_or_windows_on_them() -> None:
     assert None not in models_of(passed.function) and chosen(x) is x
     window(x).add_(1)
     assert x.tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_a_program_that_raises_is_no_news() -> None:
+    @aot.jit.script
+    def refuse(x):
+        if x.dim() == 1:
+            raise ValueError("too few dims")
+        return x + 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeFailure, match="too few dims"):
+            refuse(aot.ones(2))
+        assert refuse(aot.ones(1, 2)).tolist() == [[2, 2]]
