@@ -367,6 +367,7 @@ class _Lowering:
         if any(isinstance(op, Scatter) or x.args != op.write or op.combiner is not None
                for x in loads_of(op, base)):
             free = False  # it would read what it has overwritten
+        free = free and source.separates(base.shape)
         if free and all(self.storages[v].buffer is not source.buffer for v in reads):
             self._place(op.out, source.buffer, source.strides, source.offset)
             return True

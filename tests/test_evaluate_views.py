@@ -7,6 +7,7 @@ from typing import List
 import numpy as np
 import pytest
 
+import aot
 from lowering.evaluate import run_method
 from lowering.interpreter import run_program
 from runtime.errors import CompileError, RuntimeFailure
@@ -395,3 +396,16 @@ def test_an_unwritten_buffer_is_a_constant_of_the_program():
     x = torch.ones(3, 2)
     program, arrays = program_of(function, root, (x,))
     agree(run_compiled(program, arrays), scripted(x))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_copied_broadcast_has_memory_for_each_element(tmp_path, optimize):
+    def f(x: Tensor):
+        y = torch.zeros(4)
+        y.copy_(x + 1)
+        y[2] = 0
+        return y
+
+    torch.jit.script(f).save(str(tmp_path / "f.pt"))
+    compiled = aot.compile(tmp_path / "f.pt", inputs=["x:f32[1]"], optimize=optimize)
+    assert compiled(np.ones(1, np.float32)).tolist() == [2, 2, 0, 2]

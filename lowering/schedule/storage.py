@@ -112,6 +112,19 @@ class Storage:
     def address(self, indices: tuple[Expr, ...]) -> Expr:
         return linearize(indices, self.strides) + self.offset
 
+    def separates(self, shape: tuple[Number, ...]) -> bool:
+        """Whether every element of a tensor of the shape has memory of its own: not where a
+        broadcast tensor is a view."""
+        steps = [(s, n) for s, n in zip(self.strides, shape) if n != 1]
+        if any(isinstance(x, Size) for step in steps for x in step):
+            return all(s != 0 for s, _ in steps)
+        reach = 0  # how far apart elements are that differ in the dims so far
+        for s, n in sorted((abs(s), n) for s, n in steps):
+            if s <= reach:
+                return False
+            reach += s * (n - 1)
+        return True
+
 
 def ordered_strides(shape: tuple[Number, ...], order: tuple[int, ...]) -> tuple[Number, ...]:
     """Dense strides with the dims of `order` from outermost to innermost."""
