@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable
 
 from lowering import build as B
 from lowering import expr as E
-from lowering.abstract import describe, number_type
+from lowering.abstract import Raised, describe, number_type
 from lowering.evaluate_sizes import note_emptiness, of_sizes
 from lowering.objects import DeviceValue, EnumValue
 from lowering.tensor_ir import Value
@@ -38,6 +38,9 @@ def _arithmetic(fn: Callable) -> Callable:
     return apply
 
 
+_BY_ZERO = "ZeroDivisionError: integer division or modulo by zero"
+
+
 def _divide(a, b):
     if b == 0:
         return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1, b)
@@ -48,13 +51,13 @@ def _floordiv(a, b):
     if b == 0:
         if isinstance(a, float) or isinstance(b, float):
             return _divide(a, b)
-        raise ZeroDivisionError("integer division or modulo by zero")
+        raise Raised(_BY_ZERO)
     return a // b
 
 
 def _remainder(a, b):
     if b == 0 and not (isinstance(a, float) or isinstance(b, float)):
-        raise ZeroDivisionError("integer division or modulo by zero")
+        raise Raised(_BY_ZERO)
     return a % b if b else math.nan
 
 
@@ -295,6 +298,8 @@ RUNTIME: dict[str, tuple[Callable, Callable]] = {
     },
     "aten::__derive_index": (_wider, lambda i, start, step: start + i * step),
 }
+_DIVISIONS = frozenset(
+    f"aten::{name}" for name in ("floordiv", "floor_divide", "remainder", "mod"))
 _UNCHANGED = frozenset(("aten::ScalarImplicit", "aten::item", "aten::_unwrap_optional"))
 _DTYPES: dict[type, DType] = {int: i64, float: f64, bool: bool_}
 
@@ -323,6 +328,13 @@ def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dic
     if wanted is not None and _is_plain_number(result) and number_type(result) is not wanted:
         return convert(ev, result, wanted)
     return result
+
+
+def _no_zero(ev: Evaluator, divisor: object) -> None:
+    if isinstance(divisor, Value):
+        ev.check(ev.memory.build(lambda: B.pointwise(lambda b: E.ne(b, 0), divisor)), _BY_ZERO)
+    elif divisor == 0:
+        raise Raised(_BY_ZERO)
 
 
 def _is_plain_number(x: object) -> bool:
@@ -355,6 +367,8 @@ def _run_time(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
                                         "aten::__is__", "aten::__isnot__"):
         working = int
     operands = [convert(ev, x, working) if isinstance(x, Value) else x for x in args]
+    if kind in _DIVISIONS and working is int:
+        _no_zero(ev, args[1])
     value = ev.memory.build(lambda: B.pointwise(fn, *operands, dtype=_DTYPES[working]))
     value.wrapped = True
     if len(args) == 2:

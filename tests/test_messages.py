@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 import numpy as np
 import pytest
@@ -268,6 +268,26 @@ def test_indices_out_of_range_are_errors(name: str) -> None:
         with pytest.raises(RuntimeFailure, match=message):
             call(bad.numpy())
         assert np.allclose(call(good.numpy()), function(good).numpy(), rtol=1e-5)
+
+
+class Divides(nn.Module):
+    def forward(self, x: Tensor, y: Tensor, n: int, m: int) -> Tuple[Tensor, int, int]:
+        return torch.floor_divide(x, y) + x % y + torch.fmod(x, y), n // m, n % m
+
+
+def test_integers_divided_by_zero_are_errors() -> None:
+    """PyTorch's `%` of numbers ends the process there, and so does the least integer over -1."""
+    module, archive = loaded(Divides())
+    compiled = aot.compile(archive, inputs=["x:i64[3]", "y:i64[3]", "n:int", "m:int"])
+    x, least = np.array([7, -7, 5]), -(2**63)
+    for call in (compiled, compiled.interpret):
+        for y, m in (([1, 0, 2], 3), ([1, 2, 3], 0)):
+            with pytest.raises(RuntimeFailure, match="ZeroDivisionError"):
+                call(x, np.array(y), 7, m)
+        assert call(np.array([least] * 3), np.array([-1, -1, 3]), least, -1)[2] == 0
+        found = call(x, np.array([2, 3, -4]), -7, 2)
+        theirs = module(torch.from_numpy(x), torch.tensor([2, 3, -4]), -7, 2)
+        assert np.array_equal(found[0], theirs[0].numpy()) and found[1:] == theirs[1:] == (-4, 1)
 
 
 class Keeps(nn.Module):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lowering import expr as E
-from lowering.build import category, float_result, number_dtype, pointwise, result_type
+from lowering.build import (
+    category, check, constant, float_result, number_dtype, pointwise, reduce, result_type,
+)  # fmt: skip
 from lowering.expr import Expr
+from lowering.known import known_or_none
 from lowering.ops.table import aten, each
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_
@@ -81,12 +86,24 @@ def div_rounded(x, y, rounding_mode=None):
     if rounding_mode is None:
         return div(x, y)
     if rounding_mode == "trunc":
+        _no_zero(x, y)
         return pointwise(trunc_divide, x, y)
     if rounding_mode == "floor":
         return floor_divide(x, y)
     raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but "
                        "found "
                        f"'{rounding_mode}'")
+
+
+def _no_zero(x, y) -> None:
+    """An error when the program runs, where an integer is divided by zero."""
+    if result_type(x, y).is_float:
+        return
+    data = known_or_none(y) if isinstance(y, Value) else np.asarray(y)
+    if data is None:
+        check(reduce("and", y, None, False, lambda b: E.ne(b, 0)), "ZeroDivisionError")
+    elif not data.all():
+        check(constant(np.array(False)), "ZeroDivisionError")
 
 
 def trunc_divide(a: Expr, b: Expr) -> Expr:
@@ -97,6 +114,7 @@ def trunc_divide(a: Expr, b: Expr) -> Expr:
 @aten("floor_divide(Tensor self, Tensor other) -> Tensor",
       "floor_divide.Scalar(Tensor self, Scalar other) -> Tensor")
 def floor_divide(x, y):
+    _no_zero(x, y)
     return pointwise(floor_quotient, x, y)
 
 
@@ -130,6 +148,7 @@ def remainder(x, y):
         r = E.binary("fmod", a, b)
         return E.select(_opposite(r, b), r + b, r)
 
+    _no_zero(x, y)
     return pointwise(body, x, y)
 
 
@@ -137,6 +156,7 @@ def remainder(x, y):
       "fmod.Scalar(Tensor self, Scalar other) -> Tensor")
 def fmod(x, y):
     """Sign of the dividend."""
+    _no_zero(x, y)
     return pointwise(lambda a, b: E.binary("fmod" if a.dtype.is_float else "irem", a, b), x, y)
 
 
