@@ -85,12 +85,10 @@ class Nest:
                               for k in range(len(self.domain))))
 
     def merged(self, d: int) -> Nest:
-        """Dims d and d + 1 as one."""
-        n = self.domain[d + 1]
-        domain = (*self.domain[:d], self.domain[d] * n, *self.domain[d + 2:])
+        """Mergeable dims d and d + 1 as one: it steps as the inner one does, and further."""
+        domain = (*self.domain[:d], self.domain[d] * self.domain[d + 1], *self.domain[d + 2:])
         indices = tuple(
-            E.index(k) if k < d else E.index(d) // n if k == d
-            else E.index(d) % n if k == d + 1 else E.index(k - 1)
+            E.index(k) if k < d else E.const(0) if k == d else E.index(k - 1)
             for k in range(len(self.domain))
         )
         return self.map(domain, self.parallel - (d + 1 < self.parallel), indices)
