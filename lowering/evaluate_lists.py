@@ -62,7 +62,7 @@ def compute(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
     length at compile time."""
     name = kind.partition("::")[2]
     function = _TABLE.get(name)
-    if function is None or rows_of(args[0]) is None and name not in ("add", "extend", "add_"):
+    if function is None or rows_of(args[0]) is None and name not in _OF_TWO:
         raise ValueError(f"the length of a list is known only at run time, and {kind} must know it "
                          "at compile time")
     return function(ev, *args, **kwargs)
@@ -176,6 +176,72 @@ def _pop(ev: Evaluator, x: list, i: object = -1) -> object:
     return element
 
 
+def _insert(ev: Evaluator, x: list, i: object, value: Any) -> None:
+    """Before element i, which is held within the list."""
+    rows = x[0]
+    row = _row(ev, rows, value)
+    if rows.data.shape[0] == 0:
+        return _put(ev, x, row, rows.number)
+    data, new, count = ev.memory.read(rows.data), ev.memory.read(row), _count(ev, rows)
+    place = ev.memory.build(lambda: B.pointwise(lambda p, n: E.minimum(E.maximum(
+        E.select(p < 0, p + n, p), 0), n), ev.value_of(i), count, dtype=i64))
+    n = data.shape[0]
+
+    def element(k: E.Expr, *r: E.Expr) -> E.Expr:
+        at = E.load(place)
+        before = E.maximum(E.minimum(E.select(k < at, k, k - 1), E.const(n) - 1), 0)
+        return E.select(E.eq(k, at), E.load(new, [0, *r]), E.load(data, [before, *r]))
+
+    longer = ev.memory.build(lambda: B.compute((n + 1, *data.shape[1:]), element))
+    _put(ev, x, ev.memory.tensor(longer), rows.number)
+    if isinstance(value, AbstractTensor):
+        ev.memory.link(x[0].data.storage, value.storage)
+
+
+def _equals(ev: Evaluator, x: list, value: object) -> AbstractTensor:
+    return _call(ev, "aten::eq", x[0].data, value)
+
+
+def _index(ev: Evaluator, x: list, value: object) -> object:
+    """The first place of a number."""
+    found = _contains(ev, x, value)
+    ev.check(ev.value_of(found), "ValueError: the value is not in list")
+    return ev.item(_call(ev, "aten::argmax", _call(ev, "aten::to", _equals(ev, x, value), 3)))
+
+
+def _remove(ev: Evaluator, x: list, value: object) -> None:
+    ev.check(ev.value_of(_contains(ev, x, value)), "list.remove(x): x not in list")
+    _pop(ev, x, _index(ev, x, value))
+
+
+def _same(ev: Evaluator, a: list, b: list) -> Value:
+    """Whether two lists of numbers are equal."""
+    left, right = as_rows(ev, a, b), as_rows(ev, b, a)
+    if left is None or right is None or not (left.number and right.number):
+        raise ValueError("lists of run-time lengths are compared where they hold numbers")
+    x, y = ev.memory.read(left.data), ev.memory.read(right.data)
+    m, n = x.shape[0], y.shape[0]
+    if 0 in (m, n):
+        return ev.memory.build(lambda: B.pointwise(
+            lambda p, q: E.eq(p, q), _count(ev, left), _count(ev, right), dtype=i64))
+
+    def build() -> Value:
+        k = E.index(0)
+        held = E.minimum(k, E.const(n) - 1)
+        alike = B.generic((m,), 0, E.eq(E.load(x, [k]), E.load(y, [held])), "and")
+        return B.pointwise(lambda p, q, a: E.eq(p, q) & E.ne(a, 0), _count(ev, left),
+                           _count(ev, right), alike, dtype=i64)
+
+    return ev.memory.build(build)
+
+
+def _compared(ev: Evaluator, a: list, b: list, equal: bool) -> Value:
+    same = _same(ev, a, b)
+    result = same if equal else ev.memory.build(lambda: B.pointwise(lambda c: ~c, same))
+    result.wrapped = True
+    return result
+
+
 def _clear(ev: Evaluator, x: list) -> None:
     rows = x[0]
     empty = ev.memory.build(lambda: B.full((0, *rows.data.shape[1:]), 0, rows.data.dtype))
@@ -197,8 +263,7 @@ def _sort(ev: Evaluator, x: list, reverse: bool = False) -> None:
 
 
 def _contains(ev: Evaluator, x: list, value: object) -> object:
-    return ev.to_number(ev.item(_call(ev, "aten::any", _call(ev, "aten::eq", x[0].data, value))),
-                        bool)
+    return ev.to_number(ev.item(_call(ev, "aten::any", _equals(ev, x, value))), bool)
 
 
 def _reduction(name: str) -> Callable:
@@ -234,12 +299,19 @@ def _tensor(ev: Evaluator, x: list, dtype: object = None, *_: object, **__: obje
     return copy if code is None else _call(ev, "aten::to", copy, code)
 
 
+_OF_TWO = ("add", "extend", "add_", "eq", "ne")  # the second may be the one of a run-time length
 _TABLE: dict[str, Callable] = {
+    "insert": _insert, "index": _index, "remove": _remove,
+    "count": lambda ev, x, value: ev.item(_call(ev, "aten::sum", _equals(ev, x, value))),
+    "eq": lambda ev, a, b: _compared(ev, a, b, True),
+    "ne": lambda ev, a, b: _compared(ev, a, b, False),
     "len": lambda ev, x: ev.memory.size_number(x[0].data.shape[0]),
     "append": _append, "extend": _extend, "add_": _extend, "add": _sum_of_lists,
     "__getitem__": _get, "select": _get, "_set_item": _set, "pop": _pop, "clear": _clear,
     "slice": _slice, "copy": lambda ev, x: [x[0]], "list": lambda ev, x: [x[0]],
-    "reverse": _reverse, "sort": _sort, "__contains__": _contains,
+    "reverse": _reverse, "sort": _sort,
+    "sorted": lambda ev, x: [Rows(_call(ev, "aten::sort", x[0].data, 0, False)[0], True)],
+    "__contains__": _contains,
     "sum": _reduction("sum"), "min": _reduction("min"), "max": _reduction("max"),
     "stack": _stack, "cat": _cat, "concat": _cat, "tensor": _tensor, "as_tensor": _tensor,
 }

@@ -96,6 +96,21 @@ def reordered(x, n: int):
     return some, part, 2 in some, some + [1], copy, torch.tensor(some)
 
 
+def searched(x, n: int):
+    some: List[int] = []
+    for i in range(n):
+        some.insert(i // 2, i)
+    other = some.copy()
+    some.insert(-1, 7)
+    some.insert(100, 7)
+    same = other == some
+    differ = other != some
+    first, often = some.index(7), some.count(7)
+    some.remove(7)
+    other.append(7)
+    return some, same, differ, first, often, sorted(other) == sorted(some), other == [7]
+
+
 def nested(x, n: int):
     a: List[int] = []
     b: List[int] = []
@@ -116,7 +131,8 @@ def either(x, n: int):
     return picked
 
 
-PROGRAMS = [floats, tensors, recurrent, counted, filtered, shortened, reordered, nested, either]
+PROGRAMS = [floats, tensors, recurrent, counted, filtered, shortened, reordered, searched,
+            nested, either]
 
 
 def _same(found, expected):
