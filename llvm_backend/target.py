@@ -29,7 +29,7 @@ class Target:
     tune: str = ""  # LLVM's -mtune: whose latencies its scheduler knows; "" is `cpu`
     threads: int = 1  # how many the schedule divides loops for
     precision: str = "f32"  # of the weights of products: one of PRECISIONS
-    panels: Target | None = None  # the row whose packed weights this one's products read, too
+    panels: Target | None = None  # the row that says how weights are packed, for several rows
 
     def lanes(self, element_bytes: int) -> int:
         return max(1, self.vector_bytes // element_bytes)

@@ -26,8 +26,8 @@ _ALIGNMENT = 64
 
 
 def in_order(targets: Sequence[Target]) -> list[Target]:
-    """The rows in the order in which a CPU is asked, most wanted first, each once; the others read
-    weights as the first one has packed them. TargetError for rows of two architectures."""
+    """The rows in the order in which a CPU is asked, most wanted first, each once; all read weights
+    as the first one packs them. TargetError for rows of two architectures."""
     rows = sorted(dict.fromkeys(targets), key=lambda t: (-t.vector_bytes, -len(t.features)))
     kinds = sorted({t.triple.split("-")[0] for t in rows})
     if len(kinds) > 1:
@@ -36,7 +36,7 @@ def in_order(targets: Sequence[Target]) -> list[Target]:
     if len(rows) > 1 and kinds != ["x86_64"]:
         raise TargetError("several rows in one object are for x86-64 only: code cannot ask other "
                           "CPUs what they are")
-    return [rows[0], *(replace(t, panels=rows[0]) for t in rows[1:])]
+    return rows if len(rows) == 1 else [replace(t, panels=rows[0]) for t in rows]
 
 
 def merge_versions(programs: Sequence[Program], targets: Sequence[Target]) -> Program:

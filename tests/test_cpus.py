@@ -14,7 +14,7 @@ import pytest
 import aot
 from llvm_backend.heap_code import VERSION_AT
 from llvm_backend.native import native_target
-from llvm_backend.target import TARGETS
+from llvm_backend.target import PRECISIONS, TARGETS
 from runtime.errors import TargetError
 from runtime.loader import CompiledModel
 from tests.conftest import ROOT, require
@@ -175,6 +175,11 @@ def test_several_rows_need_the_least_of_them(archive: Path) -> None:
 
 
 def test_several_rows_share_their_weights(archive: Path) -> None:
+    for precision in PRECISIONS:
+        sizes = [aot.compile(archive, inputs=("x:f32[2,3,12,9]", "n:int"), cpu=cpu,
+                             precision=precision).stats.weight_bytes
+                 for cpu in ("x86-64-v4-bf16,x86-64-v3", "x86-64-v4")]
+        assert sizes[0] == sizes[1], precision
     several, widest = compiled(archive, SEVERAL), compiled(archive, "x86-64-v4")
     assert several.stats.weight_bytes == widest.stats.weight_bytes
     description = several.artifact.description

@@ -4,7 +4,8 @@
 
 For --precision bf16 on CPUs that have the instruction (avx512bf16). The weights are packed with
 both numbers of a pair side by side; what they are multiplied with is rounded to bf16 first, as a
-whole. Sums stay in f32.
+whole. Sums stay in f32. Where several rows share the weights, none does this: they lie as all can
+use them.
 """
 
 from __future__ import annotations
