@@ -47,8 +47,7 @@ class Assignments(Loops):
             hint = self.declared(target.id)
         if isinstance(target, ast.Attribute):
             base = self.meaning(target.value)
-            hint = self.resolver.attribute_type(self, base, target.attr) or hint
-            right = self.expression(value, hint)
+            right = self.expression(value, stated)
             self.resolver.set_attribute(self, base, target.attr, right, node, stated)
             return
         meaning = self.meaning(value, hint)

@@ -60,6 +60,7 @@ class Conditions(Expressions):
             found = self.static_call(node)
             if found is not None:
                 return found
+            self.meaning(node.func)  # read to see whether it is one of those
         value = self.expression(node)
         known = None
         if value.is_constant and isinstance(value.constant, bool) and (

@@ -193,7 +193,8 @@ class _Liveness:
 
 def written_values(node: Node) -> list[Value] | None:
     """What a node writes into, if that is all it does; None for other nodes."""
-    if node.kind in _WRITES_CONTAINER:
+    on_tensor = bool(node.inputs) and isinstance(node.inputs[0].type, TensorType)
+    if node.kind in _WRITES_CONTAINER and not on_tensor:
         return node.inputs[:1]
     schema = _schema(node)
     if schema is None:

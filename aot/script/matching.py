@@ -26,6 +26,20 @@ class BroadcastParameter(Parameter):
 
     length: int = 1
 
+    @property
+    def call_default(self) -> object:
+        """The default as a call gives it: one number for all."""
+        numbers = self.default if isinstance(self.default, list) else ()
+        return Repeated(numbers[0], len(numbers)) if len(set(numbers)) == 1 else self.default
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A list of equal numbers that is made where it is needed."""
+
+    number: int | float
+    count: int
+
 
 # What functions that make tensors take, and their variants that write into `out` do not.
 _NOT_OF_OUT = frozenset("dtype layout device pin_memory".split())
@@ -54,6 +68,8 @@ class Bound:
             return 1 + len(self.value.type.elements)
         if self.how == "list of bound":
             return 1 + sum(part.values for part in self.value)
+        if isinstance(self.value, Repeated):
+            return 2
         return 0 if self.how == "as is" else 1
 
 
@@ -310,6 +326,9 @@ class Matcher:
 
     def default(self, value: object, type_: Type) -> Value:
         """A parameter's default."""
+        if isinstance(value, Repeated):
+            parts = [self.env.constant(value.number)] * value.count
+            return self.env.op("prim::ListConstruct", parts, type_)
         if isinstance(value, (list, tuple)) and not isinstance(type_, TupleType):
             element = type_.element.element if isinstance(type_, OptionalType) else type_.element
             return self.env.constant(TypedList(value, element), ListType(element))
@@ -325,7 +344,8 @@ class Matcher:
     ) -> list[Value]:
         """The arguments of a call of a compiled function, in the order of its parameters."""
         formals = [
-            Formal(p.name, p.type, False, p.default, getattr(p, "length", None))
+            Formal(p.name, p.type, False, getattr(p, "call_default", p.default),
+                   getattr(p, "length", None))
             for p in function.parameters
         ]
         given = [*first, *args]

@@ -257,11 +257,6 @@ class Resolver:
             return hasattr(base.object, name)
         return False
 
-    def attribute_type(self, env, base: object, name: str) -> Type | None:
-        if isinstance(base, Value) and isinstance(base.type, ClassType):
-            return base.type.attributes.get(name)
-        return None
-
     def set_attribute(
         self, env, base: object, name: str, value: Value, node: ast.AST, stated: Type | None
     ) -> None:
