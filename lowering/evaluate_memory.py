@@ -34,6 +34,7 @@ T = TypeVar("T")
 # Ops on constants of at most this many elements are computed at once: sizes that a trace carries as
 # tensors become numbers again. Larger constants are a later pass's business.
 FOLD_ELEMENTS = 1024
+LARGEST_SIZE = 1 << 40  # of a dim that the program computes
 
 
 class Frame:
@@ -228,8 +229,9 @@ class Memory:
             if size is not None:
                 self.sizes[x] = size
         if x not in self.sizes and new:
-            message = "Trying to create tensor with negative dimension"
-            self.build(lambda: B.check(B.pointwise(lambda n: n >= 0, x), message))
+            message = "Trying to create tensor with negative dimension, or one that no memory holds"
+            self.build(lambda: B.check(
+                B.pointwise(lambda n: (n >= 0) & (n < LARGEST_SIZE), x), message))
             self.sizes[x] = B.as_size(x)
         return self.sizes.get(x, x)
 

@@ -253,6 +253,19 @@ def _slice(ev: Evaluator, t: AbstractTensor, dim: int = 0, start: object = None,
     return apply(ev, "aten::slice", [t, dim, start, end, step], {})
 
 
+def _narrow(ev: Evaluator, t: AbstractTensor, dim: int, start: object, length: int) -> object:
+    """x[start:start + length]; a start of run time is checked when the program runs."""
+    start = ev.item(start)
+    if isinstance(start, Value) and isinstance(dim, int) and isinstance(length, int) and t.ndim:
+        n = t.shape[B.dim_of(dim, t.ndim)]
+        given = start
+        start = ev.memory.build(lambda: B.compute((), lambda: E.select(
+            E.load(given) < 0, E.load(given) + n, E.load(given))))
+        _check_range(ev, start, 0, n - length, f"narrow(): start + length ({length}) exceeds the "
+                     f"size of dimension {dim} of a tensor of size {list(t.shape)}")
+    return apply(ev, "aten::narrow", [t, dim, start, length], {})
+
+
 def _offset(x: int | Value) -> tuple[Value | None, int]:
     """x as another number plus a constant; the number is None for a constant."""
     total = 0
@@ -287,6 +300,7 @@ TABLE: dict[str, Callable] = {
     "aten::stride": _stride,
     "aten::select": _select,
     "aten::slice": _slice,
+    "aten::narrow": _narrow,
     "aten::dim": lambda ev, t: t.ndim,
     "prim::ndim": lambda ev, t: t.ndim,
     "aten::ndimension": lambda ev, t: t.ndim,

@@ -25,7 +25,8 @@ from lowering.texts import Hole, Text
 from runtime.dtypes import bool_, i32, i64, u8
 
 Position = Callable[..., Expr]
-_NONE = E.const(-(1 << 63))  # no position is as small
+_NONE = E.const(-(1 << 63))  # stands for no position,
+_LEAST = E.const(1 - (1 << 63))  # which goes for all that are as small
 
 
 def is_mask(index: Value) -> bool:
@@ -61,7 +62,8 @@ def true_positions(mask: Value) -> Value:
 def check_all(index: Value, fits: Callable[[Expr], Expr], message: Callable[[str], str]) -> None:
     """IndexError, now or when the program runs, unless fits(element) holds of all elements of an
     integer tensor. message(the greatest of those that do not fit)."""
-    worst = reduce("max", index, None, False, lambda a: E.select(fits(a), _NONE, a), dtype=i64)
+    worst = reduce("max", index, None, False, lambda a: E.select(
+        fits(a), _NONE, E.maximum(a, _LEAST)), dtype=i64)
     data = known_or_none(worst) if known_or_none(index) is not None else None
     if data is None:
         first, *rest = message("\0").split("\0")  # where the number goes, if anywhere
