@@ -228,8 +228,13 @@ class _Merger:
             unknown = a if isinstance(a, Unknown) else b
             return lambda results: unknown
         x = b if a is UNINITIALIZED else a
+        branch = self.then if x is a else self.otherwise
+
+        def beside(v: object) -> Callable:
+            """A part of x."""
+            return self.merge(*((v, b) if x is a else (a, v)))
+
         if isinstance(x, AbstractTensor):
-            branch = self.then if x is a else self.otherwise
             if x not in branch.values:
                 return self._cannot("it may have been written through another tensor")
             value = branch.values[x]
@@ -238,8 +243,20 @@ class _Merger:
         elif isinstance(x, Choice):
             k = self.pair(*((x.number, None) if x is a else (None, x.number)))
             return lambda results: Choice(results[k])
-        elif isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
-            parts = [self.merge(*((v, b) if x is a else (a, v))) for v in x]
+        elif isinstance(x, Rows):
+            value = self._in(branch, lambda: self.ev.memory.read(x.data))
+            k = self.pair(*((value, None) if x is a else (None, value)))
+            return lambda results: Rows(AbstractTensor(Storage(results[k])), x.number)
+        elif isinstance(x, Maybe):
+            flag, inner = beside(x.present), beside(x.value)
+            return lambda results: Maybe(flag(results), inner(results))
+        elif isinstance(x, dict):
+            pairs = {key: beside(v) for key, v in x.items()}
+            return lambda results: {key: p(results) for key, p in pairs.items()}
+        elif isinstance(x, (list, tuple)):
+            parts = [beside(v) for v in x]
+            if isinstance(x, NamedTupleValue):
+                return lambda results: NamedTupleValue([p(results) for p in parts], x.type)
             return lambda results: type(x)(p(results) for p in parts)
         else:
             return lambda results: x

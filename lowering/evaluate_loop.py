@@ -415,7 +415,15 @@ def _zeros_like(ev: Evaluator, x: object) -> object:
         return number_type(x)(0)
     if isinstance(x, (str, Choice)):
         return ""
-    if isinstance(x, (list, tuple)) and not isinstance(x, NamedTupleValue):
+    if type(x) is Rows:
+        return Rows(_zeros_like(ev, x.data), x.number)
+    if type(x) is Maybe:
+        value = _zeros_like(ev, x.value)
+        with ev.memory.inside(ev.memory.regions[-2]):
+            return Maybe(present(ev, None), value)
+    if isinstance(x, NamedTupleValue):
+        return NamedTupleValue([_zeros_like(ev, v) for v in x], x.type)
+    if isinstance(x, (list, tuple)):
         return type(x)(_zeros_like(ev, v) for v in x)
     if isinstance(x, dict):
         return {k: _zeros_like(ev, v) for k, v in x.items()}

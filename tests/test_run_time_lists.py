@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import List
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 import pytest
@@ -266,3 +266,34 @@ def test_c(tmp_path):
     assert done.returncode == 0, done.stderr
     lengths = [len(counted(torch.ones(3), n)[0]) for n in range(15)]
     assert [int(w) for w in done.stdout.split()] == lengths
+
+
+class Found(NamedTuple):
+    at: int
+    some: List[int]
+
+
+def early(x, n: int):
+    """A value of every kind that only some turns of a loop set, in a return out of it."""
+    some: List[int] = []
+    last: Optional[Tensor] = None
+    for i in range(n):
+        some.append(i)
+        if i > 1:
+            last = x * i
+        if i > 2:
+            return {"x": x[i - 3], "y": torch.full([], 1.0)}, Found(i, some), last
+    return {"x": x.sum(), "y": x[0]}, Found(-1, some), last
+
+
+def test_what_a_return_out_of_a_loop_gives(tmp_path):
+    program, compiled = _compiled(tmp_path, early, "x:f32[3]", "n:int")
+    for n in (0, 2, 3, 9):
+        _same_fields(compiled(X, n), program(torch.from_numpy(X), n))
+
+
+def _same_fields(found, expected):
+    assert list(found[0]) == list(expected[0])
+    _same(list(found[0].values()), list(expected[0].values()))
+    _same(tuple(found[1]), tuple(expected[1]))
+    _same(found[2], expected[2])
