@@ -103,6 +103,8 @@ class _Entry:
         for j, (text, slot) in enumerate(asked):
             self.store("ptr", text, self.field(given, 8 * j))
             self.store("i64", self.value(f"call i64 @.string.number(ptr {given}, i64 {j})"), slot)
+        if asked:
+            self.lines.append(f"  call void @.string.begin(ptr %instance, ptr {given})")
         status = self.value(f"call i32 @.m{k}.body(ptr %instance{arguments})")
         if made or told:
             yes, no = self.split(self.value(f"icmp eq i32 {status}, {abi.OK}"))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from llvm_backend.descriptor import Constants
 from llvm_backend.program import Program
+from llvm_backend.text_code import strings_offset, tells_strings
 from runtime.description import ModelDescription
 
-# .string.number(the call's strings, which one); .string.text(its number, the call's strings).
+# .string.number(the call's strings, which one); .string.text(its number, the call's strings);
+# .string.begin(instance, the call's strings) notes them for messages.
 _FUNCTIONS = """
 define internal i1 @.string.same(ptr %a, ptr %b) #1 {{
 entry:
@@ -66,7 +68,12 @@ done:
 
 def string_functions(program: Program, d: ModelDescription, c: Constants) -> str:
     """The functions; nothing for a model without strings of run time."""
-    if not any(v.kind == "str" for m in d.methods for v in (*m.inputs, *m.outputs)):
+    told = tells_strings(program)
+    if not told and not any(v.kind == "str" for m in d.methods for v in (*m.inputs, *m.outputs)):
         return ""
     table = c.strings("@.strings", program.strings)
-    return _FUNCTIONS.format(count=len(program.strings), table=table)
+    note = ["  store ptr %given, ptr %at, align 8"] if told else []
+    begin = ["", "define internal void @.string.begin(ptr %instance, ptr %given) #1 {",
+             f"  %at = getelementptr i8, ptr %instance, i64 {strings_offset(program)}", *note,
+             "  ret void", "}", ""]
+    return _FUNCTIONS.format(count=len(program.strings), table=table) + "\n".join(begin)

@@ -11,7 +11,8 @@ from llvm_backend.heap_code import BLOCK_BYTES, heap_offset
 from llvm_backend.program import HostCheck, Program, TextHole, all_statements
 
 # Bytes that a hole takes at most, by its form; of elements each.
-_ROOM = {"int": 21, "float": 26, "bool": 6, "fixed": 52, "exponent": 16}
+MOST_LETTERS = 1000  # bytes of a string; what is longer is cut
+_ROOM = {"int": 21, "float": 26, "bool": 6, "fixed": 52, "exponent": 16, "str": MOST_LETTERS}
 _ELEMENT_ROOM = {"i64": 22, "f64": 16, "bool": 8}
 _LLVM = {"i64": "i64", "f64": "double", "bool": "i8"}
 
@@ -174,6 +175,33 @@ done:
 }}
 """
 
+# .text.str(where to, instance, number of a string), see string_code.py. The texts of this call are
+# where the instance says.
+_STRING = f"""
+define internal i64 @.text.str(ptr %to, ptr %instance, i64 %number) #1 {{{{
+entry:
+  %givenp = getelementptr i8, ptr %instance, i64 {{offset}}
+  %given = load ptr, ptr %givenp, align 8
+  %text = call ptr @.string.text(i64 %number, ptr %given)
+  br label %look
+look:
+  %k = phi i64 [ 0, %entry ], [ %next, %copy ]
+  %from = getelementptr i8, ptr %text, i64 %k
+  %c = load i8, ptr %from, align 1
+  %end = icmp eq i8 %c, 0
+  %most = icmp eq i64 %k, {MOST_LETTERS}
+  %stop = or i1 %end, %most
+  br i1 %stop, label %done, label %copy
+copy:
+  %at = getelementptr i8, ptr %to, i64 %k
+  store i8 %c, ptr %at, align 1
+  %next = add i64 %k, 1
+  br label %look
+done:
+  ret i64 %k
+}}}}
+"""
+
 # .tell(instance, kind, text): to the callback of the options, or else to standard output or error.
 _TELL = """
 declare i32 @puts(ptr)
@@ -229,20 +257,36 @@ def text_bytes(program: Program) -> int:
     return max((_room(s.message) for s in _checks(program)), default=0)
 
 
-def text_offset(program: Program) -> int:
+def _holes(program: Program) -> list[TextHole]:
+    return [p for s in _checks(program) for p in s.message if isinstance(p, TextHole)]
+
+
+def tells_strings(program: Program) -> bool:
+    """Whether a message has a string of run time in it: the texts of a call are then noted."""
+    return any(hole.form == "str" for hole in _holes(program))
+
+
+def strings_offset(program: Program) -> int:
+    """Where in the instance the address of the call's strings is."""
     return heap_offset(program) + BLOCK_BYTES * program.heap_blocks
+
+
+def text_offset(program: Program) -> int:
+    """Where in the instance messages are written."""
+    return strings_offset(program) + 8 * tells_strings(program)
 
 
 def text_functions(program: Program) -> str:
     """What the program's messages call."""
-    checks = _checks(program)
-    holes = [p for s in checks for p in s.message if isinstance(p, TextHole)]
+    checks, holes = _checks(program), _holes(program)
     text = _WHOLE if holes else ""
     if any(h.slot.dtype.name == "f64" for h in holes):
         text += _FLOATS
     for dtype in dict.fromkeys(h.slot.dtype.name for h in holes if h.form == "elements"):
         one = {"i64": "int", "f64": "element", "bool": "bool"}[dtype]
         text += _ELEMENTS.format(dtype=dtype, type=_LLVM[dtype], one=one)
+    if tells_strings(program):
+        text += _STRING.format(offset=strings_offset(program))
     return text + (_TELL if any(s.kind != "raise" for s in checks) else "")
 
 
@@ -252,6 +296,8 @@ def fill(hole: TextHole, to: str, data: str, load: str) -> str:
     if hole.form == "elements":
         return (f"call i64 @.text.elements.{hole.slot.dtype.name}(ptr {to}, ptr {data}, "
                 f"i64 {hole.slot.size})")
+    if hole.form == "str":
+        return f"call i64 @.text.str(ptr {to}, ptr %instance, i64 {load})"
     return f"call i64 @.text.{hole.form}(ptr {to}, {_LLVM[hole.slot.dtype.name]} {load})"
 
 

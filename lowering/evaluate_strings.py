@@ -8,8 +8,10 @@ from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import Choice
 from lowering.evaluate_if import choose
+from lowering.evaluate_texts import format_text, percent_text, text_of
 from lowering.string_numbers import number_of
 from lowering.tensor_ir import Value
+from lowering.texts import text_of_parts
 
 if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
@@ -27,7 +29,13 @@ def compute(ev: Evaluator, kind: str, args: list) -> object:
         return _look_up(ev, args[0], args[1])
     if kind in ("aten::__is__", "aten::__isnot__"):  # the other one is None
         return kind == "aten::__isnot__"
-    raise ValueError("a string known only at run time can be compared, looked up and returned; "
+    if kind == "aten::format":
+        return format_text(ev.memory, *args)
+    if kind == "aten::percentFormat":
+        return percent_text(ev.memory, *args)
+    if kind == "aten::add":
+        return text_of_parts([text_of(ev.memory, x) for x in args])
+    raise ValueError("a string known only at run time can be compared, looked up, told, returned; "
                      f"{kind} needs its letters")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lowering import build as B
 from lowering import expr as E
-from lowering.abstract import AbstractTensor, number_type
+from lowering.abstract import AbstractTensor, Choice, number_type
 from lowering.evaluate_memory import Memory
 from lowering.index_algebra import contiguous_strides
 from lowering.sizes import is_dynamic
@@ -42,6 +42,8 @@ def text_of(memory: Memory, x: object) -> str | Text:
         return _tensor_text(memory, x)
     if isinstance(x, Value):
         return _filled(Text(Hole(x, number_type(x).__name__)))
+    if isinstance(x, Choice):
+        return Text(Hole(x.number, "str"))
     if isinstance(x, float):
         return format_number(x)
     if isinstance(x, (list, tuple, dict)):

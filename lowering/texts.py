@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from lowering.tensor_ir import Value
 
 MOST_ELEMENTS = 1000
-# What stands in a hole: a number by its type; a float as %f and %e show it; a tensor's elements.
-FORMS = ("int", "float", "bool", "fixed", "exponent", "elements")
+# What stands in a hole: a number by its type; a float as %f and %e show it; a tensor's elements;
+# the string whose number (lowering/string_numbers.py) it is.
+FORMS = ("int", "float", "bool", "fixed", "exponent", "elements", "str")
 
 
 @dataclass(frozen=True, eq=False)

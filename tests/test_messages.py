@@ -290,6 +290,36 @@ def test_integers_divided_by_zero_are_errors() -> None:
         assert np.array_equal(found[0], theirs[0].numpy()) and found[1:] == theirs[1:] == (-4, 1)
 
 
+class Modes(nn.Module):
+    def forward(self, x: Tensor, mode: str, fallback: str) -> Tensor:
+        print("mode", mode, x.size(0))
+        if mode == "plus":
+            return x + 1
+        name = mode if mode == "minus" else fallback
+        if name != "minus":
+            raise ValueError(f"unknown mode '{mode}', and " + name + " of %s" % mode)
+        return x - 1
+
+
+def test_strings_of_run_time(capsys: pytest.CaptureFixture[str]) -> None:
+    module, archive = loaded(Modes())
+    compiled = aot.compile(archive, inputs=["x:f32[N]", "mode:str", "fallback:str"])
+    x = np.ones(2, np.float32)
+    for mode, fallback in (("plus", "x"), ("größe", "minus"), ("a" * 1200, "b"), ("", "")):
+        theirs = outcome(lambda x, n: module(torch.from_numpy(x), mode, fallback), x, 0)
+        printed = capsys.readouterr().out
+        ours = outcome(lambda x, n: compiled(x, mode, fallback), x, 0)
+        if len(mode) > 1000:
+            assert capsys.readouterr().out == f"mode {'a' * 1000} 2\n"
+            assert ours[0] == f"ValueError: unknown mode '{'a' * 1000}', and b of {'a' * 1000}"
+            continue
+        assert capsys.readouterr().out == printed == f"mode {mode} 2\n"
+        if isinstance(theirs[0], float):
+            assert ours == theirs
+        else:
+            assert theirs[-1].endswith(ours[0].strip())
+
+
 class Keeps(nn.Module):
     def __init__(self) -> None:
         super().__init__()

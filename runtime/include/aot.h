@@ -126,7 +126,8 @@ typedef void (*aot_parallel_for)(void *pool, aot_task task, void *args, int64_t 
 /* What the program prints (its arguments with blanks between, no newline at the end) and warns of, as
  * UTF-8 that is gone when the callback returns. Called in the thread of the call, in the program's
  * order. Numbers look as TorchScript prints them (1.5, 2., 0.10000000000000001, True); a tensor as
- * `[1.5, 2, ...] f32[3]`: its first 1000 elements in C order with 6 digits, its dtype, its sizes. */
+ * `[1.5, 2, 3] f32[3]`: its first 1000 elements in C order with 6 digits, its dtype, its sizes; one
+ * whose sizes vary as `<tensor f32[N]>`. Of a string of run time the first 1000 bytes. */
 enum { AOT_PRINT = 0, AOT_WARN = 1 };
 typedef void (*aot_report)(void *context, int32_t kind, const char *text);
 
