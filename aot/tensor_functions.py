@@ -11,6 +11,11 @@ from lowering import build as B
 from lowering.tensor_ir import Value
 
 
+def _assert(condition: object, message: object) -> None:
+    """AssertionError with the message unless the condition holds."""
+    assert condition, message
+
+
 def is_tensor(x: object) -> bool:
     return isinstance(x, Tensor)
 

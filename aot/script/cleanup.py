@@ -172,7 +172,9 @@ def _never_runs(node: Node) -> bool:
 
 
 def _compute(node: Node) -> tuple[bool, object]:
-    if len(node.outputs) != 1 or node.blocks or not all(v.is_constant for v in node.inputs):
+    if len(node.outputs) != 1 or node.blocks or not node.output.uses or not all(
+        v.is_constant for v in node.inputs
+    ):
         return False, None
     type_ = node.output.type
     values = [v.constant for v in node.inputs]

@@ -181,6 +181,11 @@ class Expressions(Environment):
     def binary(self, op: ast.AST, left: Value, right: Value, node: ast.AST) -> Value:
         if isinstance(left.type, ClassType):
             return self.magic(left, _MAGIC[type(op)], [right], node)
+        if isinstance(op, ast.Add) and isinstance(left.type, TupleType) and isinstance(
+            right.type, TupleType
+        ):
+            parts = [*unpack_tuple(self, left), *unpack_tuple(self, right)]
+            return self.op("prim::TupleConstruct", parts, TupleType(tuple(p.type for p in parts)))
         if isinstance(op, ast.Mod) and left.type == types.Str:
             self.at(node)
             return self.op("aten::percentFormat", [left, right], types.Str)
@@ -230,7 +235,6 @@ class Expressions(Environment):
         if isinstance(node.op, ast.USub) and operand.is_constant:
             number = operand.constant
             if isinstance(number, (int, float)) and not isinstance(number, bool):
-                self.builder.erase(value.node)
                 return self.constant(-number)
         return value
 

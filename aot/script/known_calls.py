@@ -240,6 +240,20 @@ class KnownCalls(Calls):
     def _call_repeat_triple(self, node: ast.Call, hint) -> Value:
         return self._repeated(node, 3)
 
+    def _call_assert_(self, node: ast.Call, hint) -> Value:
+        """`torch._assert(condition, message)`."""
+        (condition, message), _ = self.arguments(node)
+        self.at(node)
+        nothing, prefix = self.constant(None), self.constant("AssertionError: ")
+        if condition.type != types.Bool:
+            condition = self.operator("aten::Bool", [condition], node)
+        branch = self.builder.node("prim::If", [condition])
+        self.builder.add_block(branch)
+        failing = self.builder.at_end(self.builder.add_block(branch))
+        text = failing.op("aten::add", [prefix, message], types.Str)
+        failing.node("prim::RaiseException", [text, nothing])
+        return Several([])
+
     def _call_list_with_default(self, node: ast.Call, hint) -> Value:
         """Sizes asked for, beside an input's: fewer than those. None among them is for Python."""
         (wanted, sizes), _ = self.arguments(node)

@@ -239,7 +239,7 @@ class Matcher:
             return False
         if i + 1 < len(formals) and not formals[i + 1].keyword_only:
             return False
-        if len(formals) == 1 and all(isinstance(v.type, TensorType) for v in rest):
+        if i == 0 and all(isinstance(v.type, TensorType) for v in rest):
             return formal.type.element == types.Tensor  # broadcast_tensors(x, y)
         if formal.type.element != types.Int:
             return False
@@ -256,10 +256,12 @@ class Matcher:
                 types.Int, types.Float
             ):
                 return Bound([value] * formal.length, "repeat", ListType(actual))
-            if isinstance(actual, TupleType) and not isinstance(bare.element, TypeVariable) and all(
-                types.is_subtype(e, bare.element) for e in actual.elements
-            ):
-                return Bound(value, "tuple", ListType(bare.element))
+            if isinstance(actual, TupleType):
+                element = bare.element
+                if isinstance(element, TypeVariable) and actual.elements:
+                    element = bind_type(element, actual.elements[0], known) or element
+                if all(types.is_subtype(e, element) for e in actual.elements):
+                    return Bound(value, "tuple", ListType(element))
         if isinstance(bare, ListType) and isinstance(actual, ListType) and (
             is_node_of(value, EMPTY_LIST) and not value.uses and not has_variables(bare)
         ):
