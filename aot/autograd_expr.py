@@ -203,6 +203,9 @@ def _extreme(x: Expr, da: Expr | None, db: Expr | None, ties: str) -> Expr | Non
         return plus(_select(kept, inner, None, x.dtype), _select(cut, outer, None, x.dtype))
     if db is None or da is None:
         wins, d, y = (wins_a, da, a) if db is None else (wins_b, db, b)
+        other = b if db is None else a
+        if d is not None and ties != "relu" and not other.is_const:  # equals share the gradient
+            return E.select(wins, d, _select(E.eq(a, b), d * 0.5, None, x.dtype))
         return _select(wins | E.isnan(y) if ties == "relu" else wins, d, None, x.dtype)
     otherwise = E.select(wins_a, da, E.select(wins_b, db, da + db))
     return E.select(E.eq(a, b), (da + db) * 0.5, otherwise)

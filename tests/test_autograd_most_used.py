@@ -121,3 +121,14 @@ def test_gradients_are_slopes(name: str) -> None:
                 assert mine == pytest.approx(slope, rel=1e-4, abs=1e-6), (name, index)
                 checked += 1
     assert checked
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum", "hypot", "fmax", "logaddexp"])
+def test_equal_operands_share_the_gradient(name: str) -> None:
+    found = []
+    for t in (aot, torch):
+        x, y = (t.tensor(v, requires_grad=True) for v in ([1.0, 2.0, -1.0], [1.0, 1.0, -1.0]))
+        getattr(t, name)(x, y).sum().backward()
+        found.append((x.grad.tolist(), y.grad.tolist()))
+    for ours, theirs in zip(*found):
+        assert ours == pytest.approx(theirs)
