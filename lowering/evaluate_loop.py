@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING
 
 from lowering import build as B
 from lowering import expr as E
-from lowering.abstract import (
-    UNINITIALIZED, AbstractTensor, Choice, Maybe, Raised, Rows, Storage, Unknown, describe,
-    is_number, number_type,
-)  # fmt: skip
+from lowering.abstract import UNINITIALIZED, AbstractTensor, Maybe, Raised, Storage, Unknown
 from lowering.evaluate_attributes import complete_attributes
 from lowering.evaluate_if import has_effects
 from lowering.evaluate_lists import as_rows
-from lowering.evaluate_memory import related
-from lowering.evaluate_numbers import convert
 from lowering.evaluate_optional import present
 from lowering.graph import Block, Node
-from lowering.objects import NamedTupleValue
+from lowering.loop_state import (
+    Unstable, aliases_of, leaves, leaves_like, link_aliases, rebuild, same, zeros_like,
+)
 from lowering.sizes import Number, Size, forget
-from lowering.string_numbers import number_of
 from lowering.tensor_ir import Loop, Region, Value, defined
 from lowering.types import TensorType
-from runtime.dtypes import bool_, f64, i64
+from runtime.dtypes import i64
 from runtime.errors import CompileError
 
 if TYPE_CHECKING:
@@ -41,11 +37,6 @@ MOST_TURNS = 1_000_000
 # Evaluations of a body until what it carries is found; each but the last finds something new.
 MOST_ATTEMPTS = 200
 Loose = tuple[int, int]  # (which carried Value, which dim): its size changes from turn to turn
-_DTYPES = {int: i64, float: f64, bool: bool_}
-
-
-class Unstable(Exception):
-    """The loop's state changes its form from turn to turn, so it cannot stay a loop."""
 
 
 def run_loop(ev: Evaluator, node: Node, env: Env) -> list:
@@ -161,7 +152,7 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
     results = iter(op.results)
     outputs = list(state)
     for k in sorted(varying):
-        outputs[k] = _rebuild(state[k], results)
+        outputs[k] = rebuild(state[k], results)
     for storage in written:
         ev.memory.set_current(storage, next(results))
     link_aliases(ev, outputs, state, varying, aliases)  # later: what they hold now is the truth
@@ -185,7 +176,7 @@ class _Body:
         self.attributes, self.aliases, self.stale = attributes, aliases, stale
         self.turns: Number | None = None  # at most, where it is known
         self.region = Region()
-        self.inits = {k: _leaves(ev, state[k]) for k in varying}
+        self.inits = {k: leaves(ev, state[k]) for k in varying}
         self.condition: object = True
         self._yields: list[Value] = []
         self.growing: list[tuple[list, list]] = []  # lists whose length is another after a turn
@@ -200,7 +191,7 @@ class _Body:
             finally:
                 storages, containers = ev.memory.undo(frame)
             for container, content in containers.values():
-                if not _same(container, content):
+                if not same(container, content):
                     grown |= self._carry_content(container, content)
         for container, content in self.growing:
             rows = as_rows(ev, container, content)
@@ -225,7 +216,7 @@ class _Body:
         for key in keys:
             value = container[key]  # type: ignore[index]
             known = any(owner is container and key == k for owner, k in self.attributes)
-            if not known and not _same(value, content[key]):  # type: ignore[index]
+            if not known and not same(value, content[key]):  # type: ignore[index]
                 self.attributes.append((container, key))
                 self.state.append(value)
                 found = True
@@ -242,7 +233,7 @@ class _Body:
         for k in sorted(self.varying):
             params = [Value(v.shape, v.dtype, wrapped=v.wrapped) for v in self.inits[k]]
             carried.extend(params)
-            args[k] = _rebuild(self.state[k], iter(params))
+            args[k] = rebuild(self.state[k], iter(params))
         link_aliases(ev, args, self.state, self.varying, self.aliases)
         for storage in self.written:
             param = Value(storage.current.shape, storage.current.dtype)
@@ -270,10 +261,10 @@ class _Body:
         grown = False
         for k, (a, b) in enumerate(zip(args, outputs)):
             if k in self.varying:
-                self._yields += _leaves_like(ev, b, self.inits[k], self.state[k])
-            elif not _same(a, b):
+                self._yields += leaves_like(ev, b, self.inits[k], self.state[k])
+            elif not same(a, b):
                 if a is UNINITIALIZED:
-                    self.state[k] = _zeros_like(ev, b)
+                    self.state[k] = zeros_like(ev, b)
                 elif a is None or b is None or type(b) is Maybe:
                     self.state[k] = self._maybe(a, b)
                 self.varying.add(k)
@@ -288,7 +279,7 @@ class _Body:
             self.loose.clear()  # it counts what is carried, which has become more
         else:
             grown = self._compare_sizes(carried)
-        found = _aliases(args, outputs, self.varying, frame.serial)
+        found = aliases_of(args, outputs, self.varying, frame.serial)
         stale = {s for s in frame.stale if s.stale and s.serial <= frame.serial}
         if not (found <= self.aliases and stale <= self.stale):
             self.aliases |= found
@@ -304,7 +295,7 @@ class _Body:
         if type(a) is Maybe:
             return a
         like = b.value if type(b) is Maybe else b
-        value = a if a is not None else _zeros_like(self.ev, like)
+        value = a if a is not None else zeros_like(self.ev, like)
         with self.ev.memory.inside(self.ev.memory.regions[-2]):
             return Maybe(present(self.ev, a), value)
 
@@ -340,161 +331,3 @@ class _Body:
 def _keys(container: object) -> list:
     return list(container) if isinstance(container, dict) else list(
         range(len(container)))  # type: ignore[arg-type]
-
-
-def _same(a: object, b: object) -> bool:
-    if a is b:
-        return True
-    if isinstance(a, AbstractTensor) and isinstance(b, AbstractTensor):
-        return a.storage is b.storage and a.base is b.base and a.view is b.view
-    if type(a) is Rows and type(b) is Rows:
-        return _same(a.data, b.data)
-    if type(a) is Maybe and type(b) is Maybe:
-        return _same(a.present, b.present) and _same(a.value, b.value)
-    if isinstance(a, (list, tuple)) and type(a) is type(b):
-        return len(a) == len(b) and all(map(_same, a, b))  # type: ignore[arg-type]
-    if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, (Value, AbstractTensor)) or isinstance(b, (Value, AbstractTensor)):
-        return False
-    return type(a) is type(b) and a == b
-
-
-def _leaves(ev: Evaluator, x: object) -> list[Value]:
-    """The Values that a piece of state consists of."""
-    if type(x) is Rows:
-        x = x.data
-    if type(x) is Maybe:
-        return [x.present, *_leaves(ev, x.value)]
-    if isinstance(x, AbstractTensor):
-        return [ev.memory.read(x)]
-    if is_number(x):
-        return [ev.value_of(x)]
-    if isinstance(x, (str, Choice)):
-        return [number_of(ev, x)]
-    if isinstance(x, (list, tuple)):
-        return [v for item in x for v in _leaves(ev, item)]
-    if isinstance(x, dict):
-        return [v for item in x.values() for v in _leaves(ev, item)]
-    ev.use(x)
-    raise Unstable(f"{describe(x)} changes from turn to turn")
-
-
-def _leaves_like(ev: Evaluator, x: object, inits: list[Value], before: object) -> list[Value]:
-    """The Values of a piece of state after a turn; of the same dims and dtypes as before it."""
-    if x is UNINITIALIZED:
-        return [ev.memory.build(lambda v=v: B.full(v.shape, 0, v.dtype)) for v in inits]
-    if type(before) is Maybe and type(x) is not Maybe:
-        if x is None:
-            x = Maybe(present(ev, x), before.value)
-        else:
-            x = Maybe(present(ev, x), x)
-    if isinstance(before, float) and is_number(x) and number_type(x) is int:
-        x = convert(ev, x, float)
-    found = _leaves(ev, x)
-    if _form(x) != _form(before) or (
-            [(v.ndim, v.dtype) for v in found] != [(v.ndim, v.dtype) for v in inits]):
-        raise Unstable(f"{describe(before)} becomes {describe(x)} in a turn")
-    return found
-
-
-def _form(x: object) -> object:
-    """How lists, tuples and dicts hold a piece of state."""
-    if isinstance(x, dict):
-        return list(x), [_form(v) for v in x.values()]
-    return [_form(v) for v in x] if isinstance(x, (list, tuple)) else None
-
-
-def _zeros_like(ev: Evaluator, x: object) -> object:
-    """Something of x's form for a variable that only the body sets; nothing reads it."""
-    if isinstance(x, AbstractTensor):
-        shape, dtype = [0 if isinstance(n, Size) else n for n in x.shape], x.dtype
-        with ev.memory.inside(ev.memory.regions[-2]):
-            return ev.memory.tensor(ev.memory.build(lambda: B.full(shape, 0, dtype)))
-    if is_number(x):
-        return number_type(x)(0)
-    if isinstance(x, (str, Choice)):
-        return ""
-    if type(x) is Rows:
-        return Rows(_zeros_like(ev, x.data), x.number)
-    if type(x) is Maybe:
-        value = _zeros_like(ev, x.value)
-        with ev.memory.inside(ev.memory.regions[-2]):
-            return Maybe(present(ev, None), value)
-    if isinstance(x, NamedTupleValue):
-        return NamedTupleValue([_zeros_like(ev, v) for v in x], x.type)
-    if isinstance(x, (list, tuple)):
-        return type(x)(_zeros_like(ev, v) for v in x)
-    if isinstance(x, dict):
-        return {k: _zeros_like(ev, v) for k, v in x.items()}
-    raise Unstable(f"{describe(x)} is set in its body only")
-
-
-def _rebuild(like: object, values) -> object:
-    """A piece of state of the form of `like`, from the next of `values`."""
-    if type(like) is Maybe:
-        flag = next(values)
-        flag.wrapped = True
-        return Maybe(flag, _rebuild(like.value, values))
-    if type(like) is Rows:
-        return Rows(AbstractTensor(Storage(next(values))), like.number)
-    if isinstance(like, AbstractTensor):
-        return AbstractTensor(Storage(next(values)))
-    if isinstance(like, NamedTupleValue):
-        return NamedTupleValue([_rebuild(v, values) for v in like], like.type)
-    if isinstance(like, (list, tuple)):
-        return type(like)(_rebuild(v, values) for v in like)
-    if isinstance(like, dict):
-        return {k: _rebuild(v, values) for k, v in like.items()}
-    value = next(values)
-    if isinstance(like, (str, Choice)):
-        return Choice(value)
-    value.wrapped = True
-    return value
-
-
-def _storages(x: object) -> set[Storage]:
-    """The storages of the tensors in a piece of state."""
-    if type(x) is Rows:
-        x = x.data
-    if type(x) is Maybe:
-        x = x.value
-    if isinstance(x, AbstractTensor):
-        return {x.storage}
-    if isinstance(x, (list, tuple)):
-        return {s for v in x for s in _storages(v)}
-    if isinstance(x, dict):
-        return {s for v in x.values() for s in _storages(v)}
-    return set()
-
-
-def _aliases(args: list, outputs: list, varying: set[int],
-             serial: int) -> set[tuple[int, Storage | int]]:
-    """Which carried tensors leave a turn sharing memory: with an older storage, or with another
-    carried one (by its position)."""
-    owner = {s: k for k in varying for s in _storages(args[k])}
-    found: set[tuple[int, Storage | int]] = set()
-    seen: dict[Storage, int] = {}
-    for k in sorted(varying):
-        for storage in set().union(*map(related, _storages(outputs[k]))):
-            if storage.serial <= serial:
-                found.add((k, storage))
-            if owner.get(storage, k) != k:
-                found.add((k, owner[storage]))
-            if seen.setdefault(storage, k) != k:
-                found.add((k, seen[storage]))
-    return found
-
-
-def link_aliases(ev: Evaluator, values: list, state: list, varying: set[int],
-                 aliases: set[tuple[int, Storage | int]]) -> None:
-    """Links carried tensors with what they may be: what they were before the loop, and aliases."""
-    for k in varying:
-        for storage in _storages(values[k]):
-            for before in _storages(state[k]):
-                ev.memory.link(storage, before)
-    for k, other in aliases:
-        others = {other} if isinstance(other, Storage) else _storages(values[other])
-        for storage in _storages(values[k]):
-            for b in others:
-                ev.memory.link(storage, b)

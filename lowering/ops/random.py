@@ -8,10 +8,10 @@ In-place variants have an entry of their own where the functional operator is an
 from __future__ import annotations
 
 import math
-from typing import Callable, Sequence
+from typing import Callable
 
 from lowering import expr as E
-from lowering.build import broadcast_shape, cast, check, compute, pointwise, read, to_value
+from lowering.build import broadcast_shape, check, compute, pointwise, read, to_value
 from lowering.expr import Expr
 from lowering.ops.creation import _LIKE, _MAKE, _sizes
 from lowering.ops.table import aten
