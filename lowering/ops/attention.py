@@ -19,11 +19,20 @@ from lowering.ops.matmul import contract
 from lowering.ops.message_names import c_name
 from lowering.ops.dropout import drop
 from lowering.ops.table import aten
+from lowering.sizes import Size
 from lowering.tensor_ir import Value
 from runtime.dtypes import bool_
 
 
-def attend(q: Value, k: Value, v: Value, scale: float, mask: Value | None = None,
+def _usual_scale(q: Value) -> float | Expr:
+    """1 / sqrt(e)"""
+    e = q.shape[-1]
+    if not isinstance(e, Size):
+        return 1 / math.sqrt(e)
+    return 1 / E.unary("sqrt", E.const(e, compute_dtype(q.dtype)))
+
+
+def attend(q: Value, k: Value, v: Value, scale: float | Expr, mask: Value | None = None,
            causal: bool = False, dropout: float = 0.0) -> Value:
     """q (b..., l, e), k (b..., s, e), v (b..., s, f) -> (b..., l, f); batch dims broadcast, and so
     does mask with (b..., l, s): bool (True takes part) or added to the scores. causal: query i
@@ -33,7 +42,7 @@ def attend(q: Value, k: Value, v: Value, scale: float, mask: Value | None = None
     return weighted(e, total, v, mask is not None)
 
 
-def weights(q: Value, k: Value, scale: float, mask: Value | None,
+def weights(q: Value, k: Value, scale: float | Expr, mask: Value | None,
             causal: bool) -> tuple[Value, Value]:
     """exp(score - the row's greatest) of shape (b..., l, s), and the rows' sums (b..., l)."""
     n = max(q.ndim, k.ndim) - 2
@@ -90,7 +99,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0, is_causal=Fa
     """Shapes: query (..., l, e), key (..., s, e), value (..., s, f) -> (..., l, f). enable_gqa: the
     heads (third dim from the end) of query are a multiple of those of key and value."""
     _check(q, k, v, mask)
-    factor = float(scale) if scale is not None else 1 / math.sqrt(q.shape[-1])
+    factor = float(scale) if scale is not None else _usual_scale(q)
     if enable_gqa and q.ndim >= 3 and (q.shape[-3] != k.shape[-3] or q.shape[-3] != v.shape[-3]):
         return _grouped(q, k, v, factor, mask, is_causal, dropout_p)
     try:

@@ -7,17 +7,18 @@ resize of several dims is one pass a dim, the dims that shrink first.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Sequence
 
 import numpy as np
 
 from lowering import expr as E
-from lowering.build import cast, compute, compute_dtype, constant, reindex
+from lowering.build import as_size, cast, compute, compute_dtype, constant, reindex
 from lowering.expr import Expr
 from lowering.ops.interpolation_run_time import cubic_taps, linear_taps, nearest_tap
 from lowering.ops.interpolation_u8 import resize_u8
 from lowering.ops.table import aten
-from lowering.sizes import is_dynamic, nominal
+from lowering.sizes import Number, Size, is_dynamic, nominal
 from lowering.tensor_ir import Value
 from runtime.dtypes import f32, f64, i64, u8
 
@@ -153,7 +154,18 @@ def output_size(x: Value, size: Sequence[int] | None, factors: Sequence[float] |
                 f"It is expected output_size equals to {dims}, but got size {len(size)}"
             )
         return list(size)
-    return [int(n * f) for n, f in zip(x.shape[2:], factors)]
+    return [_scaled(n, f) for n, f in zip(x.shape[2:], factors)]
+
+
+def _scaled(n: Number, factor: float) -> Number:
+    """n * factor, rounded down."""
+    if not isinstance(n, Size):
+        return int(n * factor)
+    exact = Fraction(factor).limit_denominator(64)
+    if float(exact) == factor:
+        return n * exact.numerator // exact.denominator
+    return as_size(compute((), lambda: E.cast(
+        E.unary("floor", E.const(n, f64) * float(factor)), i64)))
 
 
 def check_sizes(x: Value, out: Sequence[int], dims: int) -> None:

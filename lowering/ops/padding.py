@@ -10,6 +10,7 @@ from lowering import views
 from lowering.build import Operand, full, generic, insert, reindex
 from lowering.expr import Expr
 from lowering.ops.table import aten
+from lowering.sizes import maximum
 from lowering.tensor_ir import Value
 
 
@@ -18,8 +19,8 @@ def pad_constant(x: Value, before: Sequence[int], after: Sequence[int], fill: Op
     that many. A tensor that needs nothing comes back itself."""
     if not any(before) and not any(after):
         return x
-    x = crop(x, [max(-b, 0) for b in before], [max(-a, 0) for a in after])
-    before, after = [max(b, 0) for b in before], [max(a, 0) for a in after]
+    x = crop(x, [maximum(-b, 0) for b in before], [maximum(-a, 0) for a in after])
+    before, after = [maximum(b, 0) for b in before], [maximum(a, 0) for a in after]
     if not any(before) and not any(after):
         return x
     shape = [b + n + a for b, n, a in zip(before, x.shape, after)]

@@ -1,6 +1,6 @@
 """The long tables against PyTorch, as Markdown; exit status 1 if a line does not hold.
 
-python -m tests.conformance [archives|programs|memory|operators|modules|models|detection]...
+python -m tests.conformance [archives|programs|memory|operators|modules|models|sizes|detection]...
     [--only TEXT] [--seconds S]
 """
 
@@ -13,7 +13,8 @@ import platform
 import sys
 
 from tests.conformance import (
-    corpus_table, detection_table, memory_table, operators_table, programs_table, table,
+    corpus_table, detection_table, memory_table, operators_table, programs_table, sizes_table,
+    table,
 )  # fmt: skip
 
 # table -> (title, module with CASES, cases that share a process)
@@ -21,7 +22,7 @@ SUITES = {
     "modules": ("torch.nn modules", "modules_table", 16),
     "models": ("torchvision classification", "torchvision_table", 1),
 }
-TABLES = ("archives", "programs", "memory", "operators", *SUITES, "detection")
+TABLES = ("archives", "programs", "memory", "operators", *SUITES, "sizes", "detection")
 
 
 def main() -> int:
@@ -51,6 +52,9 @@ def main() -> int:
             continue
         if name == "operators":
             failed += operators_table.print_table(options.only)
+            continue
+        if name == "sizes":
+            failed += sizes_table.print_table(options.only, options.seconds)
             continue
         if name == "detection":
             failed += detection_table.print_table(options.only, options.seconds)
