@@ -28,10 +28,11 @@ _MODULES: dict[str, str] = {
     "is_inference_mode_enabled",
     "aot.tensor_creation": "tensor as_tensor asarray from_numpy from_dlpack zeros ones empty full "
     "arange linspace logspace eye zeros_like ones_like empty_like full_like",
-    "aot.tensor_functions": "is_tensor is_storage is_floating_point is_complex numel typename "
+    "aot.tensor_functions": "is_tensor is_storage is_floating_point numel typename "
     "is_nonzero result_type promote_types can_cast broadcast_shapes broadcast_tensors meshgrid "
     "einsum block_diag cartesian_prod tensordot is_inference get_num_threads set_num_threads "
     "_assert",
+    "aot.complex_tensor": "ComplexTensor complex polar view_as_complex view_as_real is_complex",
     "aot.printing": "set_printoptions",
     "aot.random": "Generator manual_seed seed initial_seed default_generator get_rng_state "
     "set_rng_state rand randn randint randperm rand_like randn_like randint_like normal",

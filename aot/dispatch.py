@@ -37,6 +37,14 @@ from runtime.dtypes import DType, bool_
 SPECIAL: dict[str, Callable] = {}
 
 
+class NotReal(Exception):
+    """An argument is complex. aot/complex_tensor.py sets what such tensors are, and what runs
+    operators on them."""
+
+    types: tuple[type, ...] = ()
+    operate: Callable
+
+
 @dataclass
 class Event:
     """One operator call, for recorders: `call` is the resolved overload (None for the operators of
@@ -75,7 +83,10 @@ def call(name: str, args: tuple = (), kwargs: dict | None = None) -> object:
     """The result of an operator on tensors and Python values.
 
     TypeError where no overload takes the arguments; the operators' own errors are PyTorch's."""
-    args, kwargs = _normalised(args), _normalised_kwargs(kwargs)
+    try:
+        args, kwargs = _normalised(args), _normalised_kwargs(kwargs)
+    except NotReal:
+        return NotReal.operate(name, args, kwargs or {})
     if not trace_state.is_recording():
         result, _ = _perform(name, args, kwargs)
     else:
@@ -111,6 +122,8 @@ def _normal(x: object) -> object:
     kind = type(x)
     if kind in (int, float, bool, str) or x is None or isinstance(x, Tensor):
         return x
+    if kind is complex:
+        raise NotReal
     if kind in (list, tuple, Size, range):
         return [_normal(v) for v in x]  # type: ignore[union-attr]
     if isinstance(x, (dtype, layout)):
@@ -127,6 +140,8 @@ def _normal(x: object) -> object:
         return {float: 6, int: 4, bool: 11}[x]
     if hasattr(x, "__index__"):
         return x.__index__()
+    if isinstance(x, NotReal.types):
+        raise NotReal
     return x
 
 

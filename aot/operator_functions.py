@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Callable
 
 from aot import (  # noqa: F401
-    ctc_special, linalg_special, random_operators, recurrent_special, statistics_special,
-    tensor_special,
+    complex_tensor, ctc_special, linalg_special, random_operators, recurrent_special,
+    statistics_special, tensor_special,
 )
 from aot.dispatch import SPECIAL, call, exists
 from aot.tensor_methods import FUNCTIONS

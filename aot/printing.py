@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from aot import dtypes as names
+from aot.autograd_names import node_name
 from aot.tensor_core import Tensor
 from runtime.dtypes import bool_, i64
 
@@ -149,6 +151,38 @@ def text_of(t: Tensor) -> str:
     elif t._wants_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, indent)
+
+
+class _ComplexFormat:
+    """How complex numbers are written: both parts with a format of their own, the imaginary one
+    without its columns."""
+
+    def __init__(self, shown: np.ndarray) -> None:
+        self.real, self.imaginary = _Format(shown.real, True), _Format(shown.imag, True)
+        self.width = self.real.width + self.imaginary.width + 2
+
+    def text(self, x: complex) -> str:
+        imaginary = self.imaginary._number(x.imag)
+        return self.real.text(x.real) + ("" if imaginary[0] == "-" else "+") + imaginary + "j"
+
+
+def complex_text(z: Any) -> str:
+    """What print shows of a complex tensor."""
+    suffixes = [] if z.dtype is names.complex64 else [f"dtype={z.dtype}"]
+    array = z.numpy_of_values()
+    body = "[]"
+    if array.size:
+        summarise = array.size > _options.threshold
+        body = _body(array, 7, summarise, _ComplexFormat(_shown(array) if summarise else array))
+    elif z.ndim != 1:
+        suffixes.insert(0, f"size={tuple(z.shape)}")
+    if not array.size and z.dtype is names.complex64:
+        suffixes.append(f"dtype={z.dtype}")
+    if z.grad_fn is not None:
+        suffixes.append(f"grad_fn=<{node_name(f'aten::{z._made_by}', '', None)}>")
+    elif z.requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes("tensor(" + body, suffixes, 7)
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:

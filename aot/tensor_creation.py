@@ -11,7 +11,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from aot import dtypes as names
-from aot import dispatch, trace_state
+from aot import complex_tensor, dispatch, trace_state
 from aot.dispatch import Event, call
 from aot.tensor_core import Tensor
 from lowering.objects import StorageData, TensorData
@@ -87,10 +87,19 @@ def _announce(name: str, args: tuple, kwargs: dict, result: Tensor) -> Tensor:
     return result
 
 
+def _is_complex(data: object) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(map(_is_complex, data))
+    return isinstance(data, complex)
+
+
 def tensor(data: object, *, dtype: names.dtype | None = None, device: object = None,
            requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """A tensor of the data, copied; a leaf."""
     _on_cpu(device)
+    if dtype is not None and dtype.is_complex or _is_complex(data):
+        made = complex_tensor.of_numbers(data, dtype)
+        return made.requires_grad_() if requires_grad else made
     out = of_data(data, None if dtype is None else names.as_row(dtype))
     _announce("aten::tensor", (data,), {"dtype": dtype}, out)
     return out.requires_grad_() if requires_grad else out

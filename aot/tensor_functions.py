@@ -28,10 +28,6 @@ def is_floating_point(input: Tensor) -> bool:
     return input.is_floating_point()
 
 
-def is_complex(input: Tensor) -> bool:
-    return False
-
-
 def numel(input: Tensor) -> int:
     return input.numel()
 
