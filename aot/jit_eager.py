@@ -14,6 +14,7 @@ from aot.tensor_core import Tensor
 from aot.tensor_creation import tensor
 from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
 from lowering.abstract import Future, Raised
+from lowering.evaluate_texts import text_of
 from lowering.evaluator import Env, Evaluator
 from lowering.graph import Block, Function, Node
 from lowering.objects import (
@@ -123,7 +124,7 @@ class _EagerEvaluator(Evaluator):
         if own is not None:
             return own(self, node, args)
         prim = evaluate_prims.TABLE.get(node.kind)
-        if prim is not None and node.kind not in ("aten::str", "prim::type"):
+        if prim is not None and node.kind != "prim::type":
             return prim(self, node, args)
         count = len(args) - len(node.kwarg_names)
         kwargs = dict(zip(node.kwarg_names, args[count:]))
@@ -297,6 +298,7 @@ _OWN: dict[str, Callable] = {
     "prim::unchecked_unwrap_optional": lambda ev, node, args: args[0],
     "prim::Print": lambda ev, node, args: print(*args),
     "prim::PythonOp": _python_op,
+    "aten::str": lambda ev, node, args: text_of(ev.memory, args[0]),
 }
 _ON_TENSORS: dict[str, Callable] = {
     "aten::size": lambda t, dim=None: list(t.shape) if dim is None else t.size(dim),

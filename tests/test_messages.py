@@ -320,6 +320,23 @@ def test_strings_of_run_time(capsys: pytest.CaptureFixture[str]) -> None:
             assert theirs[-1].endswith(ours[0].strip())
 
 
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, n: int) -> str:
+        self.count += 1
+        return "call " + str(self.count) + f" of {n} " + str(n / 2)
+
+
+def test_texts_of_loaded_programs_with_state() -> None:
+    """They run operator by operator, where all is known."""
+    module, archive = loaded(Counts())
+    for n in (3, 4):
+        assert archive(n) == module(n) == f"call {n - 2} of {n} {'1.5' if n == 3 else '2.'}"
+
+
 class Keeps(nn.Module):
     def __init__(self) -> None:
         super().__init__()
