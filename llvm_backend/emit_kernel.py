@@ -293,6 +293,10 @@ class _FunctionEmitter:
         x = self.w.value(f"load {memory_type(t)}, ptr {p}, align {align}")
         self.names[s.result] = self.from_memory(x, t)
 
+    def op_prefetch(self, s: Instr) -> None:
+        p, _ = self.address(s.attrs["buffer"], s.args[0], s.attrs["offset"])
+        self.w.line(f"call void @llvm.prefetch.p0(ptr {p}, i32 0, i32 2, i32 1)")
+
     def op_store(self, s: Instr) -> None:
         v, i = s.args
         x = self.to_memory(v)

@@ -14,6 +14,7 @@ Instructions (`Instr.op`), by family; a and b have equal types unless said other
     load i           attrs: buffer, offset. Lanes consecutive elements from buffer[i + offset].
     load_masked i,m  the same where mask m is true; false lanes read as zero and touch no memory.
     gather i,m       attrs: buffer. Lane l is buffer[i[l]] where m[l], else zero.
+    prefetch i       attrs: buffer, offset. A hint: buffer[i + offset] is read soon. No result.
     store v,i        attrs: buffer, offset. No result.
     store_masked v,i,m;  scatter v,i,m      the writing forms. Equal indices: the last lane wins.
     add sub mul      integers wrap; floats round once (a product and a sum may be contracted).
@@ -223,6 +224,9 @@ class KernelBuilder:
         if mask is None:
             return self.emit("load", (self.index(i),), t, buffer=buffer, offset=offset)
         return self.emit("load_masked", (self.index(i), mask), t, buffer=buffer, offset=offset)
+
+    def prefetch(self, buffer: Buffer, i: KValue | int, offset: int = 0) -> None:
+        self.emit("prefetch", (self.index(i),), None, buffer=buffer, offset=offset)
 
     def gather(self, buffer: Buffer, i: KValue, mask: KValue | None = None) -> KValue:
         mask = mask if mask is not None else self.const(True, bool_, i.lanes)

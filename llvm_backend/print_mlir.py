@@ -156,6 +156,10 @@ class _Printer:
         else:
             self.w.line(f"vector.store {x}, {place} : {memref}, {self.w.memory(v.type)}")
 
+    def op_prefetch(self, s: Instr) -> None:
+        place, memref = self.place(s, s.args[0])
+        self.w.line(f"memref.prefetch {place}, read, locality<2>, data : {memref}")
+
     def op_load_masked(self, s: Instr) -> None:
         t, mask = s.result.type, s.args[1]
         place, memref = self.place(s, s.args[0])

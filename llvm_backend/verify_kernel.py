@@ -110,7 +110,12 @@ class _Verifier:
         self.where = f"{s.op} {', '.join(str(a.type) for a in s.args)} -> {result}"
         for a in s.args:
             self.use(a)
-        if s.op in _LOADS or s.op in _STORES:
+        if s.op == "prefetch":
+            self.arity(s, 1)
+            self.need(s.attrs["buffer"] in self.kernel.buffers, "the buffer is not the kernel's")
+            self.need(s.args[0].type == Type(i64), f"the index is {s.args[0].type}")
+            self.need(s.result is None, "a prefetch has no result")
+        elif s.op in _LOADS or s.op in _STORES:
             self.memory(s)
         else:
             self.need(s.result is not None, "no result")

@@ -103,6 +103,20 @@ def test_offsets_may_lead_back_into_the_buffer(target):
     np.testing.assert_array_equal(y_data[16:], np.arange(16, 64))
 
 
+def test_a_prefetch_is_a_hint_that_may_lead_beyond_the_end(target):
+    b = KernelBuilder("hint")
+    x, y = b.buffer("x", f32, SIZE, False), b.buffer("y", f32, SIZE, True)
+    with b.loop(0, SIZE) as f:
+        b.prefetch(x, f.counter, 1 << 20)
+        b.store(y, f.counter, b.load(x, f.counter))
+    library = KernelLibrary([b.kernel], target)
+    source, found = data(f32), np.zeros(SIZE, np.float32)
+    library.functions[0](source, found)
+    same_bits(found, source)
+    if "x86_64" in target.triple:
+        assert "prefetcht1" in library.assembly()
+
+
 @pytest.mark.parametrize("kind,unroll", (("serial", 1), ("serial", 3), ("serial", 4),
                                          ("unrolled", 1)))
 def test_carried_values(target, kind, unroll):

@@ -27,10 +27,12 @@ from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
 from lowering.schedule.transpose import transpose_nest
-from lowering.sizes import Number, divides, nominal, numel
+from lowering.sizes import Number, divides, is_dynamic, nominal, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
+_LINE = 64  # bytes of a cache line
+_FEWEST_ROWS, _MOST_TILES = 4, 8  # of rows that share a panel of weights, for it to be prefetched
 
 
 def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
@@ -150,8 +152,18 @@ class Contraction:
         self.panel_step = steps * panel
         self.tiles_a_panel = panel // tile.width
         self.runs = self.a.stride(product.vector) == 1
+        self.fetches = self.packed and self._fetches()
         self.divided = blocks
         self.part = Part(self.k, 0, True, True)
+
+    def _fetches(self) -> bool:
+        """Whether each tile asks for the next panel while it works on its own: where weights come
+        from far away, and so few rows use a panel that waiting for it would show. One row, on the
+        other hand, waits for memory however early it asks."""
+        rows = numel(self.nest.domain[d] for d in self.rows)
+        size = self.b_.memory.size * self.b_.memory.dtype.bytes
+        return not is_dynamic(self.nest.domain) and size > self.target.l2 and (
+            _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows)
 
     def emit(self) -> None:
         v = self.product.vector
@@ -308,6 +320,11 @@ class Contraction:
             for j in range(vectors):
                 mask = None if self.packed else masks[j]
                 columns.append(self._columns(b_at, b_offset + b_more, j, mask))
+            if self.fetches and panel is not None:
+                line = _LINE // self.b_.memory.dtype.bytes
+                for start in range(0, self.tile.width, line):
+                    b.prefetch(self.coder.parameter(self.b_.memory), b_at,
+                               b_offset + b_more + self.panel_step + start)
             out = []
             for r, o in enumerate(offsets):
                 row = a_offset + a_more + sum(i * self.a.stride(d) for d, i in o.items())
