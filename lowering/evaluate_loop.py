@@ -123,6 +123,7 @@ def _keep(ev: Evaluator, node: Node, env: Env, start: int, trip: int | Value,
         most = ev.memory.sizes.get(trip, trip) if isinstance(trip, Value) else trip
         if not isinstance(most, Value):
             attempt.turns = most - start
+        attempt.known = known
         settled = attempt.run()
         forget(defined(attempt.region))
         if settled:
@@ -175,6 +176,7 @@ class _Body:
         self.state, self.varying, self.written, self.loose = state, varying, written, loose
         self.attributes, self.aliases, self.stale = attributes, aliases, stale
         self.turns: Number | None = None  # at most, where it is known
+        self.known = False  # the number of turns is: sizes and lengths must stay what they are
         self.region = Region()
         self.inits = {k: leaves(ev, state[k]) for k in varying}
         self.condition: object = True
@@ -193,6 +195,8 @@ class _Body:
             for container, content in containers.values():
                 if not same(container, content):
                     grown |= self._carry_content(container, content)
+        if self.growing and self.known:
+            raise Unstable("a list changes its length in turns whose number is known")
         for container, content in self.growing:
             rows = as_rows(ev, container, content)
             if rows is None:

@@ -96,6 +96,8 @@ BODIES = [
     "y = torch.zeros_like(x[m])\nfor k in range(len(y)):\n  y[k] = x[k] * k\nreturn y",
     "keep = torch.zeros([6], dtype=torch.bool)\nfor c in torch.unique(i):\n"
     "  k = torch.where(i == c)[0]\n  keep[k[:2]] = True\nreturn torch.where(keep)[0]",
+    "parts = [x[:1]]\nfor k in range(70):\n  parts.append(x[x[:, k % 5] > 0.1 * k])\n"
+    "return torch.cat(parts)",
     "n = len(x[m])\ny = x[m]\nif n > 0:\n  y = y.reshape(n, -1, 5)\nreturn y.sum()",
 ]
 
