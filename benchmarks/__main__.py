@@ -38,39 +38,47 @@ def main() -> int:
         return 0
     launcher = Launcher()  # before anything large is imported or measured
     names = options.rows or [n for n in ROWS if not (options.quick and n in SLOW)]
-    engines = options.engines or [n for n in ENGINES if not (options.quick and n == "inductor")]
-    rounds, turn = (5, 0.04) if options.quick else (12, 0.1)
-    work = Path(options.work)
-    subprocess.run([sys.executable, "-m", "benchmarks.prepare", str(work.resolve()), *names],
-                   cwd=ROOT, check=True)
+    work, out = Path(options.work).resolve(), Path(options.out)
+    subprocess.run([sys.executable, "-m", "benchmarks.prepare", str(work), *names], cwd=ROOT,
+                   check=True)
     left_out = [n for n in names if not (work / n / "row.json").exists()]
     names = [n for n in names if n not in left_out]
-    record: Record = {"machine": _machine(), "versions": _versions(), "left_out": left_out,
-                      "walls": {}, "rows": [], "costs": {}}
-    machine = Machine()
+    record: Record = {"machine": _machine(options.cpu_time), "versions": _versions(),
+                      "left_out": left_out, "walls": {}, "rows": [], "costs": {}}
+    machine = Machine(options.cpu_time)
     for threads in options.threads:
-        clock = "process_time" if options.cpu_time else "perf_counter"
-        workers = [Worker(engine, threads, clock) for engine in engines]
-        for name in names:
-            folder = (work / name).resolve()
-            wall = machine.measure(threads)
-            record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
-            results = race(folder, workers, rounds, turn)
-            facts = json.loads((folder / "row.json").read_text())
-            entry = {
-                "row": name, "threads": threads, **facts,
-                "wall_seconds": wall.seconds(facts["flops"], facts["weight_bytes"]),
-                "engines": {r.engine: _figures(r) for r in results},
-            }
-            record["rows"].append(entry)
-            print(_progress(entry), file=sys.stderr, flush=True)
-        for worker in workers:
-            worker.close()
+        _race(names, threads, options, machine, record)
     if not options.no_costs:
         for name in names:
             record["costs"][name] = _cost(work / name, launcher)
+            _save(record, out)
     launcher.close()
-    return _write(record, Path(options.out), options.threads)
+    return _report(record, out, options.threads)
+
+
+def _race(names: list[str], threads: int, options: argparse.Namespace, machine: Machine,
+          record: Record) -> None:
+    """Runs the rows with so many threads into the record, which is on disk after every row."""
+    engines = options.engines or [n for n in ENGINES if not (options.quick and n == "inductor")]
+    rounds, turn = (5, 0.04) if options.quick else (12, 0.1)
+    clock = "process_time" if options.cpu_time else "perf_counter"
+    workers = [Worker(engine, threads, clock) for engine in engines]
+    for name in names:
+        folder = Path(options.work).resolve() / name
+        wall = machine.measure(threads)
+        record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
+        results = race(folder, workers, rounds, turn)
+        facts = json.loads((folder / "row.json").read_text())
+        entry = {"row": name, "threads": threads, **facts,
+                 "engines": {r.engine: _figures(r) for r in results}}
+        record["rows"].append(entry)
+        for e in record["rows"]:  # by the best rates that were seen
+            if e["threads"] == threads:
+                e["wall_seconds"] = wall.seconds(e["flops"], e["weight_bytes"])
+        _save(record, Path(options.out))
+        print(_progress(entry), file=sys.stderr, flush=True)
+    for worker in workers:
+        worker.close()
 
 
 def _options() -> argparse.Namespace:
@@ -123,13 +131,14 @@ def _cost(folder: Path, launcher: Launcher) -> Record:
         return {"failure": str(e)}
 
 
-def _machine() -> str:
+def _machine(cpu_time: bool) -> str:
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    return f"{model}, Linux {platform.release()}, Python {platform.python_version()}"
+    clock = ", CPU time on a machine that others used" if cpu_time else ""
+    return f"{model}{clock}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 def _versions() -> str:
@@ -142,10 +151,15 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _write(record: Record, out: Path, threads: list[int]) -> int:
+def _save(record: Record, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    (out / "benchmarks.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _report(record: Record, out: Path, threads: list[int]) -> int:
+    """Writes and prints the tables, draws the chart; the exit status."""
+    _save(record, out)
     text = markdown(record)
-    (out / "benchmarks.json").write_text(json.dumps(record, indent=1))
     (out / "benchmarks.md").write_text(text)
     (out / "benchmarks.svg").write_text(chart(record, threads[0]))
     print(text)

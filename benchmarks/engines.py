@@ -117,7 +117,7 @@ def load_numpy(folder: Path, threads: int) -> Call:
     """Rows that are a few products: what numpy and its BLAS reach, one call after another."""
     aot = importlib.import_module("aot")
     values = dict(aot.jit.load(folder / "model.pt").named_parameters())
-    w = {name: np.asarray(v) for name, v in values.items()}
+    w = {name: v.detach().numpy() for name, v in values.items()}
     x, *others = arguments(folder)
     if folder.name == "cell":
         weight, bias, h = w["linear.weight"].T, w["linear.bias"], others[0]

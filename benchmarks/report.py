@@ -136,8 +136,8 @@ def markdown(record: Record) -> str:
              "Latency in ms: median (minimum) of calls by turns. Errors are relative to the "
              "largest magnitude of PyTorch's answer. The wall is the model's arithmetic at the "
              "measured rate of multiply-adds, or its weights at the measured bandwidth where no "
-             "cache holds them; Winograd needs less arithmetic than a convolution has, so a share can be "
-             "above 100 %."]
+             "cache holds them; Winograd needs less arithmetic than a convolution has, so a share "
+             "can be above 100 %."]
     for threads, wall in record["walls"].items():
         parts.append(f"## {threads} thread{'s' * (int(threads) > 1)}\n\nMultiply-adds: "
                      f"{wall['flops'] / 1e9:.0f} GFLOP/s. Memory: {wall['bandwidth'] / 1e9:.1f} "
