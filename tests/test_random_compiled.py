@@ -13,6 +13,7 @@ import pytest
 
 import aot
 from lowering.random_words import DEFAULT_SEED, draw, moved, seeded, untemper
+from runtime.c_compiler import INCLUDE_DIR
 from tests.conftest import import_torch
 
 torch = import_torch()
@@ -207,8 +208,37 @@ def test_seeds_in_c(tmp_path):
         np.testing.assert_array_equal(np.array(line.split(), np.float32), numbers.numpy())
 
 
-def _built_and_run(where, *compiler):
-    command = [*compiler, "-Wall", "-Werror", "-o", "main", "main.c", "m.o"]
+CPP_SEEDS = r"""
+#include "m.h"
+#include "aot.hpp"
+#include <cstdio>
+
+int main() {
+    aot::Instance model(m_model);
+    model.seed(7).or_throw();
+    const auto results = model.call("forward", {});
+    for (float x : results[0].values<float>()) std::printf("%.9g ", static_cast<double>(x));
+}
+"""
+
+
+class Normals(torch.nn.Module):
+    def forward(self):
+        return three_normals()
+
+
+def test_seeds_in_cpp(tmp_path):
+    path = tmp_path / "m.pt"
+    torch.jit.script(Normals()).save(str(path))
+    aot.compile(path, inputs=[], name="m").save(tmp_path / "m.o")
+    (tmp_path / "main.cpp").write_text(CPP_SEEDS)
+    (line,) = _built_and_run(tmp_path, "c++", "-std=c++17", f"-I{INCLUDE_DIR}", source="main.cpp")
+    torch.manual_seed(7)
+    np.testing.assert_array_equal(np.array(line.split(), np.float32), three_normals().numpy())
+
+
+def _built_and_run(where, *compiler, source="main.c"):
+    command = [*compiler, "-Wall", "-Werror", "-o", "main", source, "m.o"]
     subprocess.run(command, cwd=where, check=True)
     done = subprocess.run([where / "main"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()

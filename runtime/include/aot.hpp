@@ -321,6 +321,11 @@ public:
 
     // Back to the start.
     Status reset() const { return state([&] { return model_->reset(memory_.get()); }); }
+    // Begins the random numbers anew: PyTorch's after torch.manual_seed(seed).
+    Status seed(std::uint64_t seed) const {
+        if (model_->seed == nullptr) return {}; // it draws none
+        return state([&] { return model_->seed(memory_.get(), seed); });
+    }
     // An instance with the same state, made with the given options. Throws Error.
     Instance copy(const aot_options *options = nullptr) const {
         Instance other(model(), options);
