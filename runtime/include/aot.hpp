@@ -33,13 +33,6 @@
 #include <utility>
 #include <vector>
 
-#if defined(__has_include)
-#if __has_include(<dlfcn.h>)
-#include "aot_load.h"
-#define AOT_HAS_LIBRARY 1
-#endif
-#endif
-
 namespace aot {
 
 // ---- Errors -------------------------------------------------------------------------------------
@@ -494,38 +487,12 @@ private:
     std::unique_ptr<void, ReleaseInstance> memory_;
 };
 
-#ifdef AOT_HAS_LIBRARY
-
-// A model in a shared library. It must outlive its instances.
-class Library {
-public:
-    Library() = default;
-    explicit Library(const std::string &path) { open(*this, path).or_throw(); }
-    Library(Library &&other) noexcept : library_(std::exchange(other.library_, {})) {}
-    Library &operator=(Library &&other) noexcept {
-        std::swap(library_, other.library_);
-        return *this;
-    }
-    ~Library() { aot_library_close(&library_); }
-
-    // The same as the constructor without exceptions; `library` is left alone after a failure.
-    static Status open(Library &library, const std::string &path) {
-        aot_library opened;
-        char message[512];
-        const aot_status code = aot_library_open(path.c_str(), &opened, message, sizeof message);
-        if (code != AOT_OK) return {code, message};
-        aot_library_close(&library.library_);
-        library.library_ = opened;
-        return {};
-    }
-    const aot_model &model() const { return *library_.model; }
-
-private:
-    aot_library library_{};
-};
-
-#endif // AOT_HAS_LIBRARY
-
 } // namespace aot
+
+#if defined(__has_include)
+#if __has_include(<dlfcn.h>)
+#include "aot_library.hpp"
+#endif
+#endif
 
 #endif // AOT_HPP
