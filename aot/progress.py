@@ -31,7 +31,7 @@ class Stats:
         """'digits: 7 kernels, 1.6 MFLOP, 21.4 KB code, 94.1 KB weights, 12.0 KB arena, 0.84 s'."""
         parts = [
             f"{self.kernels} kernel{'' if self.kernels == 1 else 's'}",
-            f"{_scaled(self.flops, 1000)}FLOP",
+            *([f"{_scaled(self.flops, 1000)}FLOP"] if self.flops else []),
             f"{_scaled(self.code_bytes, 1024)}B code",
             f"{_scaled(self.weight_bytes, 1024)}B weights",
             f"{_scaled(self.arena_bytes, 1024)}B arena",

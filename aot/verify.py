@@ -14,6 +14,7 @@ from aot.inputs import (
 )
 from runtime.dtypes import DType, bf16, to_compute, to_storage
 from runtime.errors import RuntimeFailure
+from runtime.named_dims import NamedDim
 
 # A correct float32 artifact is far below this; a wrong one far above. Relative to the largest
 # magnitude of the output, by the precision of the output's dtype.
@@ -33,18 +34,23 @@ class Outcome:
         return f"verify: largest error {self.absolute:.3g}, relative {self.relative:.3g}"
 
 
-def random_value(given: Input, random: np.random.Generator) -> Any:
-    """A value that fits: normal floats; small integers, which are valid indices nearly always."""
+def random_value(given: Input, random: np.random.Generator,
+                 sizes: dict[str, int] | None = None) -> Any:
+    """A value that fits: normal floats; small integers, which are valid indices nearly always.
+    `sizes` has those of named dims; what it lacks is chosen, and kept in it."""
+    sizes = {} if sizes is None else sizes
     if isinstance(given, TensorInput):
-        return _random_array(given.dtype, given.shape, random)
+        shape = tuple(n if isinstance(n, int) else sizes.setdefault(n.name, _trial_size(n, k))
+                      for k, n in enumerate(given.shape))
+        return _random_array(given.dtype, shape, random)
     if isinstance(given, ScalarInput):
         usual = {"int": 1, "float": 0.75, "bool": True, "str": "text"}[given.kind]
         return usual if given.value is None else given.value
     if isinstance(given, ConstantInput):
         return given.value
     if isinstance(given, RowsInput):
-        return [random_value(given.item, random) for _ in range(3)]
-    items = [random_value(item, random) for item in given.items]
+        return [random_value(given.item, random, sizes) for _ in range(3)]
+    items = [random_value(item, random, sizes) for item in given.items]
     if isinstance(given, DictInput):
         return dict(zip(given.keys, items))
     assert isinstance(given, SequenceInput)
@@ -74,7 +80,8 @@ def verify(
 ) -> Outcome:
     """Runs both on the same random inputs. RuntimeFailure if they do not agree."""
     random = np.random.default_rng(0)
-    values = [random_value(given, random) for given in inputs]
+    sizes: dict[str, int] = {}
+    values = [random_value(given, random, sizes) for given in inputs]
     given = run_time_arguments(inputs, tuple(values))
     expected = interpreter(*values)  # first: artifacts may write into arguments
     return compare(artifact(*given), expected)
@@ -90,7 +97,8 @@ def verify_methods(artifact: Mapping[str, Callable[..., Any]], compiled: Mapping
                   for inputs in method.signatures]
     for _ in range(rounds):
         for name, method, inputs in signatures:
-            values = [random_value(given, random) for given in inputs]
+            sizes: dict[str, int] = {}
+            values = [random_value(given, random, sizes) for given in inputs]
             given = values
             if artifact[name] is not method:  # which takes the constants too
                 given = run_time_arguments(inputs, tuple(values))
@@ -100,6 +108,13 @@ def verify_methods(artifact: Mapping[str, Callable[..., Any]], compiled: Mapping
             if outcome.relative >= worst.relative:
                 worst = outcome
     return worst
+
+
+def _trial_size(dim: NamedDim, position: int) -> int:
+    """A small batch, and images that networks can halve a few times."""
+    wanted = max(3 if position == 0 else 96, dim.low)
+    n = -(-wanted // dim.multiple) * dim.multiple
+    return n if dim.high is None else min(n, dim.high // dim.multiple * dim.multiple)
 
 
 def _random_array(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

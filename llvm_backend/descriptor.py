@@ -36,7 +36,7 @@ def _flops(statements: list[HostStmt]) -> int:
 def _method(m: Method) -> MethodDescription:
     return MethodDescription(m.name, tuple(m.inputs), tuple(m.outputs),
                              m.input_structure, m.output_structure,
-                             tuple(d.name for d in m.dims), _flops(m.body))
+                             tuple(d.name for d in m.dims), 0 if m.dims else _flops(m.body))
 
 
 def describe_program(program: Program, target: Target) -> ModelDescription:

@@ -49,3 +49,11 @@ def test_random_values_fit_their_spec(spec: str) -> None:
 def test_constants_go_to_the_interpreter_only() -> None:
     inputs = tuple(map(parse_input, ("x:f32[4]", "n:int=3", "f:float")))
     assert verify(lambda x, f: x * 3 + f, lambda x, n, f: x * n + f, inputs).relative == 0
+
+
+def test_named_dims_have_one_size_a_name() -> None:
+    sizes: dict[str, int] = {}
+    random = np.random.default_rng(0)
+    x = random_value(parse_input("x:f32[N,3,H%32==0,W<=20]"), random, sizes)
+    y = random_value(parse_input("y:f32[H,N]"), random, sizes)
+    assert x.shape == (3, 3, 96, 20) and y.shape == (96, 3)
