@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 import pytest
@@ -297,6 +297,28 @@ def test_a_view_leaves_a_loop_early():
         return y[:, 0]
 
     for n in (0, 2, 3, 5):
+        compare(f, X, n)
+
+
+class Pair(NamedTuple):
+    a: Tensor
+    n: int
+
+
+def test_what_leaves_a_loop_early_may_be_anything():
+    def f(x: Tensor, n: int):
+        grown = [x[0]]
+        for k in range(n):
+            grown.append(x[k % 4] * 2)
+            found: Optional[Tensor] = None
+            if k == 1:
+                found = x[k]
+            if k == 2:
+                return grown, {"a": x[k], "b": x[0] + k}, Pair(x[k] + 1, k), found
+        nothing: Optional[Tensor] = None
+        return grown, {"a": x[0], "b": x[1]}, Pair(x[3], n), nothing
+
+    for n in (0, 1, 5):
         compare(f, X, n)
 
 
