@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import aot.random_operators  # noqa: F401  operators that draw random numbers
-from aot import dispatch, random
+from aot import dispatch, dtypes, random
 from aot.tensor_core import Tensor
 from aot.tensor_creation import tensor
 from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
@@ -140,7 +140,8 @@ class _EagerEvaluator(Evaluator):
         if kind in _ON_TENSORS and isinstance(first, Tensor):
             return _ON_TENSORS[kind](*args)
         if kind == "aten::tensor" and not isinstance(first, Tensor):
-            return tensor(first, dtype=kwargs.get("dtype"))
+            wanted = kwargs.get("dtype")
+            return tensor(first, dtype=dtypes.of_code(wanted) if type(wanted) is int else wanted)
         if _makes_tensor(node) or _holds_tensor([*args, *kwargs.values()]):
             result = dispatch.call(kind, tuple(args), kwargs)
             return tuple(result) if _is_record(result) else result
