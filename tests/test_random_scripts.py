@@ -7,11 +7,16 @@ python -m tests.reduce_scripts SEED.
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import import_torch
-from tests.random_script_engines import problem
+import aot
+from runtime.c_compiler import INCLUDE_DIR
+from tests.conftest import ROOT, import_torch, require
+from tests.random_script_engines import archive, problem, script, words
 from tests.random_scripts import program
 from tests.reduce_scripts import reduced
 
@@ -26,6 +31,20 @@ def test_engines_agree_with_pytorch(group: int) -> None:
     for seed in range(group, PROGRAMS, GROUPS):
         found = problem(program(seed), plain=seed % 4 == 0)
         assert not found, f"seed {seed}: {found}"
+
+
+@pytest.mark.parametrize("seed", [3, 8, 19])
+def test_nothing_is_read_or_written_out_of_bounds(seed: int, tmp_path: Path) -> None:
+    require(shutil.which("valgrind") is not None, "valgrind")
+    made = program(seed)
+    model = aot.compile(archive(script(made)), inputs=words(made.calls[0]), cpu="x86-64-v3")
+    model.save(tmp_path / "m.so")
+    subprocess.run(["cc", "-std=c99", f"-I{INCLUDE_DIR}", str(ROOT / "tests" / "c" / "endure.c"),
+                    "-ldl", "-o", "endure"], cwd=tmp_path, check=True)
+    found = subprocess.run(["valgrind", "-q", "--error-exitcode=9", "--leak-check=full",
+                            "./endure", "./m.so", "100"],
+                           cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 0 and not found.stderr, found.stderr
 
 
 def test_programs_are_functions_of_their_seeds() -> None:
