@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aot import dtypes as names
-from aot.dispatch import NotReal, call
+from aot.dispatch import SPECIAL, NotReal, call
 from aot.printing import complex_text
 from aot.tensor_core import Tensor
 from runtime import dtypes
@@ -361,4 +361,5 @@ def _half(x: object, k: int) -> object:
     return _parts(x)[k] if isinstance(x, ComplexTensor) else x
 
 
+SPECIAL.update({"aten::complex": complex, "aten::view_as_complex": view_as_complex})
 NotReal.types, NotReal.operate = (ComplexTensor,), staticmethod(operate)

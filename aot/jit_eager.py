@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import aot.complex_tensor  # noqa: F401  operators that make complex tensors
 import aot.random_operators  # noqa: F401  operators that draw random numbers
 from aot import dispatch, dtypes, random
 from aot.tensor_core import Tensor
