@@ -100,7 +100,8 @@ def bounds(x: Terms) -> tuple[int | None, int | None]:
 _MOST_QUOTIENTS = 8  # in what is compared: the search goes through their orders
 
 
-def never_negative(x: Terms, depth: int = 4, scale: int = 1) -> bool:
+def never_negative(x: Terms, depth: int = 4, scale: int = 1,
+                   refuted: set | None = None) -> bool:
     """Whether x surely is 0 or more.
 
     Every symbol is its least value and something more: if then no coefficient is negative, no
@@ -123,10 +124,15 @@ def never_negative(x: Terms, depth: int = 4, scale: int = 1) -> bool:
     quotients = sorted({s for m in x for s in m if s.op}, key=_order)
     if depth == 0 or len(quotients) > _MOST_QUOTIENTS:
         return False
+    refuted = set() if refuted is None else refuted  # other orders lead to the same polynomials
+    key = frozenset(x.items()), depth, scale
+    if key in refuted:
+        return False
     for s in quotients:
         for times, bound in _bounded_by(x, s):
-            if never_negative(bound, depth - 1, scale * times):
+            if never_negative(bound, depth - 1, scale * times, refuted):
                 return True
+    refuted.add(key)
     return False
 
 
