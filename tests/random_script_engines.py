@@ -27,6 +27,7 @@ from tests.random_scripts import Program, program
 
 AGREES = "agrees"
 FAILED = "PyTorch does not take the program"
+LOST = "Expected Tensor but got None"  # an error of PyTorch's interpreter, not of the program
 ALWAYS = "the program raises for these inputs: "  # told when compiling, not only when running
 
 
@@ -88,7 +89,8 @@ def expected(scripted: Any, calls: list[list[object]]) -> list[Any]:
             with torch.no_grad(), torch.jit.optimized_execution(False):  # it drops dead errors
                 found.append(_plain(scripted(*given)))
         except Exception as e:  # whatever the program raises
-            return [*found, Raises(str(e).strip().splitlines()[-1])]
+            message = str(e).strip().splitlines()[-1]
+            return found if message.endswith(LOST) else [*found, Raises(message)]
     return found
 
 
@@ -135,7 +137,7 @@ def problem(made: Program, plain: bool = True) -> str:
         ways = engines(loaded, made, plain)
     except AotError as e:
         text = str(e)
-        if isinstance(wanted[0], Raises) and (ALWAYS in text or _said(wanted[0]) in text):
+        if wanted and isinstance(wanted[0], Raises) and (ALWAYS in text or _said(wanted[0]) in text):
             return ""
         return f"refused: {text}"
     except Exception as e:  # an internal error
