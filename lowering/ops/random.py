@@ -205,6 +205,7 @@ def log_normal(x, mean=1.0, std=2.0, *, generator=None):
 
 
 def log_normal_values(shape: Shape, dtype: DType, mean=1.0, std=2.0) -> Value:
+    _positive("log_normal_", "std", std)
     unit = current().normals(_count(shape))
     return fill(shape, dtype, lambda i: E.unary(
         "exp", E.load(unit, [i]) * number(std, f64) + number(mean, f64)))
@@ -324,12 +325,22 @@ def _log1p(u: Expr) -> Expr:
     return E.unary("log1p", -u)
 
 
+def _positive(what: str, name: str, x) -> None:
+    """Refuses a parameter of a distribution that is not above 0."""
+    message = f"{what} expects {name} > 0.0"
+    if isinstance(x, Value):
+        check(pointwise(lambda a: a > 0, x), message)
+    elif not x > 0:
+        raise RuntimeError(f"{message}, but found {name}={x:g}")
+
+
 @aten("exponential(Tensor self, float lambd=1., *, " + _FROM)
 def exponential(x, rate=1.0, *, generator=None):
     return exponential_values(x.shape, x.dtype, rate)
 
 
 def exponential_values(shape: Shape, dtype: DType, rate=1.0) -> Value:
+    _positive("exponential_", "lambda", rate)
     return _of_uniform53(shape, dtype, lambda u: -_log1p(u) / number(rate, f64))
 
 
@@ -339,6 +350,7 @@ def cauchy(x, median=0.0, sigma=1.0, *, generator=None):
 
 
 def cauchy_values(shape: Shape, dtype: DType, median=0.0, sigma=1.0) -> Value:
+    _positive("cauchy_", "sigma", sigma)
     return _of_uniform53(shape, dtype, lambda u: number(median, f64) + number(
         sigma, f64) * E.unary("tan", (u - 0.5) * math.pi))
 
@@ -349,6 +361,10 @@ def geometric(x, p, *, generator=None):
 
 
 def geometric_values(shape: Shape, dtype: DType, p) -> Value:
+    if isinstance(p, Value):
+        check(pointwise(lambda a: (a > 0) & (a < 1), p), "geometric_ expects p to be in (0, 1)")
+    elif not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     return _of_uniform53(shape, dtype, lambda u: E.unary(
         "ceil", E.unary("log", u) / _log1p(number(p, f64))))
 

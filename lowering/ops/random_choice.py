@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from lowering import expr as E
 from lowering.build import (
-    as_size, cast, check, compute, full, generic, loop, pointwise, scan, scatter, sort,
+    as_size, cast, check, compute, full, generic, loop, pointwise, reduce, scan, scatter, sort,
 )
 from lowering.expr import Expr
+from lowering.ops.message_names import type_name
 from lowering.ops.random import MAKE_INTEGERS, with_generator
 from lowering.ops.table import aten
 from lowering.random_stream import current
@@ -53,12 +56,22 @@ def multinomial(x, count, replacement=False, *, generator=None):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if count <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not x.dtype.is_float:
+        raise RuntimeError("multinomial only supports floating-point dtypes for input, got: "
+                           + type_name(x.dtype))
     n = x.shape[-1]
+    if isinstance(n, int) and n > 1 << 24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
     if not replacement and count > n:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without "
                            "replacement")
     rows = x.shape[0] if x.ndim == 2 else 1
     weights = compute((rows, n), lambda r, k: E.load(x, [r, k] if x.ndim == 2 else [k]))
+    check(reduce("and", weights, None, False, lambda a: (a >= 0) & (a < math.inf)),
+          "probability tensor contains either `inf`, `nan` or element < 0")
+    total = reduce("add", weights, 1, False)
+    check(reduce("and", total, None, False, lambda a: a > 0),
+          "invalid multinomial distribution (sum of probabilities <= 0)")
     picked = (_with_replacement if replacement else _without)(weights, count)
     if x.ndim == 2:
         return picked
