@@ -40,7 +40,9 @@ def load(path: pathlib.Path, library: str, folder: pathlib.Path,
 
 
 def plain(text: object) -> str:
-    return re.sub(r"___torch_mangle_\d+\.", "", re.sub(r" # .*", "", str(text)))
+    """The text without places; warnings are numbered in the order in which a process meets them."""
+    text = re.sub(r" # .*", "", str(text))
+    return re.sub(r"___torch_mangle_\d+\.|warn_id=\d+", "", text)
 
 
 def is_sample(name: str, value: object) -> bool:
