@@ -27,7 +27,7 @@ from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
 from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
 from lowering.schedule.transpose import transpose_nest
-from lowering.sizes import Number, divides, is_dynamic, nominal, numel
+from lowering.sizes import Number, Size, divides, nominal, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
@@ -159,11 +159,11 @@ class Contraction:
     def _fetches(self) -> bool:
         """Whether each tile asks for the next panel while it works on its own: where weights come
         from far away, and so few rows use a panel that waiting for it would show. One row, on the
-        other hand, waits for memory however early it asks."""
+        other hand, waits for memory however early it asks. Rows that the run counts may be few."""
         rows = numel(self.nest.domain[d] for d in self.rows)
         size = self.b_.memory.size * self.b_.memory.dtype.bytes
-        return not is_dynamic(self.nest.domain) and size > self.target.l2 and (
-            _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows)
+        return size > self.target.l2 and (
+            isinstance(rows, Size) or _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows)
 
     def emit(self) -> None:
         v = self.product.vector

@@ -44,7 +44,8 @@ def schedule_dynamic_contraction(nest: Nest, storages: Mapping[Value, Storage], 
 
     def choose(row: Target, panel: int) -> Tile:
         lanes = min(row.lanes(product.dtype.bytes), 1 << max(columns - 1, 0).bit_length())
-        return choose_tile(1, _likely(extents[-1]) if rows else 1, columns, lanes,
+        return choose_tile(_likely(extents[0]) if len(rows) > 1 else 1,
+                           _likely(extents[-1]) if rows else 1, columns, lanes,
                            product.a.stride(v) == 1, row, panel)
 
     packed = product.b.is_constant
@@ -63,10 +64,10 @@ def _dims_of_b(product: Product) -> list[int]:
 
 def _likely(n: Number) -> int:
     """So many rows the tile is chosen for: a product of sizes is a long row, with little at its
-    end."""
-    if isinstance(n, Size):
-        return 840 if any(len(m) > 1 for m in n.terms) else max(8, nominal(n))
-    return n
+    end; a short one has those of an image of 224 halved as often."""
+    if not isinstance(n, Size):
+        return n
+    return 840 if any(len(m) > 1 for m in n.terms) else max(7, nominal(n) * 7 // 4)
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,11 @@ def k_dims(product: Product) -> tuple[list[KDim], list[int]]:
 
 def _overlaps(k: KDim, product: Product) -> bool:
     """Whether steps along a short k read what the rows beside read too. Written out one after
-    another they would be read but once, into more registers than there are."""
+    another they would be read but once, into more registers than there are. Not where steps of
+    run-time sizes would come to stand inside: each takes an address of its own."""
     a, b = product.a, product.b
+    if any(isinstance(a.stride(d), Size) for d in product.reduced):
+        return False
     if isinstance(k.extent, Size) or k.extent > SHORT or a.stride(product.vector):
         return False
     steps = {n * k.a for n in range(1, k.extent)}
