@@ -154,7 +154,7 @@ class Compiled:
         self.model.manual_seed(seed)
 
     def draw_from(self, stream: Callable[[], RandomState]) -> None:
-        """Makes calls draw their random numbers from a generator of the session, and move it."""
+        """Makes calls draw their random numbers from a generator of the process, and move it."""
         places = self.lowered.program.generator
         if places:
             shared = importlib.import_module("aot.shared_stream")

@@ -1,7 +1,7 @@
 """Calls of scripted and traced functions: compiled for the arguments' types and shapes, or run.
 
 The first call with arguments of new types or shapes compiles; later ones run machine code without
-the GIL, and draw from the session's generator. Where gradients are wanted or arguments written
+the GIL, and draw from the process's generator. Where gradients are wanted or arguments written
 into, the Graph is run operator by operator.
 What a module holds and a call changes goes into the compiled code and comes back. What the compiler
 cannot do runs operator by operator too, with one warning that names it.
@@ -254,7 +254,7 @@ def _interpret(function: Function, own: list, given: list) -> object:
 
 
 def _session_stream() -> RandomState:
-    """What programs draw random numbers from, where the session's generator stands."""
+    """What programs draw random numbers from, where the process's generator stands."""
     return importlib.import_module("aot.random").default_generator.stream
 
 

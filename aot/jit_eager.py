@@ -326,7 +326,7 @@ _ON_TENSORS: dict[str, Callable] = {
     **{f"prim::is_{name}": lambda t: False for name in
        "cuda sparse quantized mkldnn meta nested mps xla vulkan".split()},
 }
-# Random numbers come from the session's generator.
+# Random numbers come from the process's generator.
 _DRAWS: dict[str, Callable] = {
     f"aten::{name}": getattr(random, name)
     for name in "rand randn randint randperm rand_like randn_like randint_like normal".split()

@@ -1,4 +1,4 @@
-"""A generator of the session in compiled code: in the instance while a call runs, then back."""
+"""A generator of the process in compiled code: in the instance while a call runs, then back."""
 
 from __future__ import annotations
 
