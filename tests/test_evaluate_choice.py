@@ -11,7 +11,7 @@ import aot
 from aot.jit import load
 from runtime.errors import RuntimeFailure
 from tests.conftest import import_torch
-from tests.test_evaluate_language import compare
+from tests.evaluated_functions import compare
 
 torch = import_torch()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import import_torch
-from tests.test_evaluate_language import compare
+from tests.evaluated_functions import compare
 
 torch = import_torch()
 Tensor = torch.Tensor

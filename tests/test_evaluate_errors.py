@@ -11,7 +11,7 @@ from lowering.evaluate import InputSpec, evaluate, run_method
 from runtime.dtypes import f32
 from runtime.errors import CompileError, RuntimeFailure
 from tests.conftest import import_torch
-from tests.test_evaluate_language import load, program_of, run_compiled, to_ours
+from tests.evaluated_functions import load, program_of, run_compiled, to_ours
 
 torch = import_torch()
 Tensor = torch.Tensor

@@ -14,7 +14,7 @@ import pytest
 from lowering.evaluate import run_method
 from runtime.errors import CompileError
 from tests.conftest import import_torch
-from tests.test_evaluate_language import agree, load, program_of, run_compiled, to_ours
+from tests.evaluated_functions import agree, load, program_of, run_compiled, to_ours
 
 torch = import_torch()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -12,7 +12,7 @@ from lowering.evaluate import run_method
 from lowering.interpreter import run_program
 from runtime.errors import CompileError, RuntimeFailure
 from tests.conftest import import_torch
-from tests.test_evaluate_language import agree, compare, load, program_of, run_compiled, to_ours
+from tests.evaluated_functions import agree, compare, load, program_of, run_compiled
 
 torch = import_torch()
 Tensor = torch.Tensor
