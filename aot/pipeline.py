@@ -26,6 +26,7 @@ from lowering.objects import ScriptObject
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_programs
+from lowering.sizes import Unsupported
 from lowering.tensor_ir import TensorProgram
 from llvm_backend.native import resolve_target
 from llvm_backend.print_mlir import print_kernels
@@ -107,7 +108,18 @@ def _compile_stages(module: ScriptModule | None, functions: list[Function],
 def _lowered(functions: list[Function], inputs: list[tuple[Input, ...]],
              instance: ScriptObject | None, target: Target, options: CompileOptions,
              progress: Progress) -> tuple[list[TensorProgram], Program]:
-    """The methods for one CPU."""
+    """The methods for one CPU. A size of run time that a pass or schedule would have to know is a
+    CompileError, as where an operator would."""
+    try:
+        return _brought_to_kernels(functions, inputs, instance, target, options, progress)
+    except Unsupported as e:
+        raise CompileError(f"the sizes that each call decides keep the program from being "
+                           f"compiled: {e}; give them as numbers") from e
+
+
+def _brought_to_kernels(functions: list[Function], inputs: list[tuple[Input, ...]],
+                        instance: ScriptObject | None, target: Target, options: CompileOptions,
+                        progress: Progress) -> tuple[list[TensorProgram], Program]:
     progress.stage("evaluate")
     programs = evaluate_methods([(f, as_specs(i)) for f, i in zip(functions, inputs)], instance)
     _debug(2, lambda: "\n".join(str(f.graph) for f in functions))

@@ -25,8 +25,8 @@ def reduced(x: Value, reduction: int) -> Value:
         return x
     if reduction not in (MEAN, SUM):
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    count = float(x.numel)
-    return reduce("add", x, None, False, None, (lambda s: s / count) if reduction == MEAN else None)
+    mean = (lambda s: s / E.const(x.numel, s.dtype)) if reduction == MEAN else None
+    return reduce("add", x, None, False, None, mean)
 
 
 def _between(fn: Callable[..., Expr], reduction: int, *operands: Value) -> Value:
