@@ -2,8 +2,8 @@
 
     pip install -e .[bench]              the peers; torchvision and silero-vad for their rows
     python -m benchmarks --list          the rows
-    python -m benchmarks --quick         one batch size, without torch.compile: under a quarter of
-                                         an hour
+    python -m benchmarks --quick         one batch size, without torch.compile; with --no-costs
+                                         five minutes on two idle cores
     python -m benchmarks                 everything
 
 Writes OUT/benchmarks.json, .md and .svg (one thread) and prints the report. Exit status 1 if one of
