@@ -1,9 +1,7 @@
-"""Sample inputs for torchvision's operators. The sweep needs torchvision for them; the tests that
+"""Sample inputs for torchvision's operators. Only their reference needs torchvision; the tests that
 do without are in test_detection_operators.py."""
 
 from __future__ import annotations
-
-import importlib
 
 import torch
 
@@ -24,7 +22,6 @@ def _rois(n: int, dtype: torch.dtype) -> torch.Tensor:
 
 @own("torchvision::nms")
 def _nms(dtype):
-    importlib.import_module("torchvision")  # registers its operators
     if dtype in FLOATS:
         for n in (0, 1, 12, 100):
             for most in (0.0, 0.3, 0.7):
@@ -33,7 +30,6 @@ def _nms(dtype):
 
 @own("torchvision::roi_align")
 def _roi_align(dtype):
-    importlib.import_module("torchvision")
     shift = torch.tensor([0, 3, 3, 3, 3])  # some leave the image
     if dtype in FLOATS:
         for n, ratio, aligned in ((7, 2, False), (7, 2, True), (5, -1, True), (5, 0, False),
@@ -44,7 +40,6 @@ def _roi_align(dtype):
 
 @own("torchvision::ps_roi_align")
 def _ps_roi_align(dtype):
-    importlib.import_module("torchvision")
     if dtype in FLOATS:
         for ratio in (2, -1):
             yield Sample([torch.rand(2, 24, 20, 24, dtype=dtype), _rois(7, dtype), 0.5, 3, 4,
@@ -53,7 +48,6 @@ def _ps_roi_align(dtype):
 
 @own("torchvision::deform_conv2d")
 def _deform_conv2d(dtype):
-    importlib.import_module("torchvision")
     if dtype not in FLOATS:
         return
     for stride, pad, dilation, groups, offset_groups, use_mask in (

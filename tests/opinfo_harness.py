@@ -11,6 +11,7 @@ optimised code.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import Callable, Sequence
 
@@ -297,6 +298,8 @@ def call_operator(name: str, args: Sequence, kwargs: dict | None = None,
 def reference(entry: Entry, bound: dict[str, object]) -> list[torch.Tensor]:
     """What PyTorch's same overload gives; raises what PyTorch raises."""
     space, _, name = entry.name.partition("::")
+    if space != "aten":
+        importlib.import_module(space)  # torchvision registers its operators when it is imported
     packet = getattr(getattr(torch.ops, space), name)
     positional, keyword = [], {}
     formals = [a for a in entry.schema.arguments if not a.keyword_only]
