@@ -63,22 +63,30 @@ def _race(names: list[str], threads: int, options: argparse.Namespace, machine: 
     rounds, turn = (5, 0.04) if options.quick else (12, 0.1)
     clock = "process_time" if options.cpu_time else "perf_counter"
     workers = [Worker(engine, threads, clock) for engine in engines]
-    for name in names:
-        folder = Path(options.work).resolve() / name
-        wall = machine.measure(threads)
-        record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
-        results = race(folder, workers, rounds, turn)
-        facts = json.loads((folder / "row.json").read_text())
-        entry = {"row": name, "threads": threads, **facts,
-                 "engines": {r.engine: _figures(r) for r in results}}
-        record["rows"].append(entry)
-        for e in record["rows"]:  # by the best rates that were seen
-            if e["threads"] == threads:
-                e["wall_seconds"] = wall.seconds(e["flops"], e["weight_bytes"])
-        _save(record, Path(options.out))
-        print(_progress(entry), file=sys.stderr, flush=True)
-    for worker in workers:
-        worker.close()
+    try:
+        for name in names:
+            _race_row(name, workers, rounds, turn, options, machine, record)
+    finally:  # a process that is stopped would outlive this one
+        for worker in workers:
+            worker.close()
+
+
+def _race_row(name: str, workers: list[Worker], rounds: int, turn: float,
+              options: argparse.Namespace, machine: Machine, record: Record) -> None:
+    threads = workers[0].threads
+    folder = Path(options.work).resolve() / name
+    wall = machine.measure(threads)
+    record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
+    results = race(folder, workers, rounds, turn)
+    facts = json.loads((folder / "row.json").read_text())
+    entry = {"row": name, "threads": threads, **facts,
+             "engines": {r.engine: _figures(r) for r in results}}
+    record["rows"].append(entry)
+    for e in record["rows"]:  # by the best rates that were seen
+        if e["threads"] == threads:
+            e["wall_seconds"] = wall.seconds(e["flops"], e["weight_bytes"])
+    _save(record, Path(options.out))
+    print(_progress(entry), file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:

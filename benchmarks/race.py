@@ -1,22 +1,23 @@
 """Engines by turns on one row: each runs for a moment, then the next, round after round.
 
-What slows the machine for a while slows all of them, so that ratios hold even where times drift.
+What slows the machine for a while slows all of them, so that ratios hold even where times drift. A
+process is stopped while it is not its turn: some engines' threads look for work for 100 ms after
+their last, on the core where the next engine's second thread should run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-_PAUSE = 0.004  # seconds until the threads of the engine before have stopped spinning
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Result:
 
 
 class Worker:
-    """The other end of benchmarks/worker.py."""
+    """The other end of benchmarks/worker.py; its process runs only while it is asked."""
 
     def __init__(self, engine: str, threads: int, clock: str = "perf_counter"):
         self.engine, self.threads = engine, threads
@@ -55,6 +56,7 @@ class Worker:
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
@@ -64,11 +66,13 @@ class Worker:
         if not line:
             return {"failure": f"the process ended with status {self.process.wait()}",
                     "times": [], "seconds": 0.0, "error": 0.0}
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def close(self) -> None:
         if self.process.stdin is not None:
             self.process.stdin.close()
+        self.process.send_signal(signal.SIGCONT)
         self.process.wait()
 
 
@@ -82,7 +86,6 @@ def race(folder: Path, workers: Sequence[Worker], rounds: int, turn: float) -> l
     running = [(w, r) for w, r in zip(workers, results) if not r.failure]
     for _ in range(rounds):
         for worker, result in running:
-            time.sleep(_PAUSE)
             answer = worker.ask({"time": turn})
             result.times += answer["times"]
             result.failure = answer.get("failure", "")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -84,3 +86,15 @@ def test_a_worker_answers_and_measures_the_error(tmp_path: Path) -> None:
     assert not result.failure and result.error < 1e-5
     assert 0 < result.minimum <= result.median
     assert "FileNotFoundError" in missing.failure and not missing.times
+
+
+def test_a_worker_is_stopped_while_it_is_not_its_turn(tmp_path: Path) -> None:
+    ours = race.Worker("aot", 1)
+    try:
+        ours.ask({"load": str(tmp_path / "missing")})
+        status = os.waitid(os.P_PID, ours.process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert status is not None and status.si_status == signal.SIGSTOP
+        assert ours.ask({"time": 0.01})["times"] == []
+    finally:
+        ours.close()
+    assert ours.process.returncode == 0
