@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ _PACKAGES = ("aot", "lowering", "llvm_backend", "runtime")
 _CPU_LINES = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86-64
               "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision",
               "Features")  # AArch64
+_LARGE = 4 << 20  # a file of fewer bytes is read in less time than its digest is found
+_SETTLED = 2_000_000_000  # ns: longer than any file system's clock takes to tell two changes apart
 _NO_CODE = ("check", "cache")  # fields of CompileOptions that change no code
 
 
@@ -61,12 +64,25 @@ def key_of(program: bytes, options: CompileOptions, examples: object = None) -> 
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> bytes:
-    """Of a file's content."""
+def file_digest(path: Path, cache: DiskCache) -> bytes:
+    """Of a file's content. A large file that has not changed since is not read again: the cache
+    knows its digest by what the file system says, the time of the last change included."""
+    status = path.stat()
+    fields = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    key = hashlib.sha256(repr(("file", *fields)).encode()).hexdigest()
+    found = cache.get(key) if status.st_size >= _LARGE else None
+    if found is not None:
+        return found[0]
     with path.open("rb") as file:
         if hasattr(hashlib, "file_digest"):  # Python 3.11
-            return hashlib.file_digest(file, "sha256").digest()
-        return hashlib.sha256(file.read()).digest()
+            digest = hashlib.file_digest(file, "sha256").digest()
+        else:
+            digest = hashlib.sha256(file.read()).digest()
+        after = os.fstat(file.fileno())
+    settled = time.time_ns() - status.st_ctime_ns > _SETTLED and after.st_ctime_ns == fields[-1]
+    if settled and status.st_size >= _LARGE:
+        cache.put(key, digest, [])
+    return digest
 
 
 def keep(cache: DiskCache, key: str, artifact: Artifact, signatures: list[Signature],

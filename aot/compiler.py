@@ -95,8 +95,8 @@ def compile_archive(path: Path, options: CompileOptions, progress: Progress,
     if cache is None:
         return Compiled.of(lower(), options, progress)
     progress.stage("look up")
-    kept = _Kept(cache, lambda: compile_cache.file_digest(path), f"{path}: the archive", options,
-                 requests)
+    kept = _Kept(cache, lambda: compile_cache.file_digest(path, cache), f"{path}: the archive",
+                 options, requests)
     return kept.find(lower, progress) or kept.make(lower, progress)
 
 

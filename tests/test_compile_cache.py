@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -243,6 +244,25 @@ def test_keys_tell_values_apart() -> None:
     names = frozenset(f"p{k}" for k in range(20))
     assert key(without=names) == key(without=frozenset(sorted(names, reverse=True)))
     assert key(check=True, cache=False) == key()
+
+
+def test_a_digest_is_remembered_until_the_file_changes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_cache, "_LARGE", 1)
+    file, cache = tmp_path / "archive", DiskCache(tmp_path, 1 << 20)
+    file.write_bytes(b"one")
+    now = compile_cache.file_digest(file, cache)
+    assert now == hashlib.sha256(b"one").digest()
+    assert not entries(tmp_path), "its time may not tell it from what is written next"
+    monkeypatch.setattr(compile_cache, "_SETTLED", 0)
+    assert compile_cache.file_digest(file, cache) == now and len(entries(tmp_path)) == 1
+    cache.put(entries(tmp_path)[0].stem, b"as remembered", [])
+    assert compile_cache.file_digest(file, cache) == b"as remembered", "it was read again"
+    before = file.stat()
+    time.sleep(0.02)
+    file.write_bytes(b"two")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a copy that keeps times does
+    assert compile_cache.file_digest(file, cache) == hashlib.sha256(b"two").digest()
 
 
 def test_the_command_line(folder: Path, archive: Path, tmp_path: Path,
