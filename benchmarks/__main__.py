@@ -21,11 +21,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import artifacts
+from benchmarks import artifacts, call_overhead
 from benchmarks.chart import chart
 from benchmarks.engines import ENGINES
 from benchmarks.machine import Machine
-from benchmarks.race import ROOT, Result, Worker, race
+from benchmarks.race import ROOT, Pace, Result, Worker, race
 from benchmarks.report import ALLOWED_ERROR, OURS, Record, best_peer, markdown, ratio
 from benchmarks.row_names import ROWS, SLOW
 from tests.conformance.launcher import Launcher
@@ -44,7 +44,7 @@ def main() -> int:
     left_out = [n for n in names if not (work / n / "row.json").exists()]
     names = [n for n in names if n not in left_out]
     record: Record = {"machine": _machine(options.cpu_time), "versions": _versions(),
-                      "left_out": left_out, "walls": {}, "rows": [], "costs": {}}
+                      "left_out": left_out, "walls": {}, "rows": [], "costs": {}, "calls": {}}
     machine = Machine(options.cpu_time)
     for threads in options.threads:
         _race(names, threads, options, machine, record)
@@ -52,6 +52,7 @@ def main() -> int:
         for name in names:
             record["costs"][name] = _cost(work / name, launcher)
             _save(record, out)
+        record["calls"] = call_overhead.figures()
     launcher.close()
     return _report(record, out, options.threads)
 
@@ -60,24 +61,24 @@ def _race(names: list[str], threads: int, options: argparse.Namespace, machine: 
           record: Record) -> None:
     """Runs the rows with so many threads into the record, which is on disk after every row."""
     engines = options.engines or [n for n in ENGINES if not (options.quick and n == "inductor")]
-    rounds, turn = (5, 0.04) if options.quick else (12, 0.1)
+    pace = Pace(5, 0.04) if options.quick else Pace()
     clock = "process_time" if options.cpu_time else "perf_counter"
     workers = [Worker(engine, threads, clock) for engine in engines]
     try:
         for name in names:
-            _race_row(name, workers, rounds, turn, options, machine, record)
+            _race_row(name, workers, pace, options, machine, record)
     finally:  # a process that is stopped would outlive this one
         for worker in workers:
             worker.close()
 
 
-def _race_row(name: str, workers: list[Worker], rounds: int, turn: float,
-              options: argparse.Namespace, machine: Machine, record: Record) -> None:
+def _race_row(name: str, workers: list[Worker], pace: Pace, options: argparse.Namespace,
+              machine: Machine, record: Record) -> None:
     threads = workers[0].threads
     folder = Path(options.work).resolve() / name
     wall = machine.measure(threads)
     record["walls"][str(threads)] = {"flops": wall.flops, "bandwidth": wall.bandwidth}
-    results = race(folder, workers, rounds, turn)
+    results = race(folder, workers, pace)
     facts = json.loads((folder / "row.json").read_text())
     entry = {"row": name, "threads": threads, **facts,
              "engines": {r.engine: _figures(r) for r in results}}
@@ -134,7 +135,8 @@ def _progress(entry: Record) -> str:
 
 def _cost(folder: Path, launcher: Launcher) -> Record:
     try:
-        return asdict(artifacts.measure(folder.resolve(), launcher))
+        cost = artifacts.measure(folder.resolve(), launcher)
+        return {**asdict(cost), "beside": cost.beside}
     except (RuntimeError, subprocess.CalledProcessError) as e:
         return {"failure": str(e)}
 

@@ -116,16 +116,21 @@ def measure(module: Any, args: tuple[np.ndarray, ...], folder: Path,
     return best
 
 
-def main() -> None:
+def figures() -> dict[str, dict[str, float]]:
+    """Model -> way of calling, C's among them -> microseconds a call."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loop = c_loop(folder)
-        for model, (module, args) in models().items():
-            best = measure(module, args, folder, loop)
-            c = best.pop("C")
-            for way, microseconds in best.items():
-                print(f"{model:6} {way:20} {microseconds:6.2f} us, C {c:6.2f} us, "
-                      f"adds {microseconds - c:5.2f} us")
+        return {model: measure(module, args, folder, loop)
+                for model, (module, args) in models().items()}
+
+
+def main() -> None:
+    for model, best in figures().items():
+        c = best.pop("C")
+        for way, microseconds in best.items():
+            print(f"{model:6} {way:20} {microseconds:6.2f} us, C {c:6.2f} us, "
+                  f"adds {microseconds - c:5.2f} us")
 
 
 if __name__ == "__main__":

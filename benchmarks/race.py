@@ -13,11 +13,25 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+LEAST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At most so many rounds, of `turn` seconds an engine, and no new one after `seconds`; but
+    LEAST_ROUNDS in any case, of a call each where calls are long."""
+
+    rounds: int = 12
+    turn: float = 0.06
+    seconds: float = 6.0
 
 
 @dataclass
@@ -55,14 +69,23 @@ class Worker:
             stderr=subprocess.DEVNULL, env=environment)
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        self.tell(command)
+        return self.answer()
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Sends a command; the process works on it until it is asked for the answer, or longer."""
+        assert self.process.stdin is not None
         self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
         except BrokenPipeError:
-            line = ""
+            pass  # there is no answer then
+
+    def answer(self) -> dict[str, Any]:
+        """The answer to the last command, waited for; then the process is stopped."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             return {"failure": f"the process ended with status {self.process.wait()}",
                     "times": [], "seconds": 0.0, "error": 0.0}
@@ -76,17 +99,22 @@ class Worker:
         self.process.wait()
 
 
-def race(folder: Path, workers: Sequence[Worker], rounds: int, turn: float) -> list[Result]:
+def race(folder: Path, workers: Sequence[Worker], pace: Pace) -> list[Result]:
     """Loads the row in every worker, then lets those that could run it run by turns."""
+    for worker in workers:  # all at a time: two cores compile two engines' code
+        worker.tell({"load": str(folder)})
     results = []
     for worker in workers:
-        answer = worker.ask({"load": str(folder)})
+        answer = worker.answer()
         results.append(Result(worker.engine, worker.threads, answer["seconds"], answer["error"],
                               answer["failure"]))
     running = [(w, r) for w, r in zip(workers, results) if not r.failure]
-    for _ in range(rounds):
+    begun = time.monotonic()
+    for done in range(pace.rounds):
+        if done >= LEAST_ROUNDS and time.monotonic() - begun > pace.seconds:
+            break
         for worker, result in running:
-            answer = worker.ask({"time": turn})
+            answer = worker.ask({"time": pace.turn})
             result.times += answer["times"]
             result.failure = answer.get("failure", "")
         running = [(w, r) for w, r in running if not r.failure]

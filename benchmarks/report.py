@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from benchmarks.engines import ENGINES
+from benchmarks.limits import LIMITS
 
 OURS = "aot"
 PEERS = [name for name in ENGINES if name not in (OURS, "numpy")]
@@ -107,19 +108,42 @@ def threads_table(record: Record) -> str:
 
 def cost_table(record: Record) -> str:
     """What artifacts cost, a row a model."""
-    head = ["model", "compile s", "compile MB", "object kB", "code kB", "weights kB", "arena kB",
-            "cold start ms", "C process MB", "call us", "Python adds us"]
+    head = ["model", "compile s", "compile MB", "again s", "object kB", "code kB", "weights kB",
+            "arena kB", "cold start ms", "C process MB", "beside weights and arena MB", "call us",
+            "Python adds us"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row, c in record["costs"].items():
         if "failure" in c:
             lines.append(_line([row, c["failure"][:80], *[""] * (len(head) - 2)]))
             continue
-        kb = [f"{c[k] / 1024:.0f}" for k in
+        kb = [f"{c[k] / 1000:.0f}" for k in
               ("object_bytes", "code_bytes", "constant_bytes", "arena_bytes")]
         lines.append(_line([
-            row, f"{c['compile_seconds']:.2f}", f"{c['compile_memory'] / 2**20:.0f}", *kb,
-            f"{c['cold_start'] * 1e3:.1f}", f"{c['resident'] / 2**20:.1f}",
+            row, f"{c['compile_seconds']:.2f}", f"{c['compile_memory'] / 1e6:.0f}",
+            f"{c['again_seconds']:.2f}", *kb, f"{c['cold_start'] * 1e3:.1f}",
+            f"{c['resident'] / 1e6:.1f}", f"{c['beside'] / 1e6:.1f}",
             f"{c['call_seconds'] * 1e6:.1f}", f"{c['call_overhead'] * 1e6:.1f}"]))
+    return "\n".join(lines)
+
+
+def call_table(record: Record) -> str:
+    """What a call from Python adds to the C call, for models that take next to no time."""
+    lines = [_line(["model", "call", "us", "C us", "adds us"]), _line(["---"] * 5)]
+    for model, ways in record["calls"].items():
+        lines += [_line([model, f"`{way}`", f"{t:.2f}", f"{ways['C']:.2f}", f"{t - ways['C']:.2f}"])
+                  for way, t in ways.items() if way != "C"]
+    return "\n".join(lines)
+
+
+def limits_table(record: Record) -> str:
+    """What the project promises of costs, beside what was measured."""
+    lines = [_line(["limit", "at most", "measured", ""]), _line(["---"] * 4)]
+    for limit in LIMITS:
+        found = limit.measured(record)
+        if found is not None:
+            holds = "holds" if found <= limit.most else "**does not hold**"
+            lines.append(_line([limit.text, f"{limit.most:g} {limit.unit}",
+                                f"{found:.3g} {limit.unit}", holds]))
     return "\n".join(lines)
 
 
@@ -145,7 +169,12 @@ def markdown(record: Record) -> str:
     if threads_table(record):
         parts.append(f"## What threads gain\n\n{threads_table(record)}")
     if record["costs"]:
-        parts.append(f"## What artifacts cost\n\n{cost_table(record)}")
+        parts.append("## What artifacts cost\n\nThe command line on two cores, code for one "
+                     "thread. Again: the same command once more, from the cache. Cold start: a C "
+                     f"process from exec to its end, its answer written.\n\n{cost_table(record)}"
+                     f"\n\n{limits_table(record)}")
+    if record["calls"]:
+        parts.append(f"## What a call from Python adds\n\n{call_table(record)}")
     if failures(record):
         parts.append(f"## What failed\n\n{failures(record)}")
     return "\n\n".join(parts) + "\n"

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.engines import ENGINES, Call, arrays
 
-_WARM_UP = 3
+_WARM_UP, _WARM_SECONDS = 3, 0.3  # calls at most, and no more of them after so long
 
 
 def flat(value: Any) -> list[np.ndarray]:
@@ -58,8 +58,11 @@ def load(engine: str, folder: Path, threads: int) -> tuple[Call, float, float]:
     first = call()
     seconds = time.perf_counter() - begun
     error = largest_error(first, folder)
+    warm = time.perf_counter()
     for _ in range(_WARM_UP):
         call()
+        if time.perf_counter() - warm > _WARM_SECONDS:
+            break
     return call, seconds, error
 
 

@@ -27,8 +27,8 @@ def record(ours: dict) -> dict:
     engines = {"aot": ours, "frozen": figures(4e-3), "onnxruntime": figures(3e-3),
                "openvino": figures(0, failure="no such layer")}
     row = {"row": "mlp_b1", "threads": 1, "flops": 10, "wall_seconds": 1e-3, "engines": engines}
-    return {"machine": "M", "versions": "V", "rows": [row], "costs": {}, "left_out": ["gru"],
-            "walls": {"1": {"flops": 2e11, "bandwidth": 4e10}}}
+    return {"machine": "M", "versions": "V", "rows": [row], "costs": {}, "calls": {},
+            "left_out": ["gru"], "walls": {"1": {"flops": 2e11, "bandwidth": 4e10}}}
 
 
 def test_ratios_are_of_medians_to_the_best_peer_and_to_frozen() -> None:
@@ -45,6 +45,22 @@ def test_a_wrong_answer_and_a_failure_stand_in_the_row() -> None:
     assert "- mlp_b1, openvino: no such layer" in text
     assert "- gru: its package" in text
     assert "WRONG" not in report.markdown(record(figures(2e-3)))
+
+
+def test_costs_stand_beside_their_limits() -> None:
+    found = record(figures(2e-3))
+    assert "cost" not in report.markdown(found)
+    cost = {"compile_seconds": 0.3, "compile_memory": 1e8, "again_seconds": 0.4, "beside": 2e6,
+            "object_bytes": 5e5, "code_bytes": 9e4, "constant_bytes": 4e5, "arena_bytes": 1e3,
+            "cold_start": 4e-3, "resident": 3e6, "call_seconds": 2e-6, "call_overhead": 1e-6}
+    found["costs"] = {"mlp_b1": cost, "gru": {"failure": "no compiler"}}
+    found["calls"] = {"relu": {"C": 0.5, "f(x)": 1.5, "g(x)": 1.75}}
+    text = report.markdown(found)
+    assert "| mlp_b1 | 0.30 | 100 | 0.40 | 500 | 90 |" in text and "| gru | no compiler |" in text
+    assert "| relu | `g(x)` | 1.75 | 0.50 | 1.25 |" in text
+    lines = [line for line in text.splitlines() if line.startswith("|") and "hold" in line]
+    assert [line.endswith("| holds |") for line in lines] == [True, True, False, True]
+    assert "mlp_b1" in lines[0] and "from the cache" in lines[2] and "1.25 us" in lines[3]
 
 
 def test_the_chart_is_well_formed_and_its_bars_are_speeds() -> None:
@@ -79,8 +95,8 @@ def test_a_worker_answers_and_measures_the_error(tmp_path: Path) -> None:
     assert worker.largest_error(wanted[:, :1], tmp_path) == float("inf")
     ours = race.Worker("aot", 1)
     try:
-        result, = race.race(tmp_path, [ours], rounds=2, turn=0.01)
-        missing, = race.race(tmp_path / "missing", [ours], rounds=1, turn=0.01)
+        result, = race.race(tmp_path, [ours], race.Pace(2, 0.01))
+        missing, = race.race(tmp_path / "missing", [ours], race.Pace(1, 0.01))
     finally:
         ours.close()
     assert not result.failure and result.error < 1e-5
