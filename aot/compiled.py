@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lowering.tensor_ir import TensorProgram
 
 Signature = tuple[str, tuple[Input, ...]]  # a method's name and inputs; one name may have several
+_ARRAY = np.ndarray  # its name is looked up a time less in every call
 _NO_TENSORS = (np.ndarray, int, float, str, type(None))
 
 
@@ -104,7 +105,7 @@ class Compiled:
 
         Releases the GIL while it runs; safe from several threads at once."""
         for x in args:
-            if type(x) is not np.ndarray and not isinstance(x, _NO_TENSORS):
+            if type(x) is not _ARRAY and not isinstance(x, _NO_TENSORS):
                 return importlib.import_module("aot.torch_bridge").call_on_tensors(self._main, args)
         main = self._main
         return main.direct(*args) if len(args) == main.direct_count else main(*args)

@@ -3,7 +3,7 @@
 For one input and one output of fixed sizes it is
 
     def call(x0):
-        if not (type(x0) is ndarray and x0.dtype == t0 and x0.shape == s0
+        if not (type(x0) is ndarray and x0.dtype is t0 and x0.shape == s0
                 and (flags := x0.flags).c_contiguous and flags.aligned):
             x0 = fit0(x0)
         y0 = empty(z0, r0)
@@ -11,8 +11,8 @@ For one input and one output of fixed sizes it is
         try:
             frame = instance.frames[index] or make_frame(instance)
             c0, c1 = frame.cells
-            c0.value = pointer_at(id(x0) + header).value
-            c1.value = pointer_at(id(y0) + header).value
+            c0.value = words[(id(x0) >> 3) + header]
+            c1.value = words[(id(y0) >> 3) + header]
             status = run(*frame.addresses)
             if status:
                 raise failure(instance, status, name)
@@ -32,7 +32,7 @@ import numpy as np
 from runtime.description import MethodDescription, ValueInfo
 from runtime.structure import Constant, Leaf, Structure, leaf_count
 
-_FITS = ("type({x}) is ndarray and {x}.dtype == t{k} and {x}.shape == s{k} "
+_FITS = ("type({x}) is ndarray and {x}.dtype is t{k} and {x}.shape == s{k} "
          "and (flags := {x}.flags).c_contiguous and flags.aligned")
 
 
