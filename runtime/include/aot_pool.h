@@ -10,7 +10,8 @@
  * One pool can serve many instances and threads. The thread that calls parallel_for works too, and
  * never waits for a worker that has not begun; when the pool is busy with another thread's loop,
  * the calling thread runs its loop alone. Workers that find no work look for new work for about
- * 50 microseconds, then sleep. A forked child runs its loops serially:
+ * 50 microseconds, then sleep. On Linux they keep off the CPU of the thread that wakes them, within
+ * the CPUs that the thread which made the pool might use. A forked child runs its loops serially:
  * it makes its own pool if it wants one.
  */
 #ifndef AOT_POOL_H

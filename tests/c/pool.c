@@ -1,9 +1,10 @@
 /* The thread pool: every iteration exactly once, from one thread, from several at once, from inside
- * a task, after a fork; no CPU time when idle. Prints "ok". */
+ * a task, after a fork, on few CPUs; no CPU time when idle. Prints "ok". */
 #define _GNU_SOURCE
 #include "aot_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -46,6 +47,40 @@ static void *many_loops(void *args) {
     for (int64_t n = 0; n < 200; n++) run_once(args, n * 7 % MOST);
     return NULL;
 }
+
+#if defined(__linux__)
+struct places {
+    pthread_t caller;
+    int cpus[64]; /* of iterations that workers ran; -1: the caller did */
+};
+
+static void note_cpu(void *args, int64_t begin, int64_t end) {
+    struct places *places = args;
+    for (int64_t i = begin; i < end; i++)
+        places->cpus[i] = pthread_equal(pthread_self(), places->caller) ? -1 : sched_getcpu();
+}
+
+/* Workers stay where the thread that made the pool might run, be it one CPU, whoever wakes them. */
+static void within_affinity(void) {
+    cpu_set_t before, one;
+    struct places places = {.caller = pthread_self()};
+    aot_pool *pool;
+    const int only = sched_getcpu();
+    REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)only, &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    REQUIRE(aot_pool_create(&pool, 3) == AOT_OK);
+    REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+    for (int turn = 0; turn < 20; turn++) {
+        aot_pool_parallel_for(pool, note_cpu, &places, 64);
+        for (int i = 0; i < 64; i++) REQUIRE(places.cpus[i] == -1 || places.cpus[i] == only);
+        const struct timespec pause = {0, 1000000};
+        nanosleep(&pause, NULL); /* the workers fall asleep, the next turn wakes them */
+    }
+    aot_pool_destroy(pool);
+}
+#endif
 
 static double cpu_seconds(void) {
     struct timespec t;
@@ -94,6 +129,9 @@ int main(void) {
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 42);
     run_once(&loops[0], 1000);
+#endif
+#if defined(__linux__)
+    within_affinity();
 #endif
     const struct timespec pause = {0, 300000000};
     nanosleep(&pause, NULL); /* let the workers fall asleep */
