@@ -22,12 +22,12 @@ from lowering.evaluate_memory import Memory
 from lowering.evaluate_operators import Unsupported, apply, kind_of
 from lowering.graph import Block, Function, Graph, Node
 from lowering.graph import Value as GraphValue
-from lowering.objects import ScriptObject
+from lowering.objects import ScriptObject, TensorData
 from lowering.ops import TABLE
 from lowering.sizes import Number, Size
 from lowering.tensor_ir import Value
 from lowering.texts import Text
-from runtime.dtypes import bool_
+from runtime.dtypes import bool_, to_compute
 from runtime.errors import AotError, CompileError, RuntimeFailure
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ _MAKERS = frozenset((
     "aten::keys", "aten::values", "aten::items", "aten::sorted", "aten::split", "aten::chunk",
     "aten::unbind", "prim::rangelist",
 ))  # fmt: skip
+# PyTorch takes the second operand of these as a number where it is a 0-d constant of the graph:
+# traces hold numbers that way, and numbers promote otherwise than tensors.
+_NUMBER_SECOND = frozenset(("aten::add", "aten::sub", "aten::mul", "aten::div"))
 # What operators raise for arguments that do not fit.
 _WRONG_ARGUMENTS = (
     ValueError, IndexError, TypeError, RuntimeError, KeyError, AttributeError, OverflowError,
@@ -177,6 +180,10 @@ class Evaluator:
                 if not _is_supported(kind):
                     raise Unsupported(kind)
                 return self._unknown(args)
+        if kind in _NUMBER_SECOND and "rounding_mode" not in node.kwarg_names:
+            first, second = node.inputs[:2]
+            if second.is_constant and not first.is_constant:
+                args = [args[0], _number_of(second.constant, args[1]), *args[2:]]
         count = len(args) - len(node.kwarg_names)
         kwargs = dict(zip(node.kwarg_names, args[count:]))
         return self.operate_with(kind, args[:count], kwargs, node)
@@ -314,6 +321,14 @@ def _is_supported(kind: str) -> bool:
         for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
                       evaluate_numbers.KNOWN, evaluate_complex.OPERATORS)
     )
+
+
+def _number_of(constant: object, x: object) -> object:
+    """The number in a 0-d constant; x for all else."""
+    if (not isinstance(constant, TensorData) or constant.sizes or constant.problem is not None
+            or isinstance(constant.storage.dtype, str) or constant.dtype is bool_):
+        return x
+    return to_compute(constant.numpy(), constant.dtype).item()
 
 
 def _has_unknown(x: object) -> bool:
