@@ -11,7 +11,7 @@ from lowering import expr as E
 from lowering.abstract import AbstractTensor, describe, known_array, number_type
 from lowering.evaluate_operators import apply, copy_into
 from lowering.evaluate_running import TABLE as RUNNING
-from lowering.index_algebra import contiguous_strides, linearize
+from lowering.index_algebra import IndexAlgebra, contiguous_strides, linearize
 from lowering.known import Unsupported
 from lowering.objects import DeviceValue
 from lowering.sizes import Number, at_least, is_dynamic
@@ -157,6 +157,49 @@ def _stride(ev: Evaluator, t: AbstractTensor, dim: int | None = None) -> object:
     return list(strides) if dim is None else strides[B.dim_of(dim, t.ndim)]
 
 
+def _as_strided(ev: Evaluator, t: AbstractTensor, size: list, stride: list,
+                storage_offset: int | None = None) -> object:
+    """Elements of the memory that t lies in, of which t may be a part."""
+    if storage_offset is None:
+        storage_offset = _storage_offset(ev, t)
+    while t.base is not None:
+        t = t.base
+    strides = t.strides()
+    order = sorted(range(t.ndim), key=lambda d: -strides[d])  # of dims in memory
+    if order != list(range(t.ndim)):
+        t = apply(ev, "aten::permute", [t, order], {})  # type: ignore[assignment]
+    return apply(ev, "aten::as_strided", [t, size, stride, storage_offset], {})
+
+
+def _storage_offset(ev: Evaluator, t: AbstractTensor) -> int:
+    """Where in its storage the first element lies."""
+    at = (E.const(0),) * t.ndim
+    while t.base is not None:
+        at = tuple(E.substitute(e, at) for e in t.view.index)
+        t = t.base
+    offset = IndexAlgebra(()).simplify(linearize(at, t.strides()))
+    if not offset.is_const:
+        raise ValueError("the place of a tensor's first element must be known at compile time")
+    return offset.attr  # type: ignore[return-value]
+
+
+def _fill_diagonal(ev: Evaluator, t: AbstractTensor, fill_value: object,
+                   wrap: bool = False) -> AbstractTensor:
+    """The diagonal of all dims, which have one size unless there are two; in a matrix with more
+    rows than columns it begins anew below the row that follows its end, if `wrap`."""
+    if t.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if t.ndim > 2 and len(set(t.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    starts = range(0, t.shape[0], t.shape[1] + 1) if wrap and t.ndim == 2 else (0,)
+    for start in starts:
+        part = apply(ev, "aten::slice", [t, 0, start], {}) if start else t
+        for _ in range(t.ndim - 1):
+            part = apply(ev, "aten::diagonal", [part, 0, 0, -1], {})
+        apply(ev, "aten::fill_", [part, fill_value], {})
+    return t
+
+
 def _len(ev: Evaluator, t: AbstractTensor) -> int:
     if t.ndim == 0:
         raise TypeError("len() of a 0-d tensor")
@@ -298,6 +341,9 @@ TABLE: dict[str, Callable] = {
     **RUNNING,
     "aten::size": _size,
     "aten::stride": _stride,
+    "aten::as_strided": _as_strided,
+    "aten::storage_offset": _storage_offset,
+    "aten::fill_diagonal_": _fill_diagonal,
     "aten::select": _select,
     "aten::slice": _slice,
     "aten::narrow": _narrow,

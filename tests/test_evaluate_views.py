@@ -431,3 +431,33 @@ def test_a_copied_broadcast_has_memory_for_each_element(tmp_path, optimize):
     torch.jit.script(f).save(str(tmp_path / "f.pt"))
     compiled = aot.compile(tmp_path / "f.pt", inputs=["x:f32[1]"], optimize=optimize)
     assert compiled(np.ones(1, np.float32)).tolist() == [2, 2, 0, 2]
+
+
+def test_as_strided_looks_into_the_memory_that_a_view_lies_in():
+    def f(x: Tensor):
+        y = x.clone().view(4, 3, 2).transpose(0, 1)
+        part = y[1:, 1:].select(2, 1)
+        windows = part.as_strided([2, 3], [6, 2])
+        part.as_strided([2, 2], [2, 6], 1).mul_(-1)
+        return windows, y, y.as_strided([5], [3]), part.storage_offset()
+
+    compare(f, X)
+
+
+def test_diagonals_are_filled():
+    def f(x: Tensor):
+        tall, cube = x.clone().view(12, 2), torch.arange(27.0).view(3, 3, 3)
+        return (tall.clone().fill_diagonal_(7), tall.fill_diagonal_(8.5, wrap=True),
+                cube.fill_diagonal_(1), x.clone().t().fill_diagonal_(2))
+
+    compare(f, X)
+
+
+def test_a_constant_of_a_trace_is_a_number_in_arithmetic():
+    class Masks(torch.nn.Module):
+        def forward(self, x, y):
+            return (1 - x) * -3.5 + 0.25, y + 1.5, (y - 3) / 2.0, 2.5 * y
+
+    for dtype in (torch.int64, torch.int32, torch.float16):
+        args = torch.arange(6).to(dtype).view(2, 3), torch.arange(3).to(torch.int32)
+        compare(torch.jit.trace(Masks(), args, check_trace=False), *args)
