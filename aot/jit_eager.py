@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 import aot.complex_tensor  # noqa: F401  operators that make complex tensors
 import aot.random_operators  # noqa: F401  operators that draw random numbers
 from aot import dispatch, dtypes, random
+from aot.grad_mode import is_grad_enabled
 from aot.tensor_core import Tensor
 from aot.tensor_creation import tensor
-from lowering import evaluate_containers, evaluate_prims, evaluate_tensors, types
+from lowering import evaluate_containers, evaluate_nested, evaluate_prims, evaluate_tensors, types
 from lowering.abstract import Future, Raised
 from lowering.evaluate_texts import text_of
 from lowering.evaluator import Env, Evaluator
@@ -125,7 +126,7 @@ class _EagerEvaluator(Evaluator):
         if own is not None:
             return own(self, node, args)
         prim = evaluate_prims.TABLE.get(node.kind)
-        if prim is not None and node.kind != "prim::type":
+        if prim is not None and not (node.kind == "prim::type" and isinstance(args[0], Tensor)):
             return prim(self, node, args)
         count = len(args) - len(node.kwarg_names)
         kwargs = dict(zip(node.kwarg_names, args[count:]))
@@ -135,6 +136,8 @@ class _EagerEvaluator(Evaluator):
         first = args[0] if args else next(iter(kwargs.values()), None)
         if isinstance(first, (list, tuple, dict, str)) and kind in evaluate_containers.TABLE:
             return evaluate_containers.compute(self, node, kind, args, kwargs)
+        if evaluate_nested.concerns(kind, args):
+            return evaluate_nested.compute(self, kind, args, kwargs)
         if kind in _DRAWS:
             wanted = {k: v for k, v in kwargs.items() if k in ("dtype", "size")}
             return _DRAWS[kind](*args[:_POSITIONAL.get(kind, len(args))], **wanted)
@@ -300,6 +303,7 @@ _OWN: dict[str, Callable] = {
     "prim::unchecked_unwrap_optional": lambda ev, node, args: args[0],
     "prim::Print": lambda ev, node, args: print(*args),
     "prim::PythonOp": _python_op,
+    "aten::is_grad_enabled": lambda ev, node, args: is_grad_enabled(),
     "aten::str": lambda ev, node, args: text_of(ev.memory, args[0]),
 }
 _ON_TENSORS: dict[str, Callable] = {

@@ -6,6 +6,7 @@ runs is
 
     AbstractTensor     a tensor: a storage, and how the tensor lies in it
     AbstractComplex    a complex tensor: a real one with a last dim of 2
+    AbstractNested     a nested tensor: a padded one and a mask
     tensor_ir.Value    a number: 0-d and `wrapped`, of dtype i64 (int), f64 (float) or bool
     Choice             a string: one of those in the program, or one that the caller gives
     Rows               what a list of a run-time length holds in place of its elements
@@ -115,6 +116,16 @@ class AbstractComplex:
         self.pairs = pairs
 
 
+class AbstractNested:
+    """A nested tensor: rows of unequal lengths. `padded` (b, t, d) holds them, `kept` (b, t), of
+    bool, tells which positions are theirs, `aligned` (0-d) whether these are the first of each."""
+
+    __slots__ = ("padded", "kept", "aligned")
+
+    def __init__(self, padded: AbstractTensor, kept: AbstractTensor, aligned: AbstractTensor):
+        self.padded, self.kept, self.aligned = padded, kept, aligned
+
+
 class Choice:
     """A string known only at run time. `number`, a 0-d i64 Value, is its position in the program's
     strings (Memory.strings); a caller's string that is none of them has a number after those."""
@@ -199,6 +210,8 @@ def describe(x: object) -> str:
         return f"Tensor {x.dtype}{list(x.shape)}"
     if isinstance(x, AbstractComplex):
         return f"complex Tensor {list(x.pairs.shape[:-1])}"
+    if isinstance(x, AbstractNested):
+        return f"nested Tensor {x.padded.dtype}{list(x.padded.shape)}"
     if isinstance(x, Value):
         return f"run-time {number_type(x).__name__}"
     if isinstance(x, Choice):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Callable
 from lowering import build as B
 from lowering import evaluate_complex, types
 from lowering.abstract import (
-    UNINITIALIZED, AbstractComplex, AbstractTensor, Future, Raised, Unknown, describe, is_number,
-    number_type,
+    UNINITIALIZED, AbstractComplex, AbstractNested, AbstractTensor, Future, Raised, Unknown,
+    describe, is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_optional import refined
 from lowering.evaluate_state import is_same
@@ -171,7 +171,7 @@ def value_is(x: object, t: Type) -> bool:
     if isinstance(t, types.UnionType):
         return any(value_is(x, e) for e in t.elements)
     if isinstance(t, types.TensorType):
-        return isinstance(x, (AbstractTensor, AbstractComplex))
+        return isinstance(x, (AbstractTensor, AbstractComplex, AbstractNested))
     if isinstance(t, types.ListType):
         return isinstance(x, list) and all(value_is(v, t.element) for v in x)
     if isinstance(t, types.DictType):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowering import (
-    build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_numbers,
-    evaluate_optional, evaluate_prims, evaluate_strings, evaluate_tensors, known,
+    build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_nested,
+    evaluate_numbers, evaluate_optional, evaluate_prims, evaluate_strings, evaluate_tensors, known,
 )  # fmt: skip
 from lowering.abstract import AbstractTensor, Choice, Maybe, Raised, Unknown, describe, known_array
 from lowering.evaluate_if import run_if
@@ -192,6 +192,8 @@ class Evaluator:
         """The result of an operator; the node it stands for, if any, tells a number's type."""
         if evaluate_complex.concerns(kind, args, kwargs):
             return evaluate_complex.compute(self, kind, args, kwargs)
+        if evaluate_nested.concerns(kind, args):
+            return evaluate_nested.compute(self, kind, args, kwargs)
         for x in args:
             if type(x) is Choice:
                 return evaluate_strings.compute(self, kind, args)
@@ -319,7 +321,8 @@ def _is_supported(kind: str) -> bool:
     return functional in TABLE or any(
         kind in table
         for table in (TABLE, evaluate_tensors.TABLE, evaluate_containers.TABLE,
-                      evaluate_numbers.KNOWN, evaluate_complex.OPERATORS)
+                      evaluate_numbers.KNOWN, evaluate_complex.OPERATORS,
+                      evaluate_nested.OPERATORS)
     )
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Callable, Iterator
 import numpy as np
 
 from lowering.abstract import (
-    AbstractComplex, AbstractTensor, Choice, Future, Maybe, Rows, Storage, Unknown, describe,
-    is_number, number_type,
+    AbstractComplex, AbstractNested, AbstractTensor, Choice, Future, Maybe, Rows, Storage, Unknown,
+    describe, is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_prims import abstract
 from lowering.objects import NamedTupleValue, TensorData
@@ -119,6 +119,6 @@ def form_of_value(ev: Evaluator, x: object, path: str, keep: Callable[[str, Valu
         return ("dict", tuple(x), items)
     if isinstance(x, Unknown) and x.problem:
         raise ValueError(x.problem)
-    if isinstance(x, (AbstractComplex, Choice, Maybe, Rows, Unknown, Future)):
+    if isinstance(x, (AbstractComplex, AbstractNested, Choice, Maybe, Rows, Unknown, Future)):
         raise ValueError(f"after a call it is {describe(x)}, which cannot be kept")
     return ("constant", x)
