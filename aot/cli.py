@@ -131,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, metavar="N", help="threads to divide loops for")
     add("--precision", choices=PRECISIONS, default="f32",
         help="what products keep their weights in; less than f32 rounds them (default: f32)")
+    add("--operator", action="append", default=[], metavar="SCHEMA[=RULE]",
+        help="an operator of the archive that is a C function, mylib_clip2 for 'mylib::clip2("
+        "Tensor x, float lo) -> Tensor'; its result may have a rule: '... = f32[x.size(0), 2]'")
+    add("--operator-source", action="append", default=[], metavar="FILE.c",
+        help="C code of such operators, for --emit lib and exe and for --verify")
+    add("--operator-library", action="append", default=[], metavar="LIB.so",
+        help="a shared library of such operators")
     add("--no-cache", action="store_true", help="compile anew, and keep nothing for the next time")
     add("--verify", action="store_true", help="run the result against the interpreter")
     add("-v", "--verbose", action="store_true", help="say what is done and how long it takes")
@@ -162,6 +169,10 @@ def _run(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
         cache=not arguments.no_cache,
     )
+    if arguments.operator:
+        declare = importlib.import_module("aot.library").c_operator_of_text
+        for text in arguments.operator:
+            declare(text, arguments.operator_source, arguments.operator_library)
     progress = progress_for(arguments.verbose)
     try:
         _compile(archive, options, arguments, None if to_stdout else stem, progress, begun)

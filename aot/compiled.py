@@ -246,7 +246,8 @@ class Compiled:
         if path.suffix == ".o":
             write_object(self.artifact.object_parts(), path)
         elif path.suffix == ".so":
-            write_shared_library(self.artifact.object_parts(), path, self.options.name)
+            write_shared_library(self.artifact.object_parts(), path, self.options.name,
+                                 self._foreign)
         else:
             self.save_program(path)
             return
@@ -254,7 +255,13 @@ class Compiled:
 
     def save_program(self, path: str | Path) -> None:
         """Writes a program, whatever its name ends in."""
-        write_executable(self.artifact.object_parts(), Path(path), self.options.name)
+        write_executable(self.artifact.object_parts(), Path(path), self.options.name,
+                         self._foreign)
+
+    @property
+    def _foreign(self) -> list[str]:
+        """The C functions that it calls."""
+        return [f.symbol for f in self.artifact.description.foreign]
 
 
 class CompiledMethod:

@@ -341,7 +341,7 @@ def run_plan(plan: Plan, tensors: list[Tensor]) -> object:
 
     def give(x: object) -> object:
         if isinstance(x, Out):
-            return fresh[x.k]
+            return fresh[x.k].item() if x.number else fresh[x.k]
         if isinstance(x, Same):
             return tensors[x.k]
         if isinstance(x, View):

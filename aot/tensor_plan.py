@@ -13,7 +13,7 @@ import numpy as np
 
 from aot.return_types import return_type
 from lowering import build as B
-from lowering.evaluate_operators import Call, _default as default_of
+from lowering.evaluate_operators import NUMBERS, Call, _default as default_of
 from lowering.interpreter import run_region
 from lowering.known import Unsupported as NeedsValues
 from lowering.passes.rewriting import remove_dead
@@ -26,9 +26,10 @@ from runtime.errors import RuntimeFailure
 
 @dataclass(frozen=True)
 class Out:
-    """Result number k of the region."""
+    """Result number k of the region, a tensor or a Python number."""
 
     k: int
+    number: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,11 @@ def build(call: Call, values: Sequence[object], leaves: Sequence[tuple], is_leaf
         outs: list[Value] = []
         back = {v: k for k, v in given.items()}
 
-        def leaf(x: object) -> object:
+        def leaf(x: object, kind: str = "") -> object:
             if isinstance(x, (list, tuple)):
-                return type(x)(leaf(v) for v in x)
+                kinds = [kind for kind, _ in call.entry.schema.returns]
+                kinds = kinds if len(kinds) == len(x) else [""] * len(x)
+                return type(x)(map(leaf, x, kinds))
             if not isinstance(x, Value):
                 return x
             if x in back and not x.wrapped:
@@ -119,9 +122,9 @@ def build(call: Call, values: Sequence[object], leaves: Sequence[tuple], is_leaf
             elif x.wrapped:
                 x = B.cast(x, x.dtype)
             outs.append(x)
-            return Out(len(outs) - 1)
+            return Out(len(outs) - 1, kind in NUMBERS)
 
-        results = leaf(result)
+        results = leaf(result, call.entry.schema.returns[0][0])
         named = return_type(call.entry.name, call.entry.schema.text)
         if named is not None and isinstance(results, tuple):
             results = named(results)

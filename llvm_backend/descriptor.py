@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llvm_backend.foreign_code import foreign_functions
 from llvm_backend.ir_text import literal
 from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, HostVersions, Method, Program
 from llvm_backend.target import Target
@@ -58,6 +59,7 @@ def describe_program(program: Program, target: Target) -> ModelDescription:
         allocates=program.heap_blocks > 0,
         state_size=abi.SAVED_HEAD + program.state_bytes if program.state_bytes else 0,
         draws=bool(program.generator),
+        foreign=tuple(foreign_functions(program)),
     )
 
 

@@ -108,7 +108,7 @@ aot_status {model.name}_init({model.name}_instance *instance, const aot_options 
 /* What went wrong in the instance's last call; "" if nothing did. A constant or in the instance:
  * valid until its next call, never freed. */
 const char *{model.name}_message(const {model.name}_instance *instance);
-{_state(model)}{_release(model)}
+{_state(model)}{_release(model)}{_foreign(model)}
 {prototypes}
 
 #ifndef AOT_FREESTANDING
@@ -186,6 +186,23 @@ instance
  * can be called again. To be called before another init and before the instance's memory goes
  * ({model.name}_destroy does). NULL and an instance without an init are left alone. */
 void {model.name}_release({model.name}_instance *instance);
+"""
+
+
+def _foreign(model: ModelDescription) -> str:
+    """The prototypes of the C functions that the model calls."""
+    if not model.foreign:
+        return ""
+    lines = "\n".join(f.declaration(_RESERVED) for f in model.foreign)
+    return f"""
+/* Operators of the program that are C functions: YOU SUPPLY THEM, in a file that is linked with the
+ * model's object. Tensors come row-major, with strides; a const one is only read. Of a result, data
+ * and sizes are there and the function writes the elements; of what is no tensor, the number.
+ * NAME_shape writes the sizes that its operator's rule leaves open. Return AOT_OK; any other status
+ * ends the model's call with that status, and *message, if it is set, becomes part of the model's
+ * message: a text that stays until the call returns. Functions keep no pointers and are called by
+ * several threads at once where several instances run. */
+{lines}
 """
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from llvm_backend.artifact import weights_name
 from llvm_backend.descriptor import Constants
+from llvm_backend.foreign_code import ForeignCall
 from llvm_backend.heap_code import HEAD_BYTES, VERSION_AT, block_address, grow
-from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostIf,
-                                  HostLoop, HostStmt, HostVersions, Method, Program, Slot)
+from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostForeign,
+                                  HostIf, HostLoop, HostStmt, HostVersions, Method, Program, Slot)
 from llvm_backend.text_code import element_type, fill, text_offset
 from runtime import abi
 
@@ -50,6 +51,7 @@ class _Body:
         self.count = 0
         self.most_buffers = 0
         self.block = "entry"
+        self.places: list[str] = []
 
     def run(self, k: int) -> str:
         self.statements(self.method.body)
@@ -59,12 +61,18 @@ class _Body:
                 "noinline #1 {", "entry:"]
         if self.most_buffers:
             head.append(f"  %args = alloca [{self.most_buffers} x ptr], align 8")
-        return "\n".join([*head, *self.lines, f"  ret i32 {abi.OK}", "}", ""])
+        return "\n".join([*head, *self.places, *self.lines, f"  ret i32 {abi.OK}", "}", ""])
 
     def fresh(self, text: str) -> str:
         self.count += 1
         self.lines.append(f"  %t{self.count} = {text}")
         return f"%t{self.count}"
+
+    def place(self, size: int) -> str:
+        """The address of so many bytes of the stack."""
+        name = f"%place{len(self.places)}"
+        self.places.append(f"  {name} = alloca [{size} x i8], align 8")
+        return name
 
     def labels(self, *names: str) -> list[str]:
         self.count += 1
@@ -103,6 +111,8 @@ class _Body:
                 self.deliver(s)
             elif isinstance(s, HostVersions):
                 self.versions(s)
+            elif isinstance(s, HostForeign):
+                self.foreign(s)
             else:
                 self.check(s)
 
@@ -236,6 +246,20 @@ class _Body:
             end = self.fresh(f"getelementptr i8, ptr {end}, i64 {size}")
         self.lines.append(f"  store i8 0, ptr {end}, align 1")
         return start
+
+    def foreign(self, s: HostForeign) -> None:
+        call = ForeignCall(self.fresh, self.lines.append, self.place, self.pointer,
+                           self.constants.string)
+        status, said = call.write(s)
+        good, bad = self.labels("well", "failed")
+        fine = self.fresh(f"icmp eq i32 {status}, {abi.OK}")
+        self.lines.append(f"  br i1 {fine}, label %{good}, label %{bad}")
+        self.start(bad)
+        text = self.fresh(f"getelementptr i8, ptr %instance, i64 {text_offset(self.program)}")
+        call.failed(s, status, said, text)
+        at = self.fresh("getelementptr i8, ptr %instance, i64 8")
+        self.lines += [f"  store ptr {text}, ptr {at}, align 8", f"  ret i32 {status}"]
+        self.start(good)
 
     def allocate(self, s: HostAllocate) -> None:
         block = self.fresh(block_address(self.program, s.block))

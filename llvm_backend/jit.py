@@ -18,6 +18,7 @@ from llvm_backend.native import native_target
 from llvm_backend.target import Target
 from llvm_backend.verify_kernel import verify
 from runtime.errors import TargetError
+from runtime.foreign_call import address_of
 
 _library_names = itertools.count()
 _LIBC = ("memcpy", "memmove", "memset")
@@ -67,8 +68,9 @@ class JitModel:
                               f"({here})")
         self._weights = artifact.weights()  # where they are, for as long as the code
         symbol = f"{name}_model"
-        self._loaded = LoadedObject(artifact.code, [symbol],
-                                    {weights_name(name): self._weights.ctypes.data})
+        imports = {weights_name(name): self._weights.ctypes.data}
+        imports.update((f.symbol, address_of(f.symbol)) for f in artifact.description.foreign)
+        self._loaded = LoadedObject(artifact.code, [symbol], imports)
         self.address = self._loaded.addresses[symbol]
 
 

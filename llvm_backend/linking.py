@@ -11,11 +11,12 @@ import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 from runtime.c_compiler import C_FLAGS, compiled_source, run_compiler
 from runtime.description import is_c_identifier
 from runtime.errors import CompileError
+from runtime.foreign import files_of
 
 LIBRARY_SOURCES = ("aot_pool.c",)
 PROGRAM_SOURCES = ("main.c", "aot_npy.c", "aot_pool.c")
@@ -30,22 +31,24 @@ def write_object(object_code: bytes | Pieces, path: str | Path) -> None:
 
 
 def write_shared_library(
-    object_code: bytes | Pieces, path: str | Path, name: str
+    object_code: bytes | Pieces, path: str | Path, name: str, foreign: Sequence[str] = ()
 ) -> None:
-    """Link the object of the model `name` into a shared library that `load_library` loads.
+    """Link the object of the model `name` into a shared library that `load_library` loads, with
+    the C functions `foreign` that it calls, from where runtime/foreign.py has them.
 
     It exports the object's symbols, the descriptor as `aot_model_entry`, and the thread pool.
     CompileError: no C compiler, it failed, or the path cannot be written."""
     path = Path(path)
     arguments = ["-shared", f"-Wl,-soname,{path.name}", "-Wl,-z,defs"]
-    _link(object_code, path, name, LIBRARY_SOURCES, arguments, "writing a shared library")
+    _link(object_code, path, name, LIBRARY_SOURCES, arguments, "writing a shared library", foreign)
 
 
-def write_executable(object_code: bytes | Pieces, path: str | Path, name: str) -> None:
+def write_executable(object_code: bytes | Pieces, path: str | Path, name: str,
+                     foreign: Sequence[str] = ()) -> None:
     """Link the object of the model `name` and runtime/src/main.c into a program.
 
     CompileError: no C compiler, it failed, or the path cannot be written."""
-    _link(object_code, Path(path), name, PROGRAM_SOURCES, [], "writing a program")
+    _link(object_code, Path(path), name, PROGRAM_SOURCES, [], "writing a program", foreign)
 
 
 def write_file(data: bytes | str | Pieces, path: str | Path) -> None:
@@ -68,8 +71,18 @@ def _identifier(name: str) -> str:
 
 def _link(
     object_code: bytes | Pieces, path: Path, name: str, sources: tuple[str, ...],
-    arguments: list[str], purpose: str,
+    arguments: list[str], purpose: str, foreign: Sequence[str] = (),
 ) -> None:
+    missing = [symbol for symbol in foreign if not files_of([symbol])]
+    if missing:
+        raise CompileError(
+            f"{path}: {purpose} needs the C function{'s' * (len(missing) > 1)} "
+            f"{', '.join(missing)}: give the source or library that has "
+            f"{'them' if len(missing) > 1 else 'it'} (--operator-source, --operator-library), or "
+            "write an object file, to be linked with your own")
+    theirs = files_of(foreign)
+    folders = dict.fromkeys(f.resolve().parent for f in theirs if f.suffix != ".c")
+    arguments = [*arguments, *(f"-Wl,-rpath,{folder}" for folder in folders)]
     arguments = [*arguments, f"-Wl,--defsym,aot_model_entry={_identifier(name)}_model"]
     purpose = f"{path}: {purpose}"
     files = [compiled_source(file, MAIN_FLAGS if file == "main.c" else (), purpose)
@@ -77,8 +90,8 @@ def _link(
     with _replacing(path) as temporary:
         object_file = temporary.with_name("model.o")
         _write(object_code, object_file)
-        run_compiler([*C_FLAGS, *arguments, *MAIN_FLAGS, object_file, *files,
-                      "-o", temporary], purpose)
+        run_compiler([*C_FLAGS, *arguments, *MAIN_FLAGS, object_file, *files, *theirs,
+                      *(["-lm"] if theirs else []), "-o", temporary], purpose)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from llvm_backend.entry_check import CHECK
 from llvm_backend.entry_code import entry_attributes, generic_run, typed_entry
 from llvm_backend.expand_math import expand_math
 from llvm_backend.fingerprint import fingerprint
+from llvm_backend.foreign_code import foreign_code
 from llvm_backend.heap_code import heap_functions
 from llvm_backend.host_code import KernelSymbol, method_body, range_task
 from llvm_backend.instance_code import instance_functions
@@ -50,6 +51,7 @@ def build_module(program: Program, target: Target) -> ModuleText:
     functions.append(instance_functions(program, description, constants))
     functions.append(heap_functions(program))
     functions.append(text_functions(program))
+    functions.append(foreign_code(program))
     functions.append(CHECK)
     functions.append(string_functions(program, description, constants))
     dims = [method.dims for method in program.methods]

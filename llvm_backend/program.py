@@ -18,6 +18,7 @@ from llvm_backend.kernel import Kernel
 from llvm_backend.target import Target
 from runtime.description import ValueInfo
 from runtime.dtypes import DType
+from runtime.foreign import ForeignFunction
 from runtime.named_dims import NamedDim
 
 SPACES = ("input", "output", "arena", "constant", "state", "heap")
@@ -113,6 +114,26 @@ class HostDeliver:
 
 
 @dataclass
+class TensorArgument:
+    """A tensor for a C function: row-major in a slot, with sizes that are known or in i64 slots."""
+
+    slot: Slot
+    dims: list[int | Slot]
+
+
+@dataclass
+class HostForeign:
+    """Calls a C function. arguments: as its parameters, TensorArguments, numbers, slots of numbers,
+    texts, None, lists of those; results: TensorArguments, and slots for what is no tensor. Ends the
+    run with the status that it gives, unless that is AOT_OK; `where` ends the message."""
+
+    function: ForeignFunction
+    arguments: list
+    results: list[TensorArgument | Slot]
+    where: str
+
+
+@dataclass
 class HostVersions:
     """A method's whole body, for several CPUs: the instance knows which one it runs."""
 
@@ -121,7 +142,7 @@ class HostVersions:
 
 
 HostStmt = (Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
-            | HostVersions)
+            | HostForeign | HostVersions)
 
 
 def all_statements(body: list[HostStmt]) -> Iterator[HostStmt]:

@@ -7,6 +7,7 @@ programs without such messages do not refer to these.
 
 from __future__ import annotations
 
+from llvm_backend.foreign_code import foreign_room
 from llvm_backend.heap_code import BLOCK_BYTES, heap_offset
 from llvm_backend.program import HostCheck, Program, TextHole, all_statements
 
@@ -254,7 +255,7 @@ def _room(message: tuple[str | TextHole, ...]) -> int:
 
 def text_bytes(program: Program) -> int:
     """Bytes at the end of an instance for the longest message with values in it."""
-    return max((_room(s.message) for s in _checks(program)), default=0)
+    return max([_room(s.message) for s in _checks(program)] + [foreign_room(program)])
 
 
 def _holes(program: Program) -> list[TextHole]:
@@ -279,7 +280,7 @@ def text_offset(program: Program) -> int:
 def text_functions(program: Program) -> str:
     """What the program's messages call."""
     checks, holes = _checks(program), _holes(program)
-    text = _WHOLE if holes else ""
+    text = _WHOLE if holes or foreign_room(program) else ""
     if any(h.slot.dtype.name == "f64" for h in holes):
         text += _FLOATS
     for dtype in dict.fromkeys(h.slot.dtype.name for h in holes if h.form == "elements"):

@@ -67,12 +67,13 @@ def define(text: str, function: Function) -> Schema:
         raise InputError(f"{schema.name} takes {', '.join(wanted) or 'nothing'}, its definition "
                          f"{', '.join(found) or 'nothing'}")
     DEFINITIONS[text] = str(inline_calls(function.graph))
-    return declare(text, lambda *args, **kwargs: _evaluated(
+    return declare(text, lambda *args, **kwargs: evaluated(
         function, schema, [*args, *kwargs.values()]))
 
 
-def _evaluated(function: Function, schema: Schema, args: list) -> object:
-    """The results of a definition for an entry's arguments; its ops go to the current region."""
+def evaluated(function: Function, schema: Schema, args: list, sizes: bool = False) -> object:
+    """The results of a definition for an entry's arguments; its ops go to the current region.
+    sizes: numbers of run time among them become Sizes."""
     ev = Evaluator()
     ev.memory.root = B.current_region()
     ev.memory.regions = [ev.memory.root]
@@ -88,7 +89,7 @@ def _evaluated(function: Function, schema: Schema, args: list) -> object:
         raise Unsupported(f"the definition of {schema.name} writes one of its arguments")
     if any(s.written for s in ev.memory.constants()):
         raise Unsupported(f"the definition of {schema.name} draws random numbers")
-    return _result(ev, result)
+    return _result(ev, result, sizes)
 
 
 def _given(type_: str, x: object) -> object:
@@ -106,11 +107,13 @@ def _tensors(x: object) -> list[AbstractTensor]:
     return [x] if isinstance(x, AbstractTensor) else []
 
 
-def _result(ev: Evaluator, x: object) -> object:
+def _result(ev: Evaluator, x: object, sizes: bool) -> object:
     """A result as entries give it."""
     ev.use(x)
     if isinstance(x, Unknown):
         raise Unsupported("the result cannot be told")
     if isinstance(x, AbstractTensor):
         return ev.memory.read(x)
-    return type(x)(_result(ev, v) for v in x) if type(x) in (list, tuple) else x
+    if sizes and isinstance(x, Value):
+        return ev.memory.dim_of(x, True)
+    return type(x)(_result(ev, v, sizes) for v in x) if type(x) in (list, tuple) else x

@@ -20,12 +20,14 @@ from lowering.ops.table import Entry
 from lowering.random_stream import drawing_from
 from lowering.schema import Argument
 from lowering.sizes import is_dynamic
-from lowering.tensor_ir import Value
+from lowering.tensor_ir import Constant, Value
 from lowering.views import View, permute
 from runtime.dtypes import DType, bool_, dtype_of_code
 
 if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
+
+NUMBERS = frozenset(("int", "float", "bool"))  # results of these types are no tensors
 
 _IN_PLACE_DUNDER = {
     f"aten::__i{name}__": f"aten::__{name}__" for name in "and or xor lshift rshift".split()
@@ -253,13 +255,20 @@ def apply(ev: Evaluator, name: str, args: list, kwargs: dict) -> object:
     call = resolve(name, args, kwargs)
     result = invoke(ev, call, args, kwargs)
     first = args[0] if args else next(iter(kwargs.values()), None)
-    return _wrap(ev, call, result, first)
+    kinds = [kind for kind, _ in call.entry.schema.returns]
+    if isinstance(result, tuple) and len(result) == len(kinds):
+        return type(result)(_wrap(ev, call, r, first, kind) for r, kind in zip(result, kinds))
+    return _wrap(ev, call, result, first, kinds[0] if len(kinds) == 1 else "")
 
 
-def _wrap(ev: Evaluator, call: Call, result: object, first: object) -> object:
-    """Makes tensors of an entry's results; views keep their storage."""
+def _wrap(ev: Evaluator, call: Call, result: object, first: object, kind: str = "") -> object:
+    """Makes tensors of an entry's results, or numbers, as their `kind` says; views keep their
+    storage."""
     if isinstance(result, (list, tuple)):
         return type(result)(_wrap(ev, call, r, first) for r in result)
+    if kind in NUMBERS and isinstance(result, Value):
+        result.wrapped = True
+        return result.op.data.item() if isinstance(result.op, Constant) else result
     name = call.entry.name
     if isinstance(result, View):
         if not isinstance(first, AbstractTensor):

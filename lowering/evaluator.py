@@ -312,6 +312,9 @@ class Evaluator:
             lines += [found, place]
             if others:
                 lines.append(f"  and in {len(others)} other places")
+        if any(not kind.startswith(("aten::", "prim::")) and kind not in TABLE
+               for kind, *_ in self.problems):
+            lines.append("operators of one's own are declared first: aot.library, or --operator")
         return "\n".join(lines)
 
 

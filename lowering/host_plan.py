@@ -10,11 +10,12 @@ from typing import Iterator
 
 from llvm_backend.kernel import Kernel
 from llvm_backend.program import (
-    Call, HostAllocate, HostCheck, HostDeliver, HostIf, HostLoop, HostStmt, Slot,
-    TextHole,
+    Call, HostAllocate, HostCheck, HostDeliver, HostForeign, HostIf, HostLoop, HostStmt, Slot,
+    TensorArgument, TextHole,
 )
 from lowering.schedule.memory import Lifetimes, plan_arena, plan_heap
 from lowering.schedule.storage import MemoryBuffer
+from runtime.foreign import ForeignFunction
 
 
 @dataclass
@@ -69,7 +70,38 @@ class Deliver:
     sizes: list[MemoryBuffer]
 
 
-Node = Step | Branch | Repeat | Assert | Allocate | Deliver
+@dataclass
+class TensorMemory:
+    """A tensor for a C function: alone and row-major in a memory."""
+
+    memory: MemoryBuffer
+    dims: list[int | MemoryBuffer]
+
+
+@dataclass
+class ForeignCall:
+    """As HostForeign."""
+
+    function: ForeignFunction
+    arguments: list
+    results: list[TensorMemory | MemoryBuffer]
+    where: str
+
+    def memories(self) -> list[MemoryBuffer]:
+        found: list[MemoryBuffer] = []
+        stack = [*self.arguments, *self.results]
+        while stack:
+            x = stack.pop()
+            if isinstance(x, MemoryBuffer):
+                found.append(x)
+            elif isinstance(x, TensorMemory):
+                stack += [x.memory, *x.dims]
+            elif isinstance(x, list):
+                stack += x
+        return found
+
+
+Node = Step | Branch | Repeat | Assert | Allocate | Deliver | ForeignCall
 
 
 def plan(nodes: list[Node]) -> tuple[int, int]:
@@ -83,7 +115,7 @@ def plan(nodes: list[Node]) -> tuple[int, int]:
             if isinstance(n, Step):
                 for m in n.memories:
                     lifetimes.use(m)
-            elif isinstance(n, Assert):
+            elif isinstance(n, (Assert, ForeignCall)):
                 for m in n.memories():
                     lifetimes.use(m)
             elif isinstance(n, Allocate):
@@ -126,6 +158,8 @@ def host(nodes: list[Node]) -> list[HostStmt]:
             out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes))
         elif isinstance(n, Deliver):
             out.append(HostDeliver(n.output, n.memory.index, [slot(m) for m in n.sizes]))
+        elif isinstance(n, ForeignCall):
+            out.append(HostForeign(n.function, _slots(n.arguments), _slots(n.results), n.where))
         elif isinstance(n, Branch):
             out.append(HostIf(slot(n.condition), host(n.then), host(n.otherwise)))
         else:
@@ -154,6 +188,15 @@ def memories(nodes: list[Node]) -> Iterator[MemoryBuffer]:
             yield from n.sizes
         else:
             yield from n.memories()
+
+
+def _slots(x: object) -> object:
+    """What a C function is given, with slots."""
+    if isinstance(x, list):
+        return [_slots(v) for v in x]
+    if isinstance(x, TensorMemory):
+        return TensorArgument(slot(x.memory), _slots(x.dims))
+    return slot(x) if isinstance(x, MemoryBuffer) else x
 
 
 def slot(memory: MemoryBuffer) -> Slot:

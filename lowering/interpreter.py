@@ -7,6 +7,7 @@ immutable, so results may be windows on other arrays. Float sums and products ac
 from __future__ import annotations
 
 import copy
+import importlib
 import itertools
 
 import numpy as np
@@ -15,14 +16,14 @@ from lowering import interpreter_scalar as scalar
 from lowering.interpreter_contract import contract
 from lowering.interpreter_expr import Array, Block, Env, IndexForms
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
-    TensorProgram, Value, with_sizes,
+    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort,
+    TensorOp, TensorProgram, Value, with_sizes,
 )  # fmt: skip
 from lowering import expr as E
 from lowering.random_words import draw, untemper
 from lowering.sizes import Symbol, evaluate, evaluate_symbol, is_dynamic, size_values
 from lowering.texts import tell
-from runtime.dtypes import bf16, round_bf16
+from runtime.dtypes import bf16, round_bf16, to_compute, to_storage
 from runtime.errors import InputError, RuntimeFailure
 
 # Elements of a block that is evaluated at once: bounds the memory of temporaries.
@@ -112,6 +113,8 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
     if isinstance(op, Random):
         count = evaluate(op.count, lambda s: int(env[s.value]))
         return [untemper(draw(env[op.state], count)).view(np.int32)]
+    if isinstance(op, Foreign):
+        return _foreign(op, env)
     if isinstance(op, If):
         return run_region(op.then if env[op.condition] else op.otherwise, [], env)
     if isinstance(op, Loop):
@@ -314,4 +317,18 @@ def _loop(op: Loop, env: Env) -> list[Array]:
     return carried
 
 
+def _foreign(op: Foreign, env: Env) -> list[Array]:
+    def given(kind: str, x: object) -> object:
+        if isinstance(x, list):
+            return [given(kind.removesuffix("[]"), v) for v in x]
+        if not isinstance(x, Value):
+            return x
+        if not kind.startswith("Tensor"):
+            return env[x].item()
+        return np.array(to_storage(env[x], x.dtype), order="C"), x.dtype
 
+    made = [(np.zeros([evaluate(n, lambda s: int(env[s.value])) for n in v.shape],
+                      v.dtype.storage), v.dtype) for v in op.results]
+    arguments = [given(kind, x) for (kind, _), x in zip(op.function.parameters, op.arguments)]
+    importlib.import_module("runtime.foreign_call").call(op.function, arguments, made)
+    return [to_compute(array, dtype) for array, dtype in made]

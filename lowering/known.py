@@ -6,7 +6,8 @@ import numpy as np
 
 from lowering.interpreter import run_region
 from lowering.sizes import Unsupported, is_dynamic
-from lowering.tensor_ir import Check, Constant, Region, TensorOp, Value
+from lowering.tensor_ir import Check, Constant, Foreign, Region, TensorOp, Value
+from runtime.foreign import places_of
 
 __all__ = ["Unsupported", "known", "known_or_none"]
 
@@ -42,6 +43,8 @@ def _history(value: Value) -> list[TensorOp] | None:
         v, entered = stack.pop()
         op = v.op
         if op is None or isinstance(op, Check):
+            return None
+        if isinstance(op, Foreign) and not places_of(op.function.symbol):
             return None
         if op in order:
             continue

@@ -33,10 +33,11 @@ from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.sort_dynamic import schedule_dynamic_sort, scratch_values
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
+from lowering.lower_foreign import foreign_call
 from lowering.lower_sizes import ENDLESS, abi_shape, allocate, number_in_memory
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
     TensorProgram, Value,
 )
 from lowering.value_infos import input_infos, output_infos
@@ -193,21 +194,25 @@ class _Lowering:
 
     def _deliver(self, output: int, v: Value) -> list[Node]:
         """Hands v's block to the caller; a view of something else is copied first."""
-        nodes: list[Node] = []
-        where = self.storages[v]
-        if where.buffer.space != "heap" or where != Storage(
-                where.buffer, contiguous_strides(v.shape)):
-            dense = Value(v.shape, v.dtype)
-            nodes += self._new_dynamic(dense)
-            where = self.storages[dense]
-            nodes += self.kernels.copy(v, where)
+        nodes, memory = self._alone(v, self.storages[v].buffer.space == "heap")
         sizes = []
         for n in v.shape:
             if isinstance(n, Size):
                 before, slot = number_in_memory(n, self.storages, self.kernels.name())
                 nodes += before
                 sizes.append(slot)
-        return [*nodes, Deliver(output, where.buffer, sizes)]
+        return [*nodes, Deliver(output, memory, sizes)]
+
+    def _alone(self, v: Value, stays: bool = True) -> tuple[list[Node], MemoryBuffer]:
+        """A memory that holds v row-major from its start, and what puts it there; v's own, if it
+        `stays` and does."""
+        where = self.storages[v]
+        if stays and where == Storage(where.buffer, contiguous_strides(v.shape)):
+            return [], where.buffer
+        dense = Value(v.shape, v.dtype)
+        nodes = self._fresh(dense)
+        copied = self.kernels.copy(v, self.storages[dense]) if v.numel else []
+        return [*nodes, *copied], self.storages[dense].buffer
 
     def _dynamic(self, op: Generic, state: RegionState) -> list[Node]:
         """A Generic over or onto a size of run time."""
@@ -282,6 +287,14 @@ class _Lowering:
                 self._new(op.out, None, state)
             return nodes + steps([schedule_random(
                 op, self.storages, self.target, self.kernels.name())])
+        if isinstance(op, Foreign):
+            nodes = []
+            for v in op.results:
+                if is_dynamic(v.shape):
+                    nodes += self._new_dynamic(v, None, state)
+                else:
+                    self._new(v, None, state)
+            return nodes + foreign_call(op, self.storages, self.kernels.name(), self._alone)
         if isinstance(op, Check):
             return self._check(op)
         if isinstance(op, If):

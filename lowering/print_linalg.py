@@ -9,8 +9,8 @@
 A Generic is one linalg.generic: loads whose indices are affine are its inputs, others are
 tensor.extract in its body; what comes after a reduction (`post`) is a second, pointwise one.
 Writing into a base is tensor.insert_slice where the positions are a slice, else loops of
-tensor.insert; Scatter is such loops. Sort, Scan and Random are calls of declared functions, Check
-is cf.assert. Print-only: nothing here reads MLIR.
+tensor.insert; Scatter is such loops. Sort, Scan, Random and Foreign are calls of declared
+functions, Check is cf.assert. Print-only: nothing here reads MLIR.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Callable, Sequence
 from lowering import expr as E
 from lowering.expr import Expr, loads
 from lowering.print_linalg_scalar import (
-    Lines, ScalarPrinter, extreme, literal, mlir_type, shaped_type, tensor_type,
+    Lines, ScalarPrinter, extreme, literal, mlir_type, nested, shaped_type, tensor_type,
 )
 from lowering.print_linalg_slices import as_slice
 from lowering.sizes import Size
 from lowering.tensor_ir import (
-    Check, Constant, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
     TensorProgram, Value,
 )
 from runtime.dtypes import DType, bool_, i64
@@ -361,24 +361,18 @@ def _constant(lines: Lines, op: Constant) -> None:
     elif v.numel > 1 and (data == data.flat[0]).all():
         text = f"dense<{literal(data.flat[0], v.dtype)}>"
     elif v.numel <= SHOWN_ELEMENTS:
-        text = f"dense<{_nested(data, v.dtype)}>"
+        text = f"dense<{nested(data, v.dtype)}>"
     else:
         text = "dense_resource<__elided__>"
     lines.put(f"{lines.name_of(v)} = arith.constant {text} : {tensor_type(v)}")
 
 
-def _nested(data, dtype: DType) -> str:
-    if data.ndim == 0:
-        return literal(data.item(), dtype)
-    return "[" + ", ".join(_nested(x, dtype) for x in data) + "]"
-
-
-def _named(kind: str, lines: Lines, op: TensorOp, x: Value, detail: str) -> None:
+def _named(kind: str, lines: Lines, op: TensorOp, xs: list[Value], detail: str) -> None:
     types = [tensor_type(v) for v in op.results]
-    sizes = ["any" if isinstance(n, Size) else n for n in x.shape]
-    shape = "x".join(map(str, (*sizes, x.dtype)))
+    shape = "_".join(map(_type_name, xs))
     result = types[0] if len(types) == 1 else f"({', '.join(types)})"
-    call = lines.call(f"{kind}_{detail}_{shape}", [lines.name_of(x)], [tensor_type(x)], result)
+    call = lines.call(f"{kind}_{detail}_{shape}", list(map(lines.name_of, xs)),
+                      list(map(tensor_type, xs)), result)
     if len(types) == 1:
         lines.put(f"{lines.name_of(op.out)} = {call}")
         return
@@ -388,16 +382,27 @@ def _named(kind: str, lines: Lines, op: TensorOp, x: Value, detail: str) -> None
         lines.names[v] = f"{pair}#{k}"
 
 
+def _type_name(x: Value) -> str:
+    return "x".join([str(n) if isinstance(n, int) else "any" for n in x.shape] + [str(x.dtype)])
+
+
 def _sort(lines: Lines, op: Sort) -> None:
-    _named("sort", lines, op, op.x, f"{'descending' if op.descending else 'ascending'}_dim{op.dim}")
+    direction = "descending" if op.descending else "ascending"
+    _named("sort", lines, op, [op.x], f"{direction}_dim{op.dim}")
 
 
 def _scan(lines: Lines, op: Scan) -> None:
-    _named("scan", lines, op, op.x, f"{op.combiner}{'_indices' * op.indices}_dim{op.dim}")
+    _named("scan", lines, op, [op.x], f"{op.combiner}{'_indices' * op.indices}_dim{op.dim}")
 
 
 def _random(lines: Lines, op: Random) -> None:
-    _named("random", lines, op, op.state, f"words_{op.count}")
+    _named("random", lines, op, [op.state], f"words_{op.count}")
+
+
+def _foreign(lines: Lines, op: Foreign) -> None:
+    told = [str(x) for x in op.arguments if not isinstance(x, (Value, list))]
+    detail = "_".join([op.function.symbol, *told, *map(_type_name, op.results)])
+    _named("foreign", lines, op, op.operands(), re.sub(r"\W", "_", detail))
 
 
 def _bind_results(lines: Lines, results: list[Value]) -> str:
@@ -491,7 +496,5 @@ def _check(lines: Lines, op: Check) -> None:
 
 _PRINTERS = {
     Generic: _generic, Scatter: _scatter, Constant: _constant, Sort: _sort, Scan: _scan,
-    Random: _random, If: _if, Loop: _loop, Check: _check,
+    Random: _random, Foreign: _foreign, If: _if, Loop: _loop, Check: _check,
 }
-
-

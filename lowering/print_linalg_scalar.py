@@ -68,6 +68,13 @@ def literal(x, dtype: DType) -> str:
     return f"0x{bits >> 16:04X}" if dtype is bf16 else f"0x{bits:08X}"
 
 
+def nested(data, dtype: DType) -> str:
+    """The numbers of an array of the interpreter's, in brackets."""
+    if data.ndim == 0:
+        return literal(data.item(), dtype)
+    return "[" + ", ".join(nested(x, dtype) for x in data) + "]"
+
+
 class Lines:
     """The text under construction: lines, fresh names, and the functions it calls."""
 

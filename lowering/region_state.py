@@ -6,7 +6,7 @@ from lowering.passes.rewriting import users
 from lowering.schedule.fill import loads_of
 from lowering.schedule.storage import MemoryBuffer
 from lowering.sizes import is_dynamic
-from lowering.tensor_ir import Check, Generic, Region, Scatter, TensorOp, Value
+from lowering.tensor_ir import Check, Foreign, Generic, Region, Scatter, TensorOp, Value
 
 
 class RegionState:
@@ -52,5 +52,5 @@ def _may_fail(op: TensorOp) -> bool:
     """Whether a Check stands in the op, or its results need memory that there may not be."""
     if isinstance(op, Check):
         return op.kind == "raise"
-    return any(is_dynamic(v.shape) for v in op.results) or any(
+    return isinstance(op, Foreign) or any(is_dynamic(v.shape) for v in op.results) or any(
         _may_fail(inner) for region in op.regions() for inner in region.ops)

@@ -50,18 +50,18 @@ def parse_schema(text: str, namespace: str = "aten") -> Schema:
         raise ValueError(f"not a schema: {text}")
     given, name, overload, arguments, returns = m.groups()
     keyword_only, parsed = False, []
-    for part in _split(arguments):
+    for part in split(arguments):
         if part == "*":
             keyword_only = True
             continue
         parsed.append(_argument(part, keyword_only))
     returns = returns.strip()
     inner = returns[1:-1] if returns.startswith("(") and returns.endswith(")") else returns
-    types = tuple(_type(part.split(" ")[0]) for part in _split(inner))
+    types = tuple(_type(part.split(" ")[0]) for part in split(inner))
     return Schema(f"{given or namespace}::{name}", overload or "", tuple(parsed), types, text)
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """Splits at commas outside brackets and quotes."""
     parts, depth, start, quote = [], 0, 0, ""
     for i, c in enumerate(text):
@@ -107,7 +107,7 @@ def _default(text: str) -> object:
     if text in _NAMED:
         return _NAMED[text]
     if text.startswith("["):
-        return tuple(_default(p) for p in _split(text[1:-1]))
+        return tuple(_default(p) for p in split(text[1:-1]))
     if text[0] in "'\"":
         return text[1:-1]
     return float(text) if re.search(r"[.e]", text) else int(text)

@@ -1,8 +1,8 @@
 """TensorOps: what a model computes, as loop nests over immutable tensor Values.
 
 Almost everything is a `Generic`: one perfect loop nest whose body is a scalar expression. What is
-no loop nest is a short list of named ops (Sort, Scan, Scatter, Random), and around them stand If,
-Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
+no loop nest is a short list of named ops (Sort, Scan, Scatter, Random, Foreign), and around them
+stand If, Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
 
 A dim is an int or a Size (lowering/sizes.py), known only at run time. An op over or onto such a dim
 reads the Values that it depends on: `operands` and `Region.reads` list them.
@@ -20,6 +20,7 @@ from lowering import sizes
 from lowering.sizes import Size, Unsupported, is_dynamic, size_values
 from lowering.texts import Text
 from runtime.dtypes import DType, i64
+from runtime.foreign import ForeignFunction
 from runtime.named_dims import NamedDim
 
 Dim = int | Size
@@ -216,6 +217,27 @@ class Random(TensorOp):
 
     def operands(self) -> list[Value]:
         return [self.state, *size_values((self.count,))]
+
+
+class Foreign(TensorOp):
+    """A call of a C function, which fills the results, row-major, of the given types.
+
+    arguments: as its parameters, Values, numbers, texts, None, and lists of Values or numbers;
+    tensors are handed over row-major. It may fail, and is otherwise taken to compute only."""
+
+    __slots__ = ("function", "arguments")
+
+    def __init__(self, function: ForeignFunction, arguments: Iterable,
+                 results: Iterable[tuple[Shape, DType]]):
+        self.function, self.arguments = function, list(arguments)
+        self.results = [Value(shape, dtype, self) for shape, dtype in results]
+
+    def operands(self) -> list[Value]:
+        given = [v for x in self.arguments for v in (x if isinstance(x, list) else [x])
+                 if isinstance(v, Value)]
+        found = dict.fromkeys(with_sizes(given))
+        found.update(dict.fromkeys(n for v in self.results for n in size_values(v.shape)))
+        return list(found)
 
 
 class If(TensorOp):

@@ -11,7 +11,8 @@ from lowering.index_algebra import IndexAlgebra
 from lowering.random_words import WINDOW
 from lowering.sizes import Size, at_least
 from lowering.tensor_ir import (
-    Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, TensorProgram, Value,
+    Check, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, TensorProgram,
+    Value,
 )
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
 from runtime.dtypes import bf16, bool_, f16, i32, i64
@@ -77,6 +78,9 @@ def _op(op: TensorOp, known: set[Value]) -> None:
         _require(0 <= op.dim < max(op.x.ndim, 1), f"dim {op.dim} of {op.x!r}")
     elif isinstance(op, Random):
         _require(op.state.shape == (WINDOW,) and op.state.dtype is i32, f"a state of {op.state!r}")
+    elif isinstance(op, Foreign):
+        _require(len(op.arguments) == len(op.function.parameters)
+                 and len(op.results) == len(op.function.results), f"not as {op.function}")
     elif isinstance(op, (If, Check)):
         _require(op.condition.shape == () and op.condition.dtype is bool_, "condition is no bool")
     if isinstance(op, If):

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.dtypes import DType
+from runtime.foreign import ForeignFunction
 from runtime.structure import leaf_count, parse
 
 RUN_TIME_SIZE = -(1 << 63)  # a size of an output that the run decides
@@ -123,6 +124,7 @@ class ModelDescription:
     allocates: bool = False  # it has a NAME_release
     state_size: int = 0  # of a saved state; 0 where nothing is kept from call to call
     draws: bool = False  # random numbers
+    foreign: tuple[ForeignFunction, ...] = ()  # that it calls; the compiler knows, not the object
 
     def method(self, name: str) -> MethodDescription:
         """The method of this name; KeyError otherwise."""

@@ -7,7 +7,8 @@ from typing import Callable, Iterable, Iterator
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.tensor_ir import (
-    Check, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, Value, with_sizes,
+    Check, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, Value,
+    with_sizes,
 )
 from lowering.sizes import symbols
 
@@ -71,6 +72,9 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
             op.x = change(op.x)
         elif isinstance(op, Random):
             op.state = change(op.state)
+        elif isinstance(op, Foreign):
+            in_sizes(n for v in op.results for n in v.shape)
+            op.arguments = [_changed(x, change) for x in op.arguments]
         elif isinstance(op, (If, Check)):
             op.condition = change(op.condition)
             if isinstance(op, Check):
@@ -84,6 +88,13 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
     region.results = [change(v) for v in region.results]
     for v in region.results:
         in_sizes(v.shape)
+
+
+def _changed(x: object, change: Callable[[Value], Value]) -> object:
+    """An argument of a Foreign."""
+    if isinstance(x, list):
+        return [_changed(v, change) for v in x]
+    return change(x) if isinstance(x, Value) else x
 
 
 def remove_dead(region: Region) -> None:

@@ -9,9 +9,10 @@
  *
  * and refers to nothing but memcpy, memmove and memset (and malloc and free, where the data decide
  * how large a tensor is; it then defines NAME_release too; and snprintf, where a message has floats
- * of run time in it; and puts and dprintf, where the program prints or warns). The typed prototypes are in the
- * generated NAME.h; this header holds what all models share. A shared library also exports its
- * descriptor as `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
+ * of run time in it; puts and dprintf, where the program prints or warns; and C functions that are
+ * operators of the program, where you declared some). The typed prototypes are in the generated
+ * NAME.h; this header holds what all models share. A shared library also exports its descriptor as
+ * `aot_model_entry`, so that one loader (C, C++, Python) runs any model.
  *
  * Ownership, once for all: THE CALLER OWNS ALL MEMORY. The model allocates nothing, frees nothing
  * and keeps no pointer to inputs, outputs or descriptors of tensors after a call returns. One
