@@ -174,6 +174,8 @@ def fits() -> None:
     show("ERF_F32", *remez(lambda z: mp.erf(mp.sqrt(z)) - mp.sqrt(z), mp.sqrt,
                            lambda z: 1 / mp.erf(mp.sqrt(z)), 0, 0.86**2, 5))
     show("ERFC_LOG2_F32", *remez(lambda x: -mp.log(mp.erfc(x), 2), one, mp.erfc, 0.85, 4, 6))
+    # log2(erfc x) = P(x), 0 <= x <= 4
+    show("LOG2_ERFC_F32", *remez(lambda x: mp.log(mp.erfc(x), 2), one, mp.erfc, 0, 4, 8))
     # erfinv x = x P(w), w = -log(1 - x^2) <= 5; above: x P(sqrt w); one Halley step follows
     show("ERFINV_MIDDLE", *remez(inverse_ratio, one, lambda w: 1 / inverse_ratio(w), 0, 5, 8))
     show("ERFINV_TAIL", *remez(lambda s: inverse_ratio(s * s), one,

@@ -4,16 +4,22 @@
 
 Everything else is shared with the old kernel, which stays as it
 was. The last primitive instruction of an expansion defines the value that the math instruction did.
+
+Neighbours of one kind that do not need each other are expanded side by side, instruction by
+instruction: each alone is a long chain, whose latency would show.
 """
 
 from __future__ import annotations
 
-from typing import Callable
+from collections import Counter
+from itertools import chain
+from typing import Callable, Iterator
 
 from llvm_backend import math_exp, math_log, math_pow, math_special, math_trig
-from llvm_backend.kernel import For, If, Instr, Kernel, Stmt
+from llvm_backend.kernel import For, If, Instr, Kernel, KValue, Stmt
 from llvm_backend.math_values import MathEmitter, V
 from llvm_backend.target import Target
+from runtime.dtypes import f32
 
 MATH: dict[str, Callable[..., V]] = {
     **{name: getattr(math_exp, name) for name in ("exp", "exp2", "expm1", "tanh", "sinh", "cosh")},
@@ -35,47 +41,112 @@ def expand_math(kernel: Kernel, target: Target) -> Kernel:
 
 def expand_only(kernel: Kernel, target: Target, ops: frozenset[str]) -> Kernel:
     """The kernel without the instructions named; itself if it has none of them."""
-    body = _block(kernel.body, target, ops)
+    body = _Expansion(kernel, target, ops).block(kernel.body)
     if body is kernel.body:
         return kernel
     return Kernel(kernel.name, kernel.buffers, body, kernel.flops)
 
 
-def _block(statements: list[Stmt], target: Target, ops: frozenset[str]) -> list[Stmt]:
-    out: list[Stmt] = []
-    changed = False
-    for s in statements:
-        if isinstance(s, Instr):
-            if s.op not in ops:
-                out.append(s)
+class _Expansion:
+    """One kernel's. `sums`: what computes 1 + erf(x), by its erf, which nothing else reads."""
+
+    def __init__(self, kernel: Kernel, target: Target, ops: frozenset[str]):
+        self.target, self.ops = target, ops
+        self.sums = _sums_with_one(kernel) if "erf" in ops else {}
+        self.gone = set(self.sums.values())
+
+    def block(self, statements: list[Stmt]) -> list[Stmt]:
+        out: list[Stmt] = []
+        changed = False
+        at = 0
+        while at < len(statements):
+            s = statements[at]
+            at += 1
+            if isinstance(s, Instr):
+                if s.op in self.ops:
+                    side = [s, *_side_by_side(s, statements[at:])]
+                    at += len(side) - 1
+                    out += _interleaved([self._expanded(x) for x in side])
+                    changed = True
+                elif s not in self.gone:
+                    out.append(s)
                 continue
-            changed = True
-            _expand(s, MATH[s.op], out, target)
-        elif isinstance(s, For):
-            body = _block(s.body, target, ops)
-            if body is not s.body:
-                changed = True
-                s = _with_body(s, body)
-            out.append(s)
-        else:
-            then = _block(s.then, target, ops)
-            otherwise = _block(s.otherwise, target, ops)
-            if then is not s.then or otherwise is not s.otherwise:
-                changed = True
-                new = If(s.condition)
-                new.then, new.otherwise = then, otherwise
-                s = new
-            out.append(s)
-    return out if changed else statements
+            new = self._with_parts(s)
+            changed |= new is not s
+            out.append(new)
+        return out if changed else statements
+
+    def _with_parts(self, s: For | If) -> For | If:
+        if isinstance(s, For):
+            body = self.block(s.body)
+            return s if body is s.body else _with_body(s, body)
+        then, otherwise = self.block(s.then), self.block(s.otherwise)
+        if then is s.then and otherwise is s.otherwise:
+            return s
+        new = If(s.condition)
+        new.then, new.otherwise = then, otherwise
+        return new
+
+    def _expanded(self, s: Instr) -> list[Stmt]:
+        out: list[Stmt] = []
+        e = MathEmitter(out, self.target)
+        whole = self.sums.get(s)
+        rule = MATH[s.op] if whole is None else math_special.one_plus_erf
+        result = rule(*[V(e, a) for a in s.args])
+        last = out[-1]
+        if not isinstance(last, Instr) or last.result is not result.k:
+            raise AssertionError(f"the expansion of {s.op} does not end with its result")
+        last.result = (whole or s).result
+        return out
 
 
-def _expand(s: Instr, rule: Callable[..., V], out: list[Stmt], target: Target) -> None:
-    e = MathEmitter(out, target)
-    result = rule(*[V(e, a) for a in s.args])
-    last = out[-1]
-    if not isinstance(last, Instr) or last.result is not result.k:
-        raise AssertionError(f"the expansion of {s.op} does not end with its result")
-    last.result = s.result
+def _side_by_side(first: Instr, rest: list[Stmt]) -> Iterator[Instr]:
+    """The instructions behind `first` of its kind, as long as none needs another's result."""
+    results = {first.result}
+    for s in rest:
+        if not isinstance(s, Instr) or s.op != first.op or results & set(s.args):
+            return
+        results.add(s.result)
+        yield s
+
+
+def _interleaved(parts: list[list[Stmt]]) -> list[Stmt]:
+    """All first instructions, all second ones, ...; one part after the other where they differ."""
+    if any(isinstance(s, For) for s in chain(*parts)) or len(set(map(len, parts))) > 1:
+        return list(chain(*parts))
+    return list(chain(*zip(*parts)))
+
+
+def _sums_with_one(kernel: Kernel) -> dict[Instr, Instr]:
+    """Additions of 1 by the erf of f32 that only they read."""
+    uses: Counter[KValue] = Counter()
+    adds: list[tuple[Instr, Instr]] = []
+
+    def walk(statements: list[Stmt]) -> None:
+        for s in statements:
+            if isinstance(s, Instr):
+                uses.update(s.args)
+                if s.op == "add":
+                    a, b = s.args
+                    adds.extend((x.producer, s) for x, y in ((a, b), (b, a))
+                                if isinstance(x.producer, Instr) and x.producer.op == "erf"
+                                and x.dtype is f32 and _is_one(y))
+            elif isinstance(s, For):
+                uses.update([*s.inits, *s.yields])
+                walk(s.body)
+            else:
+                walk(s.then)
+                walk(s.otherwise)
+
+    walk(kernel.body)
+    return {erf: add for erf, add in adds if uses[erf.result] == 1}
+
+
+def _is_one(v: KValue) -> bool:
+    p = v.producer
+    while isinstance(p, Instr) and p.op == "broadcast":
+        p = p.args[0].producer
+    return isinstance(p, Instr) and p.op == "const" and p.attrs["value"] == 1
 
 
 def _with_body(f: For, body: list[Stmt]) -> For:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -73,3 +74,22 @@ def test_a_factor_that_stays_in_the_last_cache_is_left_whole() -> None:
     optimize(program, target)
     kernels = lower_program(with_structures(program), target, "m").kernels()
     assert not any("_rows" in kernel.name for kernel in kernels)
+
+
+@pytest.mark.parametrize("rows, columns, steps, batch", [
+    (128, 96, 40, 1), (29, 70, 24, 1), (1, 200, 64, 1), (7, 33, 48, 3), (300, 31, 20, 2)])
+@pytest.mark.parametrize("cpu, threads", [("native", 1), ("native", 2), ("x86-64-v3", 1)])
+@pytest.mark.parametrize("reads_result", (False, True))
+def test_long_functions_of_sums(rows, columns, steps, batch, cpu, threads, reads_result) -> None:
+    """They are applied row by row behind a tile; with edges, several rows a tile, and operands."""
+    program, arrays, _ = product(rows, columns, steps, f32, True, batch)
+    region = program.body
+    with B.collect(region):
+        y, = region.results
+        y = B.pointwise(lambda s: 0.5 * s * (1 + E.unary("erf", s * math.sqrt(0.5))), y)
+        if reads_result:
+            y = B.pointwise(lambda s, r: E.unary("tanh", s) * r, y, region.params[1])
+        region.results = [y]
+    wanted, = run_compiled(program, arrays, False, cpu, threads)
+    found, = run_compiled(program, arrays, True, cpu, threads)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())

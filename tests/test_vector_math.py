@@ -13,6 +13,7 @@ import pytest
 
 from llvm_backend.expand_math import MATH
 from llvm_backend.jit import KernelLibrary, check_runs_here
+from llvm_backend.kernel import KernelBuilder
 from llvm_backend.native import resolve_target
 from runtime.dtypes import DType, f32, f64
 from runtime.errors import TargetError
@@ -263,6 +264,34 @@ def test_large_angles_are_reduced_exactly(target):
     hardest, got = np.full(8, 6381956970095103.0 * 2.0**797), np.zeros(8)
     KernelLibrary([op_kernel("cos", f64, 8, 8, 1)], target).functions[0](hardest, got)
     np.testing.assert_allclose(got, -4.68716592425462761112e-19, rtol=1e-15)
+
+
+@pytest.mark.parametrize("one_first", (False, True))
+def test_one_plus_erf_is_as_good_as_a_sum(target, one_first):
+    """Written as one function: its error is at most what the bound of erf and the rounding of the
+    sum come to; below 0, where digits of a sum would cancel, nothing is lost."""
+    lanes, few = target.lanes(f32.bytes), 3
+    with np.errstate(over="ignore"):
+        x = np.concatenate([samples("erf", f32, 1)[0], EDGES, -np.geomspace(0.1, 50, 500)])
+        x = np.resize(x, -(-x.size // (few * lanes)) * few * lanes).astype(np.float32)
+    b = KernelBuilder("plus_one")
+    given, out = b.buffer("x", f32, x.size, False), b.buffer("y", f32, x.size, True)
+    with b.loop(0, x.size, few * lanes) as f:
+        one = b.const(1.0, f32, lanes)
+        erfs = [b.unary("erf", b.load(given, f.counter, lanes, offset=k * lanes))
+                for k in range(few)]
+        for k, v in enumerate(erfs):
+            b.store(out, f.counter, b.binary("add", *((one, v) if one_first else (v, one))),
+                    offset=k * lanes)
+    got = np.zeros_like(x)
+    KernelLibrary([b.kernel], target).functions[0](x, got)
+    want = np.array([math.erfc(-float(v)) for v in x])
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    known = ~np.isnan(want)
+    error = np.abs(got - want)[known]
+    bound = ULPS["erf"][0] * 2.0**-24 + 2.0**-24
+    assert error.max() <= bound, x[known][np.argmax(error)]
+    assert error[x[known] < -1].max() <= 2.0**-24 and (got[x < -4] == 0).all()
 
 
 def test_every_operation_has_a_bound():

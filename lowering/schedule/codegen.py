@@ -6,7 +6,7 @@ that do not depend on the lanes stay scalar and are broadcast where they meet a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowering.expr import Expr
@@ -231,31 +231,42 @@ class Coder:
     # Values
 
     def value(self, e: Expr, p: Point, acc: KValue | None = None,
-              memo: dict[Expr, KValue] | None = None) -> KValue:
+              memo: dict[Expr, list[KValue]] | None = None) -> KValue:
         """The expression's value: of p.lanes lanes, or scalar where lanes do not matter."""
-        memo = {} if memo is None else memo
-        if e in memo:
-            return memo[e]
-        memo[e] = v = self._value(e, p, acc, memo)
-        return v
+        return self.values(e, [p], [acc], memo)[0]
 
-    def _value(self, e: Expr, p: Point, acc: KValue | None, memo: dict[Expr, KValue]) -> KValue:
+    def values(self, e: Expr, points: Sequence[Point], accs: Sequence[KValue | None],
+               memo: dict[Expr, list[KValue]] | None = None) -> list[KValue]:
+        """The values at several points, each operation for all of them before the next one."""
+        memo = {} if memo is None else memo
+        if e not in memo:
+            memo[e] = self._values(e, points, accs, memo)
+        return memo[e]
+
+    def _values(self, e: Expr, points: Sequence[Point], accs: Sequence[KValue | None],
+                memo: dict[Expr, list[KValue]]) -> list[KValue]:
         if e.op == "const":
-            return self.b.const(e.attr, e.dtype)
+            return [self.b.const(e.attr, e.dtype)] * len(points)
         if e.op == "size":
-            return self.b.index(self.size(of_symbol(e.attr)))
+            return [self.b.index(self.size(of_symbol(e.attr)))] * len(points)
         if e.op == "acc":
-            assert acc is not None, "acc outside post"
-            return acc
+            assert None not in accs, "acc outside post"
+            return list(accs)
         if e.op == "index":
-            counter, offset = p.counters[e.attr], p.offsets[e.attr]
-            v = self.b.const(offset) if counter is None else self.b.add(counter, offset)
-            if e.attr != p.vector or p.lanes == 1:
-                return v
-            return self.b.binary("add", self.b.broadcast(v, p.lanes), self.b.iota(p.lanes))
+            return [self._index(e.attr, p) for p in points]
         if e.op == "load":
-            return self.load(e.attr, e.args[0], p, acc)
-        args = [self.value(a, p, acc, memo) for a in e.args]
+            return [self.load(e.attr, e.args[0], p, acc) for p, acc in zip(points, accs)]
+        args = [self.values(a, points, accs, memo) for a in e.args]
+        return [self._operation(e, list(of_point)) for of_point in zip(*args)]
+
+    def _index(self, d: int, p: Point) -> KValue:
+        counter, offset = p.counters[d], p.offsets[d]
+        v = self.b.const(offset) if counter is None else self.b.add(counter, offset)
+        if d != p.vector or p.lanes == 1:
+            return v
+        return self.b.binary("add", self.b.broadcast(v, p.lanes), self.b.iota(p.lanes))
+
+    def _operation(self, e: Expr, args: list[KValue]) -> KValue:
         lanes = max(a.lanes for a in args)
         args = [self.b.broadcast(a, lanes) for a in args]
         if e.op == "select":

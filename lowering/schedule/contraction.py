@@ -20,6 +20,7 @@ from typing import Callable
 
 from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
+from lowering.schedule.epilogue import finish_tile, tile_points
 from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import SHORT, KDim, Operand, Product, k_dims, match, pack_constant
@@ -340,27 +341,20 @@ class Contraction:
                     out.append(self._multiply_add(one, columns[j], accs[r * vectors + j]))
             return out
 
-        points = []
-        for o in offsets:
-            for j in range(vectors):
-                q = p
-                for d, i in o.items():
-                    q = q.shifted(d, i)
-                q = q.shifted(self.product.vector, j * lanes)
-                points.append(q.over(self.product.vector, lanes, masks[j]))
         part = self.part
+        columns = [p.shifted(self.product.vector, j * lanes).over(self.product.vector, lanes, mask)
+                   for j, mask in enumerate(masks)]
+        rows = list(zip(self.rows, shape))
         if part.first:
-            accs = [zero] * len(points)
+            accs = [zero] * (len(offsets) * vectors)
         else:
-            accs = [self.coder.load(self.nest.store, self.nest.address, q) for q in points]
+            accs = [self.coder.load(self.nest.store, self.nest.address, q)
+                    for q in tile_points(columns, rows)]
         if self.divided is not None:
             a_base, a_offset = self._moved(a_base, a_offset, part.number, self.divided.a)
             b_base, b_offset = self._moved(b_base, b_offset, part.number, self.divided.b)
         accs = self._sum(list(part.k), a_base, b_base, 0, 0, accs, step)
-        if part.last and self.nest.post is not None:
-            accs = [self.coder.value(self.nest.post, q, v) for v, q in zip(accs, points)]
-        for value, q in zip(accs, points):
-            self.coder.store(self.nest.store, self.nest.address, value, q)
+        finish_tile(self.nest, self.coder, self.target, rows, columns, accs, part.last)
 
     def _columns(self, at: KValue | int, offset: Number, j: int, mask: KValue | None) -> KValue:
         """Vector j of b."""

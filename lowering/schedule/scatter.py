@@ -169,7 +169,7 @@ class _Scatter:
             mask = condition if p.mask is None else b.binary("and", condition, p.mask)
             self._write(p, memo, mask)
 
-    def _write(self, p: Point, memo: dict[Expr, KValue], mask: KValue | None = None) -> None:
+    def _write(self, p: Point, memo: dict[Expr, list[KValue]], mask: KValue | None = None) -> None:
         """out[address] = combine(out[address], body) under p's mask, or under `mask`."""
         b, mode, dtype = self.b, self.op.mode, self.store.dtype
         v = b.broadcast(self.coder.value(self.body, p, None, memo), p.lanes)
