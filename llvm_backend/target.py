@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.errors import TargetError
 
@@ -30,6 +31,8 @@ class Target:
     threads: int = 1  # how many the schedule divides loops for
     precision: str = "f32"  # of the weights of products: one of PRECISIONS
     panels: Target | None = None  # the row that says how weights are packed, for several rows
+    # Knobs of kernels that were measured (lowering/schedule/knobs.py: Choices), None for no such.
+    choices: Any = None
 
     def lanes(self, element_bytes: int) -> int:
         return max(1, self.vector_bytes // element_bytes)

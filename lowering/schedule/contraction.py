@@ -21,12 +21,13 @@ from typing import Callable
 from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.epilogue import finish_tile, tile_points
+from lowering.schedule.knobs import Knobs, knobs_of, row_dims, tile_of
 from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import SHORT, KDim, Operand, Product, k_dims, match, pack_constant
 from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
-from lowering.schedule.tiles import Tile, choose_tile, runs, tile_and_panel
+from lowering.schedule.tiles import Tile, runs
 from lowering.schedule.transpose import transpose_nest
 from lowering.sizes import Number, Size, divides, nominal, numel
 from llvm_backend.kernel import KValue
@@ -42,22 +43,26 @@ _FEWEST_ROWS, _MOST_TILES = 4, 8  # of rows that share a panel of weights, for i
 def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
     """The kernels of a sum of products (a packing one may come first), None if it is no such."""
     product = match(nest)
-    if product is None:
-        return None
+    return product and schedule_product(product, knobs_of(product, target), target, name)
+
+
+def schedule_product(product: Product, knobs: Knobs, target: Target,
+                     name: str) -> list[Scheduled]:
+    """The kernels of a product with these knobs."""
     before: list[Scheduled] = []
-    rows, tile, panel = rows_and_tile(product, target)
+    rows, tile = row_dims(product), knobs.tile
     packed = product.b.is_constant
     if packed:
-        product = with_packed_weights(product, panel, target)
+        product = with_packed_weights(product, knobs.panel, target)
     elif product.b.stride(product.vector) != 1:
         product, kernel = packed_at_run_time(product, target, f"{name}_pack")
         before.append(kernel)
-    blocks = blocks_of_sum(product, rows, tile, target)
+    blocks = blocks_of_sum(product, knobs.sum_block)
     if blocks is not None:
         product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
         before += kernels
     coder = Coder(name, product.nest.domain)
-    Contraction(product, rows, tile, panel if packed else 0, target, coder, blocks).emit()
+    Contraction(product, rows, tile, knobs.panel if packed else 0, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
 
@@ -67,7 +72,7 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     product = match(nest)
     if product is None or not product.b.is_constant and product.b.stride(product.vector) != 1:
         return False
-    rows, tile, panel = rows_and_tile(product, target)
+    rows, (tile, panel) = row_dims(product), tile_of(product, target)
     packed = product.b.is_constant
     if packed:
         product = with_packed_weights(product, panel, target)
@@ -76,35 +81,10 @@ def emit_product(nest: Nest, target: Target, coder: Coder) -> bool:
     return True
 
 
-def rows_and_tile(product: Product, target: Target) -> tuple[list[int], Tile, int]:
-    """The dims that tile rows, the register tile, and the columns of a panel of packed weights."""
-    v, rows = product.vector, row_dims(product)
-    columns = product.nest.domain[v]
-    extents = [product.nest.domain[d] for d in rows]
-
-    def choose(row: Target, panel: int) -> Tile:
-        lanes = min(row.lanes(product.dtype.bytes), _power_of_two(columns))
-        return choose_tile(extents[0] if len(rows) > 1 else 1, extents[-1] if rows else 1, columns,
-                           lanes, product.a.stride(v) == 1, row, panel)
-
-    return rows, *tile_and_panel(choose, product.b.is_constant, target)
-
-
 def with_packed_weights(product: Product, panel: int, target: Target) -> Product:
     narrow = target.precision != "f32"  # else casts are done once, now
     return pack_constant(product, panel,
                          product.b.memory.dtype if narrow else product.dtype)
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << max(n - 1, 0).bit_length()
-
-
-def row_dims(product: Product) -> list[int]:
-    """Up to two dims that tile rows: those of a only, by the store, innermost last."""
-    rows = [d for d in range(product.nest.parallel)
-            if d != product.vector and product.a.stride(d) and not product.b.stride(d)]
-    return rows[-2:]
 
 
 def packed_at_run_time(product: Product, target: Target,

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lowering.schedule.codegen import Coder, Point
-from lowering.schedule.contraction import Contraction, row_dims, with_packed_weights
+from lowering.schedule.contraction import Contraction, with_packed_weights
+from lowering.schedule.knobs import row_dims
 from lowering.schedule.loops import Scheduled
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import Product, match

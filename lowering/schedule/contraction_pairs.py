@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from lowering import expr as E
 from lowering.schedule.codegen import Coder
-from lowering.schedule.contraction import Contraction, Part, row_dims, rows_and_tile
+from lowering.schedule.contraction import Contraction, Part
+from lowering.schedule.knobs import row_dims, tile_of
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import Operand, Product, k_dims, match, pack_constant
@@ -33,7 +34,7 @@ def schedule_pairs(nest: Nest, target: Target, name: str) -> list[Scheduled] | N
     product = match(nest)
     if product is None or not _fits(product) or target.panels is not None:
         return None
-    rows, tile, panel = rows_and_tile(product, target)
+    rows, (tile, panel) = row_dims(product), tile_of(product, target)
     product = pack_constant(product, panel, bf16, pairs=True)
     before: list[Scheduled] = []
     if product.a.memory.dtype is not bf16:

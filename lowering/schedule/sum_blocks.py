@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lowering import expr as E
 from lowering.schedule.loops import Scheduled, schedule_loops
 from lowering.schedule.nest import Nest
-from lowering.schedule.product import Operand, Product, k_dims
+from lowering.schedule.product import KDim, Operand, Product, k_dims, pack_constant
 from lowering.schedule.storage import MemoryBuffer
 from lowering.schedule.tiles import Tile
 from llvm_backend.target import Target
@@ -37,28 +37,49 @@ class SumBlocks:
     b: int
 
 
-def blocks_of_sum(product: Product, rows: list[int], tile: Tile,
-                  target: Target) -> SumBlocks | None:
-    """How a long sum over one dim is divided, None if it is not. The parts' sums stand where the
-    result will: it has their dtype, and nobody reads what was there."""
-    nest, (dims, _) = product.nest, k_dims(product)
+def can_be_divided(product: Product) -> bool:
+    """Whether the sum is over one dim and the parts' sums can stand where the result will: it has
+    their dtype, and nobody reads what was there."""
+    nest, dims = product.nest, sum_dims(product)
+    if len(dims) != 1 or dims[0].a != 1 or product.a.stride(product.vector):
+        return False
+    return nest.store.dtype is product.dtype and (nest.post is None or not any(
+        x.attr is nest.store for x in E.loads(nest.post)))
+
+
+def sum_dims(product: Product) -> list[KDim]:
+    """The dims of the sum once b is packed, if it will be."""
+    if product.b.is_constant or product.b.stride(product.vector) != 1:
+        product = pack_constant(product, 1, product.dtype)
+    return k_dims(product)[0]
+
+
+def block_of_sum(product: Product, rows: list[int], tile: Tile, target: Target) -> int:
+    """The steps of a block where dividing a long sum pays, else 0."""
+    nest, v = product.nest, product.vector
+    if not can_be_divided(product):
+        return 0
+    k, = sum_dims(product)
     count = math.prod(nest.domain[d] for d in rows)
-    panels = -(-nest.domain[product.vector] // tile.width)
-    if len(dims) != 1 or dims[0].extent <= _MOST_STEPS or dims[0].a != 1 or (
-            count < _LEAST_ROWS or panels < _LEAST_PANELS or product.a.stride(product.vector)):
+    panels = -(-nest.domain[v] // tile.width)
+    if k.extent <= _MOST_STEPS or count < _LEAST_ROWS or panels < _LEAST_PANELS:
+        return 0
+    if _stays(nest.domain[v] * k.extent * product.dtype.bytes, target):
+        return 0
+    return _BLOCK_STEPS
+
+
+def blocks_of_sum(product: Product, steps: int) -> SumBlocks | None:
+    """The sum in blocks of about so many steps, all about as long; None for 0."""
+    if steps == 0:
         return None
-    if _stays(nest.domain[product.vector] * dims[0].extent * product.dtype.bytes, target):
-        return None
-    if nest.store.dtype is not product.dtype or nest.post is not None and any(
-            x.attr is nest.store for x in E.loads(nest.post)):
-        return None
-    k = dims[0]
-    parts = -(-k.extent // _BLOCK_STEPS)
+    nest, (k,) = product.nest, k_dims(product)[0]
+    parts = -(-k.extent // steps)
     size = -(-k.extent // (4 * parts)) * 4
     parts = -(-k.extent // size)
     others = math.prod(nest.domain[d] for d in range(nest.parallel) if product.a.stride(d))
     return SumBlocks(size, k.extent - (parts - 1) * size, parts, others * (size + _PAD),
-                   size * k.b)
+                     size * k.b)
 
 
 def _stays(b_bytes: int, target: Target) -> bool:

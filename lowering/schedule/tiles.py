@@ -40,7 +40,13 @@ def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
                 target: Target, panel: int = 0) -> Tile:
     """The tile of least modelled time for outer x inner rows and `columns` columns; its width
     divides `panel`, if one is given."""
-    best: tuple[float, Tile] | None = None
+    return ranked_tiles(outer, inner, columns, lanes, a_runs, target, panel)[0]
+
+
+def ranked_tiles(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
+                 target: Target, panel: int = 0) -> list[Tile]:
+    """All tiles that registers hold, those of the least modelled time first."""
+    found: list[tuple[float, Tile]] = []
     vectors_needed = -(-columns // lanes)
     for vectors in range(1, min(8, vectors_needed) + 1):
         if panel % (vectors * lanes):
@@ -49,18 +55,14 @@ def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
             if _registers(rows, vectors, a_runs) > target.vector_registers:
                 break
             if rows <= inner:
-                shapes = [(1, rows)]
+                o, i = 1, rows
             elif rows % inner == 0 and rows // inner <= outer and not a_runs:
-                shapes = [(rows // inner, inner)]
+                o, i = rows // inner, inner
             else:
                 continue
-            for o, i in shapes:
-                tile = Tile(o, i, vectors, lanes)
-                cost = _cost(tile, outer, inner, vectors_needed, a_runs, target)
-                if best is None or cost < best[0]:
-                    best = cost, tile
-    assert best is not None
-    return best[1]
+            tile = Tile(o, i, vectors, lanes)
+            found.append((_cost(tile, outer, inner, vectors_needed, a_runs, target), tile))
+    return [tile for _, tile in sorted(found, key=lambda f: f[0])]
 
 
 def _registers(rows: int, vectors: int, a_runs: bool) -> int:
