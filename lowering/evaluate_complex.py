@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from lowering import build as B, evaluate_fourier
 from lowering.abstract import AbstractComplex, AbstractTensor, is_number
 from lowering.evaluate_operators import Unsupported, apply
 from lowering.objects import StorageData, TensorData
@@ -70,9 +71,47 @@ def compute(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
         return _bilinear(ev, kind, parts(ev, first), parts(ev, args[1]))
     if kind in _BINARY:
         return _BINARY[kind](ev, parts(ev, first), parts(ev, args[1]))
+    if kind in _VIEWS and isinstance(first, AbstractComplex):
+        return _view(ev, kind, first, args[1:], kwargs)
     if kind in _PARTWISE:
         return _partwise(ev, kind, args, kwargs)
+    if kind.endswith("_") and isinstance(first, AbstractComplex):
+        return _in_place(ev, kind, args, kwargs)
     raise Unsupported(kind)
+
+
+def _view(ev: Evaluator, kind: str, x: AbstractComplex, args: list, kwargs: dict) -> object:
+    """A view of the pairs, so that writes to it reach them: their last dim stays."""
+    ndim = x.pairs.ndim - 1
+    names = _VIEWS[kind]
+    given = {**dict(zip(names, args)), **kwargs}
+    for name, value in given.items():
+        if name.startswith("dim"):  # counted from the end it would be another one of the pairs
+            extra = 1 if kind == "aten::unsqueeze" else 0
+            given[name] = [B.dim_of(d, ndim) for d in value] if isinstance(value, list) else (
+                B.dim_of(value, ndim + extra))
+        elif name == "size":
+            given[name] = [*value, 2]
+    if kind == "aten::permute":
+        given["dims"] = [*given["dims"], ndim]
+    if kind == "aten::flatten":
+        given = {"dim0": 0, "dim1": max(ndim - 1, 0), **given}
+    if kind == "aten::t":
+        kind, given = "aten::permute", {"dims": [*range(ndim)][::-1] + [ndim]}
+    result = ev.operate_with(kind, [x.pairs, *given.values()], {})
+    if isinstance(result, (list, tuple)):
+        return type(result)(map(AbstractComplex, result))
+    return AbstractComplex(result)  # type: ignore[arg-type]
+
+
+def _in_place(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
+    """x.name_(...): the result of x.name(...) is written into x's pairs."""
+    target = args[0]
+    result = args[1] if kind == "aten::copy_" else ev.operate_with(kind[:-1], args, kwargs)
+    if not isinstance(result, AbstractComplex):
+        result = join(ev, result, 0.0)
+    apply(ev, "aten::copy_", [target.pairs, result.pairs], {})
+    return target
 
 
 def parts(ev: Evaluator, x: object) -> Pair:
@@ -205,6 +244,7 @@ def _itself(ev: Evaluator, x: AbstractComplex, *_: object, **__: object) -> Abst
 
 
 _MAKERS: dict[str, Callable] = {
+    **evaluate_fourier.TABLE,
     "aten::complex": join,
     "aten::polar": _polar,
     "aten::view_as_complex": _view_as_complex,
@@ -241,12 +281,20 @@ _BINARY: dict[str, Callable] = {
     "aten::div": _divide,
 }
 _BILINEAR = frozenset(f"aten::{n}" for n in "mul matmul mm bmm outer".split())
+# Views by the names of their arguments after the tensor.
+_VIEWS: dict[str, list[str]] = {f"aten::{row[0]}": row[1:] for row in (
+    ["view", "size"], ["reshape", "size"], ["expand", "size", "implicit"],
+    ["flatten", "dim0", "dim1"], ["transpose", "dim0", "dim1"], ["swapaxes", "dim0", "dim1"],
+    ["permute", "dims"], ["t"], ["unsqueeze", "dim"], ["squeeze", "dim"],
+    ["select", "dim", "index"], ["slice", "dim", "start", "end", "step"],
+    ["narrow", "dim", "start", "length"], ["unbind", "dim"], ["split", "size_", "dim"],
+    ["split_with_sizes", "sizes", "dim"], ["chunk", "chunks", "dim"],
+    ["movedim", "dims", "dims_"],
+)}
 _PARTWISE = frozenset(
     f"aten::{n}"
-    for n in "view reshape flatten unflatten view_as reshape_as transpose permute t unsqueeze "
-    "squeeze select slice narrow expand expand_as index index_select gather cat stack split chunk "
-    "unbind split_with_sizes repeat repeat_interleave flip roll clone sum mean cumsum movedim "
-    "swapaxes "
-    "diagonal tril triu masked_fill unfold tile".split()
+    for n in "unflatten view_as reshape_as expand_as index index_select gather cat stack repeat "
+    "repeat_interleave flip roll clone sum mean cumsum diagonal tril triu masked_fill unfold tile "
+    "pad constant_pad_nd where".split()
 )
-OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE))
+OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE, *_VIEWS))
