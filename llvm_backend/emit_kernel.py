@@ -3,9 +3,10 @@
     define internal void @NAME(ptr %b0, ptr %b1, ..., i64 %begin, i64 %end)
 
 begin and end are there when `kernel.parallel` is, and count its iterations: the function runs
-iterations begin .. end-1 of the trip_count(kernel) ones. The kernel must be free of math ops
-(expand_math replaces them). Loops come out bottom-tested, so no pass has to rotate them; loads and
-stores carry the best alignment that the index is known to have.
+iterations begin .. end-1 of the trip_count(kernel) ones. Where the kernel computes how many there
+are, `i64 @NAME.turns(ptr %b0, ...)` tells, and end may be beyond. The kernel must be free of math
+ops (expand_math replaces them). Loops come out bottom-tested, so no pass has to rotate them; loads
+and stores carry the best alignment that the index is known to have.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ from llvm_backend.target import Target
 _OPS = {**emit_arith.OPS, **emit_cast.OPS}
 
 
-def trip_count(kernel: Kernel) -> int | None:
-    """How many iterations the parallel loop has; None if it has none or its bounds are computed.
+COMPUTED = -1  # the trip_count of a kernel that computes it
 
-    A parallel loop with computed bounds is emitted as a serial one."""
+
+def trip_count(kernel: Kernel) -> int | None:
+    """How many iterations the parallel loop has, COMPUTED if the kernel computes that; None if it
+    has no such loop.
+
+    A parallel loop that does not count from 0 by 1 to a computed bound is emitted as a serial
+    one."""
     loop = kernel.parallel
     if loop is None:
         return None
     lo, hi = constant_of(loop.lo), constant_of(loop.hi)
-    if lo is None or hi is None:
+    if hi is None:
+        plain = all(isinstance(s, Instr) for s in kernel.body[:-1])
+        return COMPUTED if lo == 0 and loop.step == 1 and plain else None
+    if lo is None:
         return None
     return max(0, -(-(hi - lo) // loop.step))
 
@@ -50,6 +59,14 @@ def emit_kernel(kernel: Kernel, target: Target, name: str | None = None, linkage
     """The function's text, ready to stand in a module together with `attributes(target, group)`."""
     facts = facts or [BufferFacts()] * len(kernel.buffers)
     return _FunctionEmitter(kernel, target, facts).run(name or kernel.name, linkage, group)
+
+
+def emit_turns(kernel: Kernel, target: Target, name: str, facts: Sequence[BufferFacts] = (),
+               group: int = 0) -> str:
+    """The function that tells how many iterations the parallel loop of kernel `name` has, where
+    trip_count is COMPUTED."""
+    facts = facts or [BufferFacts()] * len(kernel.buffers)
+    return _FunctionEmitter(kernel, target, facts).turns(name, group)
 
 
 def attributes(target: Target, group: int = 0, own: bool = False) -> str:
@@ -75,13 +92,7 @@ class _FunctionEmitter:
         self.parallel = kernel.parallel if trip_count(kernel) is not None else None
 
     def run(self, name: str, linkage: str, group: int) -> str:
-        w = self.w
-        parameters = []
-        for b, text in self.buffers.items():
-            access = "" if b.writable else " readonly"
-            alone = " noalias" if self.alone[b] else ""
-            align = max(self.aligns[b], b.dtype.bytes)
-            parameters.append(f"ptr{alone} captures(none){access} align {align} {text}")
+        w, parameters = self.w, self.parameters()
         if self.parallel is not None:
             parameters += ["i64 %begin", "i64 %end"]
         self.block(self.kernel.body)
@@ -89,6 +100,22 @@ class _FunctionEmitter:
         head = f"define {linkage} void @{name}({', '.join(parameters)}) #{group} {{"
         head = head.replace("  ", " ")
         return "\n".join([head, "entry:", *w.lines, "}", ""])
+
+    def turns(self, name: str, group: int) -> str:
+        w, parameters = self.w, self.parameters()
+        self.block(self.kernel.body[:-1])
+        w.line(f"ret i64 {self.names[self.parallel.hi]}")
+        return "\n".join([f"define internal i64 @{name}.turns({', '.join(parameters)}) "
+                          f"#{group} {{", "entry:", *w.lines, "}", ""])
+
+    def parameters(self) -> list[str]:
+        found = []
+        for b, text in self.buffers.items():
+            access = "" if b.writable else " readonly"
+            alone = " noalias" if self.alone[b] else ""
+            align = max(self.aligns[b], b.dtype.bytes)
+            found.append(f"ptr{alone} captures(none){access} align {align} {text}")
+        return found
 
     def block(self, statements: list[Stmt]) -> None:
         for s in statements:
@@ -104,10 +131,12 @@ class _FunctionEmitter:
     def loop(self, f: For) -> None:
         if f is self.parallel:
             w = self.w
-            lo = constant_of(f.lo)
+            lo, end = constant_of(f.lo), "%end"
+            if constant_of(f.hi) is None:
+                end = w.value(f"call i64 @llvm.smin.i64(i64 {end}, i64 {self.names[f.hi]})")
             first = self.scaled("%begin", f.step, lo)
-            last = self.scaled("%end", f.step, lo)
-            guard = w.value("icmp slt i64 %begin, %end")
+            last = self.scaled(end, f.step, lo)
+            guard = w.value(f"icmp slt i64 %begin, {end}")
             self.counted(f, first, last, guard, [])
             return
         lo, hi = constant_of(f.lo), constant_of(f.hi)

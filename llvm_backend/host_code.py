@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from llvm_backend.artifact import weights_name
 from llvm_backend.descriptor import Constants
+from llvm_backend.emit_kernel import COMPUTED
 from llvm_backend.foreign_code import ForeignCall
 from llvm_backend.heap_code import HEAD_BYTES, VERSION_AT, block_address, grow
 from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostForeign,
@@ -19,10 +20,14 @@ from runtime import abi
 
 @dataclass(frozen=True)
 class KernelSymbol:
-    """How to call an emitted kernel; trips is trip_count: None for a function without a range."""
+    """How to call an emitted kernel; trips is trip_count: None for a function without a range,
+    COMPUTED for one that has another one beside it which tells."""
 
     name: str
     trips: int | None
+
+
+_ALL = (1 << 63) - 1  # turns: as many as there are
 
 
 def range_task(symbol: KernelSymbol, buffers: int) -> str:
@@ -125,8 +130,10 @@ class _Body:
             return
         if symbol.trips == 0:
             return
+        counted = symbol.trips == COMPUTED
         arguments += ", " * bool(pointers)
-        whole = f"  call void @{symbol.name}({arguments}i64 0, i64 {symbol.trips})"
+        trips = str(_ALL if counted else symbol.trips)
+        whole = f"  call void @{symbol.name}({arguments}i64 0, i64 {trips})"
         if symbol.trips == 1:
             self.lines.append(whole)
             return
@@ -134,8 +141,13 @@ class _Body:
         at = self.fresh("getelementptr i8, ptr %instance, i64 24")
         spread = self.fresh(f"load ptr, ptr {at}, align 8")
         serial = self.fresh(f"icmp eq ptr {spread}, null")
-        one, many, done = self.labels("serial", "parallel", "done")
-        self.lines.append(f"  br i1 {serial}, label %{one}, label %{many}")
+        one, many, done, ask = self.labels("serial", "parallel", "done", "count")
+        self.lines.append(f"  br i1 {serial}, label %{one}, label %{ask if counted else many}")
+        if counted:
+            self.start(ask)
+            trips = self.fresh(f"call i64 @{symbol.name}.turns({arguments[:-2]})")
+            single = self.fresh(f"icmp sle i64 {trips}, 1")
+            self.lines.append(f"  br i1 {single}, label %{one}, label %{many}")
         self.start(one)
         self.lines += [whole, f"  br label %{done}"]
         self.start(many)
@@ -145,7 +157,7 @@ class _Body:
         at = self.fresh("getelementptr i8, ptr %instance, i64 32")
         pool = self.fresh(f"load ptr, ptr {at}, align 8")
         self.lines += [f"  call void {spread}(ptr {pool}, ptr @{symbol.name}.task, ptr %args, "
-                       f"i64 {symbol.trips})", f"  br label %{done}"]
+                       f"i64 {trips})", f"  br label %{done}"]
         self.start(done)
 
     def copy(self, s: Copy) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from llvm_backend import codegen
 from llvm_backend.artifact import Artifact, weights_name
-from llvm_backend.emit_kernel import attributes, emit_kernel, trip_count
+from llvm_backend.emit_kernel import COMPUTED, attributes, emit_kernel, trip_count
 from llvm_backend.expand_math import expand_math
 from llvm_backend.kernel import Kernel
 from llvm_backend.native import native_target
@@ -104,7 +104,8 @@ class KernelFunction:
             if a.ctypes.data % max(b.align, 1):
                 raise ValueError(f"buffer {b.name}: expected alignment {b.align}")
             pointers.append(a.ctypes.data)
-        extra = () if self._trips is None else (0, self._trips)
+        trips = (1 << 63) - 1 if self._trips == COMPUTED else self._trips
+        extra = () if trips is None else (0, trips)
         self.function(*pointers, *extra)
 
 

@@ -115,7 +115,8 @@ class For:
     """counter = lo, lo+step ... while counter < hi; lo <= hi need not hold (then no iteration).
 
     carried[k] starts as inits[k] and takes yields[k] after every iteration; results[k] is its last
-    value. kind 'serial'; 'parallel' (outermost only, nothing carried): iterations are independent;
+    value. kind 'serial'; 'parallel' (outermost only, nothing carried): iterations are independent,
+    and where the kernel computes their number, it counts from 0 by 1 and 1 is too little to divide;
     'unrolled' (constant bounds): every iteration written out. unroll: a serial loop with constant
     bounds has its body written out that many times a turn (what is left over, after it).
     """

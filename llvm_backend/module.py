@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from llvm_backend.artifact import weights_name
 from llvm_backend.cpu_check import cpu_checks
 from llvm_backend.descriptor import Constants, describe_program, descriptor
-from llvm_backend.emit_kernel import BufferFacts, attributes, emit_kernel, trip_count
+from llvm_backend.emit_kernel import (COMPUTED, BufferFacts, attributes, emit_kernel,
+                                      emit_turns, trip_count)
 from llvm_backend.entry_check import CHECK
 from llvm_backend.entry_code import entry_attributes, generic_run, typed_entry
 from llvm_backend.expand_math import expand_math
@@ -99,7 +100,10 @@ def _kernels(program: Program, target: Target,
             known[key] = symbol
             functions.append(emit_kernel(expand_math(kernel, row), row, symbol.name,
                                          facts=facts[id(kernel)], group=_GROUPS + version))
-            if symbol.trips is not None and symbol.trips > 1:
+            if symbol.trips == COMPUTED:
+                functions.append(emit_turns(kernel, row, symbol.name, facts[id(kernel)],
+                                            _GROUPS + version))
+            if symbol.trips is not None and symbol.trips not in (0, 1):
                 functions.append(range_task(symbol, len(kernel.buffers)))
         symbols[id(kernel)] = known[key]
     return symbols, len(known)

@@ -69,7 +69,7 @@ def test_passes_keep_programs_valid() -> None:
 
 
 def test_loops_divided_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "_PARALLEL_POINTS", 1)  # every loop that can be divided is
+    monkeypatch.setattr(loops, "PARALLEL_POINTS", 1)  # every loop that can be divided is
     for seed in range(PROGRAMS):
         problem = difference(recipe(seed), True, "native", 3)
         assert not problem, f"seed {seed}: {problem}"

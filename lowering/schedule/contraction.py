@@ -239,30 +239,36 @@ class Contraction:
 
     def _panels(self, p: Point, spans: list[tuple[int, int]]) -> None:
         v, tile = self.product.vector, self.tile
-        n = self.nest.domain[v]
-        full = n // tile.width
-        rest = n > full * tile.width
-
-        def last() -> None:
-            at = p.at(v, None, full * tile.width).over(v, tile.lanes)
-            self._tiles(at, spans, -(-(n - full * tile.width) // tile.lanes), None)
-
-        def whole(counter: KValue) -> None:
-            at = p.at(v, self.b.mul(counter, tile.width)).over(v, tile.lanes)
-            self._tiles(at, spans, tile.vectors, counter)
-
-        if self.threads > 1 and full + rest > 1:
+        full, rest = divmod(self.nest.domain[v], tile.width)
+        if self.threads > 1 and full + (rest > 0) > 1:
             self.threads = 1
-            with self.b.loop(0, full + rest, kind="parallel") as f:
-                self._whole_or_last(f.counter, full, rest, lambda: whole(f.counter), last)
+            with self.b.loop(0, full + (rest > 0), kind="parallel") as f:
+                self._panel(p, spans, f.counter)
             return
         if full == 1:
             self._tiles(p.at(v, None).over(v, tile.lanes), spans, tile.vectors, None)
         elif full:
             with self.b.loop(0, full) as f:
-                whole(f.counter)
+                self._whole_panel(p, spans, f.counter)
         if rest:
-            last()
+            self._last_panel(p, spans)
+
+    def _panel(self, p: Point, spans: list[tuple[int, int]], counter: KValue) -> None:
+        """One of the panels, the odd last one included."""
+        full, rest = divmod(self.nest.domain[self.product.vector], self.tile.width)
+        self._whole_or_last(counter, full, rest > 0, lambda: self._whole_panel(p, spans, counter),
+                            lambda: self._last_panel(p, spans))
+
+    def _whole_panel(self, p: Point, spans: list[tuple[int, int]], counter: KValue) -> None:
+        v, tile = self.product.vector, self.tile
+        at = p.at(v, self.b.mul(counter, tile.width)).over(v, tile.lanes)
+        self._tiles(at, spans, tile.vectors, counter)
+
+    def _last_panel(self, p: Point, spans: list[tuple[int, int]]) -> None:
+        v, tile = self.product.vector, self.tile
+        full, rest = divmod(self.nest.domain[v], tile.width)
+        at = p.at(v, None, full * tile.width).over(v, tile.lanes)
+        self._tiles(at, spans, -(-rest // tile.lanes), None)
 
     def _tiles(self, p: Point, spans: list[tuple[int, int]], vectors: int,
                panel: KValue | None) -> None:

@@ -12,17 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lowering.schedule.codegen import Coder, Point
+from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.contraction import Contraction, with_packed_weights
 from lowering.schedule.knobs import row_dims
 from lowering.schedule.loops import Scheduled
 from lowering.schedule.nest import Nest
 from lowering.schedule.product import Product, match
+from lowering.schedule.spread import ceiling, is_worth_threads, product_of, spread
 from lowering.schedule.storage import Storage
 from lowering.schedule.tiles import Tile, choose_tile, tile_and_panel
 from lowering.sizes import Number, Size, nominal
 from lowering.tensor_ir import Value
-from llvm_backend.kernel import KernelBuilder, KValue
+from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
 
@@ -85,6 +86,65 @@ class _Strips:
 class _DynamicContraction(Contraction):
     """Row dims whose extents are Sizes are covered by _Strips."""
 
+    def emit(self) -> None:
+        b, nest, v, threads = self.b, self.nest, self.product.vector, self.target.threads
+        outer = [d for d in range(nest.parallel) if d != v and d not in self.rows]
+        panels = -(-nest.domain[v] // self.tile.width)
+        if threads == 1 or not (outer or self.rows or panels >= 4 * threads):
+            super().emit()
+            return
+        self.threads = 1  # for what is inside the loop that is divided
+        points = b.index(self.coder.size(nest.points))
+        extents: list[KValue | int] = [self.coder.size(nest.domain[d]) for d in outer]
+        length = block = None
+        if self.rows:
+            length = b.index(self.coder.size(nest.domain[self.rows[0]]))
+            block = b.binary("min", self._rows_in_l2(), b.binary("max", length, 1))
+            if panels < 4 * threads:
+                block = b.select(is_worth_threads(b, points),
+                                 self._even(length, block, product_of(b, extents)), block)
+            extents.append(ceiling(b, length, block))
+        if panels >= 4 * threads:
+            extents.append(panels)
+
+        def turn(counters: list[KValue]) -> None:
+            p = origin(len(nest.domain))
+            for d, counter in zip(outer, counters):
+                p = p.at(d, counter)
+            spans: list = []
+            if self.rows:
+                start = b.binary("mul", counters[len(outer)], block)
+                p = p.at(self.rows[0], start)
+                spans = [(0, b.binary("min", block, b.binary("sub", length, start))),
+                         *((0, nest.domain[d]) for d in self.rows[1:])]
+            if panels >= 4 * threads:
+                self._panel(p, spans, counters[-1])
+            else:
+                self._panels(p, spans)
+
+        spread(b, extents, points, threads, turn)
+
+    def _even(self, extent: KValue, most: KValue, others: KValue) -> KValue:
+        """Rows of a block, `most` of them at most, so that all threads have as much to do; others:
+        how often there are so many rows."""
+        b, threads = self.b, self.target.threads
+        size = self.tile.outer if len(self.rows) > 1 else self.tile.inner
+        wanted = ceiling(b, b.const(2 * threads), others)
+        share = b.mul(ceiling(b, extent, b.mul(wanted, size)), size)
+        count = ceiling(b, extent, b.binary("max", b.binary("min", most, share), 1))
+        even = b.mul(ceiling(b, count, threads), threads)
+        count = b.select(b.binary("ge", others, threads), count, even)
+        return b.binary("max", ceiling(b, extent, count), 1)
+
+    def _rows_in_l2(self) -> KValue:
+        """As many tiles of rows as fill half of the second-level cache."""
+        b, d = self.b, self.rows[0]
+        size = self.tile.outer if len(self.rows) > 1 else self.tile.inner
+        step = b.index(self.coder.size(self.a.stride(d)))
+        bytes_a_row = b.binary("max", b.mul(step, self.a.memory.dtype.bytes), 1)
+        most = b.binary("idiv", b.const(self.target.l2 // 2), bytes_a_row)
+        return b.mul(b.binary("max", b.binary("idiv", most, size), 1), size)
+
     def _blocks(self, p: Point) -> None:
         if all(isinstance(self.nest.domain[d], int) for d in self.rows):
             super()._blocks(p)
@@ -92,12 +152,8 @@ class _DynamicContraction(Contraction):
         d = self.rows[0]
         extent, b = self.coder.size(self.nest.domain[d]), self.b
         inner = [(0, self.nest.domain[self.rows[-1]])] if len(self.rows) > 1 else []
-        size = self.tile.outer if inner else self.tile.inner
-        step = self.coder.size(self.a.stride(d))
-        bytes_a_row = b.binary("max", b.mul(b.index(step), self.a.memory.dtype.bytes), 1)
-        most = b.binary("idiv", b.const(self.target.l2 // 2), bytes_a_row)
-        block = b.mul(b.binary("max", b.binary("idiv", most, size), 1), size)
-        count = _ceiling(b, b.index(extent), block)
+        block = self._rows_in_l2()
+        count = ceiling(b, b.index(extent), block)
         with b.loop(0, count) as f:
             start = b.binary("mul", f.counter, block)
             length = b.binary("min", block, b.binary("sub", b.index(extent), start))
@@ -144,7 +200,7 @@ class _DynamicContraction(Contraction):
                                  b.select(fits, b.mul(whole, size), zero), n))
             return found
         short = b.binary("ge", n, half)
-        halves = b.select(short, _ceiling(b, n, b.const(half)), zero)
+        halves = b.select(short, ceiling(b, n, half), zero)
         first = b.select(fits, b.binary("sub", n, half), zero)
         last = b.select(fits, zero, b.binary("sub", n, half))
         found.append(_Strips(half, b.select(fits, one, halves), first, last))
@@ -154,7 +210,3 @@ class _DynamicContraction(Contraction):
     def _may_repeat(self) -> bool:
         """Whether a result may be computed twice: nothing that is read lies where it is stored."""
         return all(x.attr is not self.nest.store for x in self.nest.accesses())
-
-
-def _ceiling(b: KernelBuilder, n: KValue, size: KValue) -> KValue:
-    return b.binary("idiv", b.binary("add", n, b.add(size, -1)), size)

@@ -13,6 +13,7 @@ from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.loops import Loops, Scheduled, flops_a_point, neutral_element, ordered
 from lowering.schedule.nest import Nest
+from lowering.schedule.spread import ceiling, is_worth_threads, product_of, spread
 from lowering.schedule.scan import accumulator, combine
 from lowering.schedule.storage import Storage
 from lowering.sizes import Size, nominal
@@ -60,14 +61,56 @@ def schedule_dynamic_scan(op: Scan, storages: Mapping[Value, Storage], name: str
 
 
 class _DynamicLoops(Loops):
+    span: tuple[KValue, KValue] | None = None  # the part of the vector dim that a turn is to do
+
+    def emit(self) -> None:
+        nest = self.nest
+        dims = [d for d in range(nest.parallel) if d != self.vector]
+        strips = self.vector is not None and self.vector < nest.parallel
+        if not self.alone or self.target.threads == 1 or not (dims or strips) or 0 in nest.domain:
+            super().emit()
+            return
+        b, p = self.b, origin(len(nest.domain))
+        points = b.index(self.coder.size(nest.points))
+        # What is cut: the innermost loop that is long, the vector's where the others are short.
+        long = [d for d in dims if isinstance(nest.domain[d], Size) or nest.domain[d] >= _LONG]
+        if strips and not long:
+            cut, outer, inner = self.vector, dims, []
+        else:
+            cut = (long or dims)[-1]
+            outer, inner = dims[:dims.index(cut)], dims[dims.index(cut) + 1:]
+        length = b.index(self.bounds[cut])
+        others = product_of(b, [self.bounds[d] for d in outer])
+        wanted = ceiling(b, b.const(_PARTS_A_THREAD * self.target.threads), others)
+        unit = _UNIT if cut == self.vector else 1
+        part = b.mul(ceiling(b, ceiling(b, length, wanted), unit), unit)
+        part = b.binary("max", b.select(is_worth_threads(b, points), part, length), 1)
+
+        def turn(counters: list[KValue]) -> None:
+            q = p
+            for d, counter in zip(outer, counters):
+                q = q.at(d, counter)
+            begin = b.binary("mul", counters[-1], part)
+            end = b.binary("min", length, b.binary("add", begin, part))
+            if cut == self.vector:
+                self.span = begin, end
+                self._innermost(q)
+                return
+            with b.loop(begin, end) as f:
+                self._over(inner, q.at(cut, f.counter), self._innermost)
+
+        extents = [*(self.bounds[d] for d in outer), ceiling(b, length, part)]
+        spread(b, extents, points, self.target.threads, turn)
+
     def _strip(self, d: int, p: Point, body) -> None:
         n, b, lanes = self.bounds[d], self.b, self.lanes
-        if isinstance(n, int):
+        if isinstance(n, int) and self.span is None:
             super()._strip(d, p, body)
             return
+        begin, n = (0, n) if self.span is None else self.span
         rest = b.binary("irem", n, lanes)
         whole = b.binary("sub", n, rest)
-        with b.loop(0, whole, lanes) as f:
+        with b.loop(begin, whole, lanes) as f:
             body(p.at(d, f.counter).over(d, lanes))
         if self.target.masked:
             with b.if_(b.binary("gt", rest, 0)):
@@ -128,4 +171,7 @@ class _DynamicLoops(Loops):
         return b.reduce(combiner, total)
 
 
+_LONG = 16  # loops shorter than that are not cut
+_UNIT = 64  # parts of a vector dim are whole cache lines
+_PARTS_A_THREAD = 4
 _WAYS = 4  # running vectors, which hide the latency of the sum

@@ -20,7 +20,7 @@ from llvm_backend.target import Target
 from runtime.dtypes import DType, bool_, i64
 
 Scheduled = tuple[Kernel, list[MemoryBuffer]]
-_PARALLEL_POINTS = 1 << 15
+PARALLEL_POINTS = 1 << 15  # so many are worth waking threads
 
 
 def schedule_loops(nests: list[Nest], target: Target, name: str) -> Scheduled:
@@ -67,7 +67,7 @@ def ordered(nest: Nest) -> Nest:
 def worth_threads(points: int, target: Target) -> bool:
     """Whether a loop over so many points is divided among threads; below, waking them costs
     more."""
-    return target.threads > 1 and points >= _PARALLEL_POINTS
+    return target.threads > 1 and points >= PARALLEL_POINTS
 
 
 def _divided(nest: Nest, target: Target) -> Nest:
