@@ -79,4 +79,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    operators = importlib.import_module("aot.operator_functions").names()
+    return sorted({*globals(), *_LAZY, *_NUMBERS, *operators})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import aot as torch
 from aot.linalg_special import LinAlgError
-from aot.operator_functions import function
+from aot.operator_functions import function, names
 from aot.tensor_core import Tensor
 
 __all__ = ["LinAlgError"]
@@ -126,3 +126,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    own = (n.removeprefix("linalg_") for n in names() if n.startswith("linalg_"))
+    return sorted({*globals(), *own})

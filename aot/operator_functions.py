@@ -28,6 +28,12 @@ def function(name: str) -> Callable | None:
     return _made[name]
 
 
+def names() -> list[str]:
+    """The public names that `function` knows, in-place forms aside."""
+    operators = {full.partition("::")[2] for full in (*TABLE, *SPECIAL)}
+    return sorted(n for n in operators | FUNCTIONS.keys() if not n.startswith("_"))
+
+
 def _make(name: str) -> Callable:
     full = f"aten::{name}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aot.operator_functions import function
+from aot.operator_functions import function, names
 
 
 def __getattr__(name: str) -> object:
@@ -11,3 +11,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    own = (n.removeprefix("special_") for n in names() if n.startswith("special_"))
+    return sorted({*globals(), *own})

@@ -27,7 +27,26 @@ def _graph():
     return importlib.import_module("aot.autograd_graph")
 
 
-class Tensor:
+class TensorClass(type):
+    """Tensor's class: what the class itself lacks, `Tensor.relu`, is made from the operator table
+    and stays with Tensor."""
+
+    def __getattr__(cls, name: str) -> Callable:
+        if name.startswith("__") and name not in _DUNDER:
+            raise AttributeError(f"type object 'Tensor' has no attribute '{name}'")
+        operators = importlib.import_module("aot.operator_functions")
+        if name not in Tensor.__dict__:  # the import may just have brought it
+            if not operators.exists(name):
+                raise AttributeError(f"'{cls.__name__}' object has no attribute '{name}'")
+            setattr(Tensor, name, _method(name))
+        return Tensor.__dict__[name]
+
+    def __dir__(cls) -> list[str]:
+        operators = importlib.import_module("aot.operator_functions")
+        return sorted({*type.__dir__(cls), *operators.names()})
+
+
+class Tensor(metaclass=TensorClass):
     """An n-dimensional array of one dtype on the CPU."""
 
     __array_priority__ = 1000
@@ -393,21 +412,10 @@ class Tensor:
     # Operators by name
 
     def __getattr__(self, name: str) -> object:
-        """A method from the operator table; it stays with the class."""
-        if name.startswith("__") and name not in _DUNDER:
-            raise AttributeError(f"'Tensor' object has no attribute '{name}'")
-        operators = importlib.import_module("aot.operator_functions")
-        if name in Tensor.__dict__:  # the import has just brought it
-            return getattr(self, name)
-        if not operators.exists(name):
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-        method = _method(name)
-        setattr(Tensor, name, method)
-        return method.__get__(self)
+        return getattr(type(self), name).__get__(self)
 
     def __dir__(self) -> list[str]:
-        table = importlib.import_module("lowering.ops").TABLE
-        return sorted({*object.__dir__(self), *(n.partition("::")[2] for n in table)})
+        return sorted({*object.__dir__(self), *dir(type(self))})
 
 
 # A tracer is told when a tensor becomes a Python value: _converted["hook"](tensor, kind).

@@ -204,3 +204,18 @@ def test_importing_is_light():
             "aot.nn.Linear(2, 2)(aot.ones(1, 2)).sum().backward()\n"
             "assert 'llvmlite' not in sys.modules and 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_methods_are_found_in_the_class_too() -> None:
+    x = aot.tensor([[-1.0, 2.0]])
+    assert aot.Tensor.relu(x).tolist() == [[0.0, 2.0]]
+    assert [t.item() for t in map(aot.Tensor.sum, [x, x])] == [1.0, 1.0]
+    with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'rellu'"):
+        aot.Tensor.rellu  # noqa: B018
+
+
+def test_dir_lists_what_the_operator_table_brings() -> None:
+    for where, name in ((aot, "relu"), (aot, "ones"), (aot.Tensor, "relu"), (aot.ones(1), "sum"),
+                        (aot.linalg, "inv"), (aot.special, "erf")):
+        assert name in dir(where)
+        assert callable(getattr(where, name))
