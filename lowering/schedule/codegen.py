@@ -207,6 +207,11 @@ class Coder:
             return self._every_other(buffer, base, constant, p.lanes)
         return self.b.gather(buffer, self._addresses(base, constant, step, p.lanes), p.mask)
 
+    def prefetch(self, memory: MemoryBuffer, address: Expr, p: Point) -> None:
+        """Asks for the first of what a load reads."""
+        base, constant, _ = self.address(address, p)
+        self.b.prefetch(self.parameter(memory), self.within(memory, base), constant)
+
     def _every_other(self, buffer: Buffer, base: KValue | int, constant: int,
                      lanes: int) -> KValue:
         """lanes elements two apart, from two loads that reach no further than the last of them."""

@@ -5,8 +5,9 @@
             for blocks of k, where panels of all of k would fill L2:
                 for panels of `width` columns:            # b: one panel, contiguous when packed
                     for tiles of rows:                    # a: rows at constant distances
-                        acc = 0, or what the block of k before has stored
+                        acc = 0
                         for k: acc[r][v] += a[r][k] * b[k][v]
+                        acc += what the block of k before has stored, where there is one
                         store acc, after the last block post(acc)
 
 Everything about a tile but its position is constant: every address is one register plus an
@@ -136,19 +137,20 @@ class Contraction:
         self.panel_step = steps * panel
         self.tiles_a_panel = panel // tile.width
         self.runs = self.a.stride(product.vector) == 1
+        self.divided = blocks
         self.fetches = self.packed and self._fetches()
         self.streams = tile.rows == 1 and not self.runs
-        self.divided = blocks
         self.part = Part(self.k, 0, True, True)
 
     def _fetches(self) -> bool:
         """Whether each tile asks for the next panel while it works on its own: where weights come
         from far away, and so few rows use a panel that waiting for it would show. One row, on the
-        other hand, waits for memory however early it asks. Rows that the run counts may be few."""
+        other hand, waits for memory however early it asks. Rows that the run counts may be few. Of
+        a divided sum the panels are short, and other blocks drive them out of the caches."""
         rows = numel(self.nest.domain[d] for d in self.rows)
         size = self.b_.memory.size * self.b_.memory.dtype.bytes
-        return size > self.target.l2 and (
-            isinstance(rows, Size) or _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows)
+        few = isinstance(rows, Size) or _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows
+        return size > self.target.l2 and (few or self.divided is not None)
 
     def emit(self) -> None:
         v = self.product.vector
@@ -327,19 +329,21 @@ class Contraction:
                     out.append(self._multiply_add(one, columns[j], accs[r * vectors + j]))
             return out
 
-        part = self.part
+        part, store, address = self.part, self.nest.store, self.nest.address
         columns = [p.shifted(self.product.vector, j * lanes).over(self.product.vector, lanes, mask)
                    for j, mask in enumerate(masks)]
         rows = list(zip(self.rows, shape))
-        if part.first:
-            accs = [zero] * (len(offsets) * vectors)
-        else:
-            accs = [self.coder.load(self.nest.store, self.nest.address, q)
-                    for q in tile_points(columns, rows)]
+        accs = [zero] * (len(offsets) * vectors)
+        if not part.first:  # what is added at the end comes from far away
+            for q in tile_points(columns, rows):
+                self.coder.prefetch(store, address, q)
         if self.divided is not None:
             a_base, a_offset = self._moved(a_base, a_offset, part.number, self.divided.a)
             b_base, b_offset = self._moved(b_base, b_offset, part.number, self.divided.b)
         accs = self._sum(list(part.k), a_base, b_base, 0, 0, accs, step)
+        if not part.first:
+            accs = [b.add(self.coder.load(store, address, q), v)
+                    for v, q in zip(accs, tile_points(columns, rows))]
         finish_tile(self.nest, self.coder, self.target, rows, columns, accs, part.last)
 
     def _columns(self, at: KValue | int, offset: Number, j: int, mask: KValue | None) -> KValue:
