@@ -12,10 +12,12 @@ from typing import Callable
 
 import numpy as np
 
+from lowering import expr as E
 from lowering.host_plan import (
     Assert, Branch, Deliver, Node, Repeat, host, memories, plan,
 )
 from lowering.index_algebra import contiguous_strides
+from lowering.insertion_room import inside, order_around, room_of, root_of
 from lowering.passes.row_groups import RowGroup, consecutive_row_groups
 from lowering.region_state import RegionState
 from lowering.lower_kernels import Kernels, steps
@@ -221,7 +223,7 @@ class _Lowering:
         nodes: list[Node] = []
         if op.base is not None:
             if op.base not in self.storages:  # a fill that waited for its first insertion
-                nodes += self._fill(op.base, op, state)
+                nodes += self._fill(op.base, result_order(op, self.storages), state)
             nodes += self._on_base(op, op.base, state)
         elif is_constant_fill(op) and op.out not in self.storages and self._waits(op, state):
             return []
@@ -316,15 +318,18 @@ class _Lowering:
         nodes: list[Node] = []
         if op.base is not None:
             if is_constant_fill(op.base.op) and op.base not in self.storages:
-                nodes += self._fill(op.base, op, state)
+                nodes += self._fill(op.base, result_order(op, self.storages), state)
             copied = self._place_on_base(op, op.base, state)
             if copied:
                 nodes += self.kernels.copy(op.base, self.storages[op.out])
-        elif is_constant_fill(op) and op.out not in self.storages and self._waits(op, state):
+            if id(op) in state.settled:
+                return nodes
+        elif is_constant_fill(op) and (op.out in state.roomy or op.out not in self.storages
+                                       and self._waits(op, state)):
             return []
         elif op.out not in self.storages:
-            self._new(op.out, result_order(op, self.storages,
-                                            state.only_reader.get(op.out)), state)
+            nodes += self._in_room(op.out, result_order(
+                op, self.storages, state.only_reader.get(op.out)), state)
         if 0 in op.domain[: op.parallel]:
             return nodes
         return nodes + self.kernels.nest(nest_of(op, self.storages))
@@ -364,6 +369,11 @@ class _Lowering:
         the base has to be copied (Scatter's schedule does that itself)."""
         if op.out in self.storages:
             return True
+        if base in state.roomy:
+            where = self.storages[base]
+            self._place(op.out, where.buffer, where.strides, where.offset)
+            state.roomy.add(op.out)
+            return False
         if self._reuse_base(op, base, state):
             return False
         self._new(op.out)
@@ -389,24 +399,49 @@ class _Lowering:
             return True
         return False
 
-    def _fill(self, base: Value, first: Generic, state: RegionState) -> list[Node]:
-        """Places a constant base in the layout that the first insertion likes, and writes what no
-        insertion of the chain covers."""
+    def _fill(self, base: Value, order: tuple[int, ...], state: RegionState) -> list[Node]:
+        """Places a constant base with its dims in this order, and writes what no insertion of the
+        chain covers."""
         fill = base.op
-        order = result_order(first, self.storages)
         nodes: list[Node] = []
+        chain = insertions(base, state.only_reader)
         if is_dynamic(base.shape):
             nodes = self._new_dynamic(base, order)
+        elif chain and self.optimize and not E.loads(fill.body):
+            nodes = self._in_room(chain[-1].out, order, state)
+            where = self.storages.pop(chain[-1].out)  # it is there when it is complete
+            self.residents[where.buffer].remove(chain[-1].out)
+            self._place(base, where.buffer, where.strides, where.offset)
+            if where.buffer.space == "output" or len(self.residents[where.buffer]) > 1:
+                state.roomy.add(base)
         else:
             self._new(base, order)
-        pieces = around(nest_of(fill, self.storages), base.shape,
-                        insertions(base, state.only_reader))
+        pieces = around(nest_of(fill, self.storages), base.shape, chain)
         if not pieces:
             return nodes
         if is_dynamic(base.shape):
             return nodes + steps(
                 [schedule_dynamic(pieces, self.storages, self.target, self.kernels.name())])
-        return steps([schedule_loops(pieces, self.target, self.kernels.name())])
+        return nodes + steps([schedule_loops(pieces, self.target, self.kernels.name())])
+
+    def _in_room(self, v: Value, order: tuple[int, ...], state: RegionState) -> list[Node]:
+        """Places v in what it will be inserted into, if that may be; else in fresh memory."""
+        op = room_of(v, state) if self.optimize and v not in state.direct else None
+        if op is None:
+            self._new(v, order, state)
+            return []
+        nodes: list[Node] = []
+        root = root_of(op, state)
+        if root not in self.storages:
+            nodes = self._fill(root, order_around(op, order), state)
+            state.roomy.add(root)
+        elif root not in state.roomy:
+            self._new(v, order, state)
+            return []
+        where = inside(op, self.storages[root])
+        self._place(v, where.buffer, where.strides, where.offset)
+        state.settled.add(id(op))
+        return nodes
 
     # Control flow
 

@@ -17,9 +17,11 @@ class RegionState:
     def __init__(self, region: Region, direct: dict[Value, MemoryBuffer] | None = None,
                  carried: bool = False, kept: int = 0):
         self.position = 0
+        self.roomy: set[Value] = set()  # placed early, for what will be inserted: insertion_room.py
+        self.settled: set[int] = set()  # insertions of what lies there already
         self.direct = direct or {}
-        readers = users(region)
-        index = {id(op): k for k, op in enumerate(region.ops)}
+        self.readers = readers = users(region)
+        self.index = index = {id(op): k for k, op in enumerate(region.ops)}
         end = len(region.ops)
         self.last_use = {
             v: max(end if op is None else index[id(op)] for op in ops)
