@@ -138,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
         help="C code of such operators, for --emit lib and exe and for --verify")
     add("--operator-library", action="append", default=[], metavar="LIB.so",
         help="a shared library of such operators")
+    add("--tune", action="store_true",
+        help="first measure which schedules of products run fastest on this machine; later "
+        "compilations use what was found")
+    add("--tune-db", default="", metavar="FILE",
+        help="where that is kept and read (default: tuned.json in the cache's folder)")
     add("--no-cache", action="store_true", help="compile anew, and keep nothing for the next time")
     add("--verify", action="store_true", help="run the result against the interpreter")
     add("-v", "--verbose", action="store_true", help="say what is done and how long it takes")
@@ -168,6 +173,7 @@ def _run(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         precision=arguments.precision,
         cache=not arguments.no_cache,
+        tune_db=arguments.tune_db,
     )
     if arguments.operator:
         declare = importlib.import_module("aot.library").c_operator_of_text
@@ -212,6 +218,11 @@ def _compile(
         progress.finish()
         _write_text(text, stem)
         return
+    if arguments.tune:
+        tune = importlib.import_module("aot.tune")
+        outcomes = tune.tune_archive(archive, options, progress)
+        progress.finish()
+        print(tune.table(outcomes), file=sys.stderr if stem is None else sys.stdout)
     compiled = compile_archive(archive, options, progress)
     if emit in TEXTS:
         text = compiled.text(emit)

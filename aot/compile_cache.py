@@ -3,8 +3,9 @@
 Whole artifacts are kept, code and packed weights: reading an archive and bringing it to kernels
 takes as long as LLVM does, so that keeping the kernels' code alone would save half of the time.
 The two are equal whose programs, options, machine and compiler are: the archive's bytes, all that
-the options say about code, the target's row or this machine's features, every source file of the
-compiler by name, size and time, and the operators that the process has declared.
+the options say about code, the target's row or this machine's features, the knobs that --tune found
+for it, every source file of the compiler by name, size and time, and the operators that the process
+has declared.
 """
 
 from __future__ import annotations
@@ -24,19 +25,18 @@ import numpy as np
 
 from aot.compiled import Signature
 from aot.disk_cache import DiskCache
+from aot.machine import this_machine
 from aot.options import CompileOptions, environment
+from aot.tuned import measured_rows
 from llvm_backend.artifact import Artifact
 from llvm_backend.target import TARGETS
 from runtime.cache_folder import cache_folder
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("aot", "lowering", "llvm_backend", "runtime")
-_CPU_LINES = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86-64
-              "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision",
-              "Features")  # AArch64
 _LARGE = 4 << 20  # a file of fewer bytes is read in less time than its digest is found
 _SETTLED = 2_000_000_000  # ns: longer than any file system's clock takes to tell two changes apart
-_NO_CODE = ("check", "cache")  # fields of CompileOptions that change no code
+_NO_CODE = ("check", "cache", "tune_db")  # fields of CompileOptions that change no code
 
 
 def open_cache() -> DiskCache | None:
@@ -53,10 +53,10 @@ def key_of(program: bytes, options: CompileOptions, examples: object = None) -> 
     inputs are like where the options do not say."""
     digest = hashlib.sha256(program)
     rows = [name.strip() for name in options.cpu.split(",")]
-    machines = [_this_machine() if row == "native" else repr(TARGETS.get(row)) for row in rows]
+    machines = [this_machine() if row == "native" else repr(TARGETS.get(row)) for row in rows]
     own = sys.modules.get("lowering.custom_operators")  # not loaded: there are none
     operators = [] if own is None else sorted(own.DEFINITIONS.items())
-    for part in (_compiler(), machines, examples, operators):
+    for part in (_compiler(), machines, measured_rows(options), examples, operators):
         _add(digest.update, part)
     for field in fields(options):
         if field.name not in _NO_CODE:
@@ -151,17 +151,3 @@ def _files(folder: str, names: Sequence[str]) -> list[object]:
             status = os.stat(path)
             found.append((path, status.st_size, status.st_mtime_ns))
     return found
-
-
-@functools.lru_cache(maxsize=None)
-def _this_machine() -> object:
-    """What --cpu native depends on: the CPU's kind, features and caches. Where Linux does not tell,
-    LLVM is asked, which takes longer to load."""
-    try:
-        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-        caches = Path("/sys/devices/system/cpu/cpu0/cache")
-        sizes = [(p / "size").read_text() for p in sorted(caches.glob("index*"))]
-    except OSError:
-        return repr(importlib.import_module("llvm_backend.native").native_target())
-    lines = [line for line in first if line.partition("\t")[0].strip(" :") in _CPU_LINES]
-    return (*lines, *sizes)

@@ -44,6 +44,9 @@ class CompileOptions:
     check: bool = False
     # Whether machine code may come from the cache, and is kept there.
     cache: bool = True
+    # FILE: the database of measured knobs; its rows change the code. "": the one of the cache's
+    # folder, if --tune has made one.
+    tune_db: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from aot.inputs import Input, input_of_value
 from aot.options import CompileOptions, environment
 from aot.progress import Progress
 from aot.specs import as_choices, as_specs, example_inputs
+from aot.tuned import Rows, measured_rows
 from lowering.evaluate import evaluate_methods
 from lowering.graph import Function
 from lowering.lower import lower_programs
@@ -26,6 +27,8 @@ from lowering.objects import ScriptObject
 from lowering.optimize import optimize
 from lowering.passes.rewriting import remove_dead
 from lowering.print_linalg import print_tensor_programs
+from lowering.schedule.knobs import Choices, Measured, Seen
+from lowering.schedule.product import Product
 from lowering.sizes import Unsupported
 from lowering.tensor_ir import TensorProgram
 from llvm_backend.native import resolve_target
@@ -48,11 +51,17 @@ def archive_text(module: ScriptModule, options: CompileOptions, kind: str, path:
 def compile_module(module: ScriptModule, options: CompileOptions, progress: Progress,
                    where: object = "the module") -> Lowered:
     """Compiles methods of a module to kernels. AotError for whatever cannot be compiled."""
+    functions, inputs = _requested(module, options, where)
+    return _compile(module, functions, module.object, inputs, options, progress)
+
+
+def _requested(module: ScriptModule, options: CompileOptions,
+               where: object) -> tuple[list[Function], list[tuple[Input, ...]]]:
+    """The functions of the methods that the options name, and the inputs of each."""
     methods = [_method(module, name, where) for name, _ in options.methods]
     inputs = [given if given is not None else example_inputs(method, where)
               for method, (_, given) in zip(methods, options.methods)]
-    functions = [method.function for method in methods]
-    return _compile(module, functions, module.object, inputs, options, progress)
+    return [method.function for method in methods], inputs
 
 
 def compile_call(function: Function, instance: ScriptObject | None, args: Sequence[object],
@@ -94,8 +103,8 @@ def _compile(module: ScriptModule | None, functions: list[Function],
 def _compile_stages(module: ScriptModule | None, functions: list[Function],
                     instance: ScriptObject | None, inputs: list[tuple[Input, ...]],
                     options: CompileOptions, progress: Progress) -> Lowered:
-    rows = in_order([resolve_target(name.strip()) for name in options.cpu.split(",")])
-    targets = [replace(row, threads=options.threads, precision=options.precision) for row in rows]
+    measured = measured_rows(options)
+    targets = _targets(options, {name: Measured(rows) for name, rows in measured.items() if rows})
     inputs = _choices(functions, inputs)
     versions = [_lowered(functions, inputs, instance, target, options, progress)
                 for target in targets]
@@ -103,6 +112,31 @@ def _compile_stages(module: ScriptModule | None, functions: list[Function],
     merged = merge_versions([kernels for _, kernels in versions], targets)
     target = targets[0] if len(targets) == 1 else TARGETS["x86-64"]  # of what is no version
     return Lowered(module, functions, inputs, programs, merged, target)
+
+
+def products_of(module: ScriptModule, options: CompileOptions, where: object, progress: Progress,
+                measured: dict[str, Rows]) -> Iterator[tuple[str, Target, dict[str, Product], int]]:
+    """For each CPU of the options in turn: --cpu's name of it, its row, the products that the
+    methods have there by their texts, and the bytes of the weights. A CPU reads the weights as one
+    before it packs them; so the caller fills in `measured` for it, by name, before it goes on."""
+    names = [t.name for t in _targets(options, {})]
+    for name in names:
+        choices: dict[str, Choices] = {n: Measured(rows) for n, rows in measured.items()}
+        choices[name] = seen = Seen()
+        targets = _targets(options, choices)
+        target = next(t for t in targets if t.name == name)
+        functions, inputs = _requested(module, options, where)
+        with _collector_paused():
+            _, program = _lowered(functions, _choices(functions, inputs), module.object, target,
+                                  options, progress)
+        yield name, target, seen.products, program.constant_bytes
+
+
+def _targets(options: CompileOptions, choices: Mapping[str, Choices]) -> list[Target]:
+    """The rows of --cpu in the order in which a CPU is asked; choices: by --cpu's name of a row."""
+    names = dict.fromkeys(name.strip() for name in options.cpu.split(","))
+    rows = in_order([replace(resolve_target(n), choices=choices.get(n)) for n in names])
+    return [replace(row, threads=options.threads, precision=options.precision) for row in rows]
 
 
 def _lowered(functions: list[Function], inputs: list[tuple[Input, ...]],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
-from typing import Sequence
+from typing import Callable, Sequence
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -96,6 +97,10 @@ class KernelFunction:
         return self.library.assembly()
 
     def __call__(self, *arrays: np.ndarray) -> None:
+        self.bound(*arrays)()
+
+    def bound(self, *arrays: np.ndarray) -> Callable[[], None]:
+        """A call on these arrays, which must outlive it."""
         pointers = []
         for b, a in zip(self.kernel.buffers, arrays, strict=True):
             if a.dtype != b.dtype.storage or not a.flags.c_contiguous or a.size < b.size:
@@ -103,10 +108,10 @@ class KernelFunction:
                                  f"got {a.size} {a.dtype}")
             if a.ctypes.data % max(b.align, 1):
                 raise ValueError(f"buffer {b.name}: expected alignment {b.align}")
-            pointers.append(a.ctypes.data)
+            pointers.append(ctypes.c_void_p(a.ctypes.data))
         trips = (1 << 63) - 1 if self._trips == COMPUTED else self._trips
         extra = () if trips is None else (0, trips)
-        self.function(*pointers, *extra)
+        return functools.partial(self.function, *pointers, *extra)
 
 
 class KernelLibrary:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 
-def cache_folder() -> Path | None:
-    """AOT_CACHE, or the folder aot in XDG_CACHE_HOME or ~/.cache; made if it is not there.
+def cache_folder(make: bool = True) -> Path | None:
+    """AOT_CACHE, or the folder aot in XDG_CACHE_HOME or ~/.cache; made if it is not there, or, if
+    not to be made, None.
 
     None where AOT_CACHE=0, where no folder can be made, or where others can write to it: code is
     loaded from it."""
@@ -17,7 +18,8 @@ def cache_folder() -> Path | None:
     try:
         base = os.environ.get("XDG_CACHE_HOME")
         folder = Path(named) if named else Path(base or Path.home() / ".cache") / "aot"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
         if status.st_uid == os.getuid() and not status.st_mode & 0o022:
             return folder

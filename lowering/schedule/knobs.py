@@ -16,6 +16,7 @@ from lowering.schedule.tiles import Tile, choose_tile, ranked_tiles, tile_and_pa
 from lowering.sizes import nominal
 from llvm_backend.target import Target
 
+_NUMBERS = 6  # of a row
 _SUM_BLOCKS = (0, 256, 512, 1024)
 
 
@@ -58,7 +59,7 @@ class Measured:
 
     def find(self, product: Product) -> Knobs | None:
         row = self.rows.get(product_text(product))
-        return None if row is None else Knobs.of_row(row)
+        return Knobs.of_row(row) if row is not None and len(row) == _NUMBERS else None
 
 
 class Seen:
@@ -93,7 +94,7 @@ def knobs_of(product: Product, target: Target) -> Knobs:
     """The measured knobs that fit how weights are packed, or the cost model's."""
     if target.choices is not None:
         found = target.choices.find(product)
-        if found is not None and found.panel == _panel(product, target, found.panel):
+        if found is not None and knobs_fit(found, product, target):
             return found
     tile, panel = tile_of(product, target)
     return Knobs(tile, panel, block_of_sum(product, row_dims(product), tile, target))
@@ -112,11 +113,25 @@ def candidates(product: Product, target: Target, most: int) -> list[Knobs]:
             break
         if tile != first.tile:
             found.append(Knobs(tile, panel or tile.width, first.sum_block))
-    if can_be_divided(product):
+    if _divisible(product):
         steps = sum_dims(product)[0].extent
         found += [replace(first, sum_block=n) for n in _SUM_BLOCKS
                   if n != first.sum_block and n < steps]
     return found
+
+
+def knobs_fit(knobs: Knobs, product: Product, target: Target) -> bool:
+    """Whether a schedule can be made with them: a row may come from a file. A panel that another
+    CPU's code packs is as that one has it."""
+    tile, size, columns = knobs.tile, knobs.sum_block, product.nest.domain[product.vector]
+    lanes = min(target.lanes(product.dtype.bytes), _power_of_two(columns))
+    if min(tile.outer, tile.inner, tile.vectors) < 1 or tile.lanes != lanes:
+        return False
+    if tile.rows * tile.vectors > 2 * target.vector_registers or knobs.panel % tile.width:
+        return False
+    if knobs.panel != _panel(product, target, tile.width):
+        return False
+    return size == 0 or _divisible(product) and 4 <= size < sum_dims(product)[0].extent
 
 
 def tile_of(product: Product, target: Target) -> tuple[Tile, int]:
@@ -135,6 +150,10 @@ def row_dims(product: Product) -> list[int]:
     rows = [d for d in range(product.nest.parallel)
             if d != product.vector and product.a.stride(d) and not product.b.stride(d)]
     return rows[-2:]
+
+
+def _divisible(product: Product) -> bool:
+    return bool(row_dims(product)) and can_be_divided(product)
 
 
 def _panel(product: Product, target: Target, otherwise: int) -> int:
