@@ -66,16 +66,15 @@ def _cpu(name: str) -> str:
 
 
 def _read(path: Path, named: bool) -> dict[str, Rows]:
-    """CPU -> its rows. A file that is not there has none, but one that the user named."""
+    """CPU -> its rows. A file that cannot be read has none, but one that the user named."""
     try:
         content = json.loads(path.read_bytes())
         return _checked(content)
-    except FileNotFoundError:
+    except OSError as e:
         if not named:
             return {}
-        raise CompileError(f"--tune-db {path}: there is no such file; --tune makes it") from None
-    except OSError as e:
-        raise CompileError(f"{path}: {e.strerror or e}") from None
+        hint = "; --tune makes it" if isinstance(e, FileNotFoundError) else ""
+        raise CompileError(f"--tune-db {path}: {e.strerror or e}{hint}") from None
     except (ValueError, TypeError, RecursionError) as e:  # no JSON, or not what --tune writes
         raise CompileError(f"{path}: expected a database that --tune wrote: {e}") from None
 

@@ -171,7 +171,7 @@ def test_another_archive_under_the_same_name(folder: Path, archive: Path) -> Non
 def test_another_compiler_or_machine(folder: Path, archive: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
     compile_it(archive)
-    for name in ("_compiler", "_this_machine"):
+    for name in ("_compiler", "this_machine"):
         with monkeypatch.context() as patch:
             patch.setattr(compile_cache, name, lambda: ("another",))
             assert not was_found(compile_it(archive))
