@@ -349,9 +349,11 @@ def insert(base: Value, x: Value, starts: Sequence[int],
                   lambda *i: E.load(x, i))
 
 
-def loop(trip: int | Value, inits: Sequence[Value],
+def loop(trip: Number | Value, inits: Sequence[Value],
          body: Callable[..., Sequence[Value]]) -> list[Value]:
     """carried = body(counter, *carried), `trip` times, kept as a loop."""
+    if isinstance(trip, Size):
+        trip = full((), trip, i64)
     region = Region([Value((), i64), *(Value(v.shape, v.dtype) for v in inits)])
     with collect(region):
         region.results = list(body(*region.params))
