@@ -5,16 +5,18 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering.host_plan import Node, Step
 from lowering.index_algebra import IndexAlgebra
+from lowering.lower_sizes import ENDLESS, allocate
 from lowering.schedule.contraction import schedule_contraction
-from lowering.schedule.contraction_dynamic import schedule_dynamic_contraction
+from lowering.schedule.contraction_dynamic import columns_together, schedule_dynamic_contraction
 from lowering.schedule.contraction_pairs import schedule_pairs
 from lowering.schedule.dynamic import schedule_dynamic
 from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.pieces import affine_pieces
 from lowering.schedule.reuse import Shapes
-from lowering.schedule.storage import Storage
+from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.schedule.transpose import transpose_nest
+from lowering.schedule.transpose_dynamic import schedule_dynamic_transpose
 from lowering.tensor_ir import Value
 from llvm_backend.target import Target
 
@@ -38,6 +40,12 @@ class Kernels:
 
     def nest(self, nest: Nest) -> list[Node]:
         """The kernels of a nest. Nests that differ only in their memories share their kernels."""
+        moved = columns_together(nest) if self.optimize and nest.sizes() else None
+        if moved is not None:
+            v, copy, reading = moved
+            memory = MemoryBuffer(v.dtype, ENDLESS, "heap")
+            return [*allocate(v, memory, self.storages, self.name()), *self.nest(copy(memory)),
+                    *self.nest(reading(memory))]
         sizes = tuple((v, self.storages[v].buffer) for v in nest.sizes())
         return steps(self.shapes.kernels(
             [nest], lambda shapes, _: self._schedule(*shapes), sizes=sizes))
@@ -47,7 +55,9 @@ class Kernels:
         if nest.sizes():
             product = schedule_dynamic_contraction(
                 nest, self.storages, self.target, name) if self.optimize else None
-            return product or [schedule_dynamic([nest], self.storages, self.target, name)]
+            moved = self.optimize and schedule_dynamic_transpose(
+                nest, self.storages, self.target, name)
+            return product or [moved or schedule_dynamic([nest], self.storages, self.target, name)]
         scheduled = self.optimize and (schedule_pairs(nest, self.target, name)
                                        or schedule_contraction(nest, self.target, name))
         if not scheduled:

@@ -9,17 +9,19 @@ those go one by one. So three bodies serve all sizes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from lowering import expr as E
+from lowering.index_algebra import contiguous_strides
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.contraction import Contraction, with_packed_weights
 from lowering.schedule.knobs import row_dims
 from lowering.schedule.loops import Scheduled
 from lowering.schedule.nest import Nest
-from lowering.schedule.product import Product, match
+from lowering.schedule.product import Product, factors, k_dims, match
 from lowering.schedule.spread import ceiling, is_worth_threads, product_of, spread
-from lowering.schedule.storage import Storage
+from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.schedule.tiles import Tile, choose_tile, tile_and_panel
 from lowering.sizes import Number, Size, nominal
 from lowering.tensor_ir import Value
@@ -29,20 +31,19 @@ from llvm_backend.target import Target
 
 def schedule_dynamic_contraction(nest: Nest, storages: Mapping[Value, Storage], target: Target,
                                  name: str) -> list[Scheduled] | None:
-    """The kernel of a sum of products over sizes of run time; None if the nest is none, or its
-    lanes would run along such a size."""
+    """The kernel of a sum of products over sizes of run time; None if the nest is none."""
     product = match(nest)
     if product is None:
         return None
     v = product.vector
-    columns = product.nest.domain[v]
     fixed = all(isinstance(product.nest.domain[d], int) for d in _dims_of_b(product))
-    if isinstance(columns, Size) or not fixed and product.b.is_constant:
+    if not fixed and product.b.is_constant:
         return None
     if not product.b.is_constant and product.b.stride(v) != 1:
         return None
     rows = row_dims(product)
     extents = [product.nest.domain[d] for d in rows]
+    columns = _likely(product.nest.domain[v])
 
     def choose(row: Target, panel: int) -> Tile:
         lanes = min(row.lanes(product.dtype.bytes), 1 << max(columns - 1, 0).bit_length())
@@ -58,6 +59,39 @@ def schedule_dynamic_contraction(nest: Nest, storages: Mapping[Value, Storage], 
     _DynamicContraction(product, rows, tile, panel if packed else 0, target, coder,
                         None).emit()
     return [(coder.kernel, coder.memory)]
+
+
+def columns_together(nest: Nest) -> tuple[Value, Callable[[MemoryBuffer], Nest],
+                                          Callable[[MemoryBuffer], Nest]] | None:
+    """For a sum of products over sizes of run time whose columns are apart in memory: a copy of the
+    factor with its columns side by side, what fills its memory, and the sum that reads it there.
+    None for all other nests."""
+    product = match(nest)
+    if product is None or product.b.is_constant or product.b.stride(product.vector) == 1:
+        return None
+    if not row_dims(product):
+        return None  # it reads all of the factor once, as the copy would
+    nest, b, v = product.nest, product.b, product.vector
+    outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
+    dims = [*outer, *(d for d in k_dims(product)[1] if b.stride(d)), v]
+    shape = tuple(nest.domain[d] for d in dims)
+    load, store, address = E.const(b.offset), E.const(0), E.const(0)
+    for k, (d, stride) in enumerate(zip(dims, contiguous_strides(shape))):
+        load = load + E.index(k) * b.stride(d)
+        store = store + E.index(k) * stride
+        address = address + E.index(d) * stride
+    terms = {E.index(d): n for d, n in b.strides.items() if n}
+    old = next(x for x in factors(nest.body) if x.attr is b.memory
+               and nest.algebra.affine(x.args[0]) == (terms, b.offset))
+
+    def copy(memory: MemoryBuffer) -> Nest:
+        return Nest(shape, len(shape), E.load(b.memory, [load]), None, None, memory, store)
+
+    def reading(memory: MemoryBuffer) -> Nest:
+        new = E.load(memory, [address])
+        return replace(nest, body=E.rewrite(nest.body, lambda x: new if x == old else None))
+
+    return Value(shape, b.memory.dtype), copy, reading
 
 
 def _dims_of_b(product: Product) -> list[int]:
@@ -84,12 +118,16 @@ class _Strips:
 
 
 class _DynamicContraction(Contraction):
-    """Row dims whose extents are Sizes are covered by _Strips."""
+    """Row dims whose extents are Sizes are covered by _Strips; columns counted by one have a last
+    panel of masked stores."""
+
+    left: KValue | None = None  # how many columns the panel has, where it is not a whole one
 
     def emit(self) -> None:
         b, nest, v, threads = self.b, self.nest, self.product.vector, self.target.threads
         outer = [d for d in range(nest.parallel) if d != v and d not in self.rows]
-        panels = -(-nest.domain[v] // self.tile.width)
+        columns = nest.domain[v]
+        panels = 1 if isinstance(columns, Size) else -(-columns // self.tile.width)
         if threads == 1 or not (outer or self.rows or panels >= 4 * threads):
             super().emit()
             return
@@ -145,9 +183,32 @@ class _DynamicContraction(Contraction):
         most = b.binary("idiv", b.const(self.target.l2 // 2), bytes_a_row)
         return b.mul(b.binary("max", b.binary("idiv", most, size), 1), size)
 
+    def _panels(self, p: Point, spans: list) -> None:
+        b, v, tile = self.b, self.product.vector, self.tile
+        if isinstance(self.nest.domain[v], int):
+            super()._panels(p, spans)
+            return
+        columns = b.index(self.coder.size(self.nest.domain[v]))
+        left = b.binary("irem", columns, tile.width)
+        with b.loop(0, b.binary("idiv", columns, tile.width)) as f:
+            self._whole_panel(p, spans, f.counter)
+        with b.if_(b.binary("gt", left, 0)):
+            self.left = left
+            at = p.at(v, b.binary("sub", columns, left)).over(v, tile.lanes)
+            self._tiles(at, spans, tile.vectors, None)
+            self.left = None
+
+    def _mask(self, p: Point, j: int) -> KValue | None:
+        if self.left is None:
+            return super()._mask(p, j)
+        lanes = self.tile.lanes
+        return self.b.first_lanes(self.b.add(self.left, -j * lanes), lanes)
+
     def _blocks(self, p: Point) -> None:
-        if all(isinstance(self.nest.domain[d], int) for d in self.rows):
-            super()._blocks(p)
+        whole = isinstance(self.nest.domain[self.product.vector], int)
+        if not self.rows or whole and all(
+                isinstance(self.nest.domain[d], int) for d in self.rows):
+            super()._blocks(p) if whole else self._panels(p, [])
             return
         d = self.rows[0]
         extent, b = self.coder.size(self.nest.domain[d]), self.b

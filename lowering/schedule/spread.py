@@ -39,14 +39,22 @@ def spread(b: KernelBuilder, extents: Sequence[KValue | int], points: KValue, th
     of all the work, inner loops included."""
     extents = [b.index(n) for n in extents]
     total = product_of(b, extents)
+
+    def point(flat: KValue) -> None:
+        counters, rest = [], flat
+        for n in reversed(extents[1:]):
+            counters.append(b.binary("irem", rest, n))
+            rest = b.binary("idiv", rest, n)
+        body([rest, *reversed(counters)])
+
+    if threads == 1:
+        with b.loop(0, total) as f:
+            point(f.counter)
+        return
     turns = b.binary("min", total, _TURNS_A_THREAD * threads)
     turns = b.select(is_worth_threads(b, points), turns, b.binary("min", total, 1))
     share = ceiling(b, total, turns)
     with b.loop(0, turns, kind="parallel") as turn:
         begin = b.binary("mul", turn.counter, share)
         with b.loop(begin, b.binary("min", total, b.binary("add", begin, share))) as f:
-            counters, rest = [], f.counter
-            for n in reversed(extents[1:]):
-                counters.append(b.binary("irem", rest, n))
-                rest = b.binary("idiv", rest, n)
-            body([rest, *reversed(counters)])
+            point(f.counter)

@@ -15,17 +15,29 @@ from lowering.schedule.codegen import Coder, Point, affine_in, origin
 from lowering.schedule.loops import worth_threads
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer
+from lowering.sizes import nominal
 
 _MOST_LANES = 16  # and registers of a tile
 _LEAST_EXTENT = 4  # below that, gathers do as well
 _LINE = 64  # bytes of a cache line
-_STRIP = 8  # blocks along the store at a time: as many pages of the source as a TLB holds
+STRIP = 8  # blocks along the store at a time: as many pages of the source as a TLB holds
 
 
 def transpose_nest(nest: Nest, target: Target,
                    name: str) -> tuple[Kernel, list[MemoryBuffer]] | None:
     """The kernel of a pure copy between storages with different innermost dims; None if the nest
     is anything else, or too small for tiles."""
+    found = transposed_dims(nest, target)
+    if found is None:
+        return None
+    coder = Coder(name, found[0].domain)
+    Transpose(*found, target, coder).emit()
+    return coder.kernel, coder.memory
+
+
+def transposed_dims(nest: Nest, target: Target) -> tuple[Nest, int, int] | None:
+    """The nest with as few dims as can be, the dim that its load steps through by one, and the
+    store's; None where it is no pure copy with two such dims, or too small for tiles."""
     if nest.combiner is not None or nest.post is not None or nest.body.op != "load":
         return None
     if 0 in nest.domain:
@@ -34,19 +46,16 @@ def transpose_nest(nest: Nest, target: Target,
     strides = _strides(nest)
     if strides is None:
         return None
-    order = sorted(range(nest.parallel), key=lambda d: (-abs(strides[1].get(d, 0)), d))
+    order = sorted(range(nest.parallel), key=lambda d: (-abs(nominal(strides[1].get(d, 0))), d))
     nest = nest.permuted(tuple(order)).collapsed()
     load, store = _strides(nest)
     along = next((d for d, k in load.items() if k == 1), None)
     across = next((d for d, k in store.items() if k == 1), None)
     if along is None or across is None or load.get(across) == 1 or store.get(along) == 1:
         return None
-    least = min(nest.domain[along], nest.domain[across], target.lanes(nest.store.dtype.bytes) * 2)
-    if least < _LEAST_EXTENT:
-        return None
-    coder = Coder(name, nest.domain)
-    _Transpose(nest, along, across, target, coder).emit()
-    return coder.kernel, coder.memory
+    least = min(nominal(nest.domain[along]), nominal(nest.domain[across]),
+                target.lanes(nest.store.dtype.bytes) * 2)
+    return None if least < _LEAST_EXTENT else (nest, along, across)
 
 
 def _strides(nest: Nest) -> tuple[dict[int, int], dict[int, int]] | None:
@@ -56,13 +65,14 @@ def _strides(nest: Nest) -> tuple[dict[int, int], dict[int, int]] | None:
     return None if load is None or store is None else (load, store)
 
 
-class _Transpose:
+class Transpose:
     """Loops over tiles; dims `along` (the load's) and `across` (the store's) are inside."""
 
     def __init__(self, nest: Nest, along: int, across: int, target: Target, coder: Coder):
         self.nest, self.along, self.across = nest, along, across
         self.target, self.coder, self.b = target, coder, coder.b
-        size, extents = nest.store.dtype.bytes, (nest.domain[along], nest.domain[across])
+        size = nest.store.dtype.bytes
+        extents = nominal(nest.domain[along]), nominal(nest.domain[across])
         self.lanes = min(target.lanes(size), _MOST_LANES, 1 << (min(extents).bit_length() - 1))
         line = _LINE // size
         # Of whole cache lines, where narrower vectors would have to come back to a line later.
@@ -79,7 +89,7 @@ class _Transpose:
             with self.b.loop(0, self.nest.domain[dims[0]], kind=kind) as f:
                 self._over(dims[1:], p.at(dims[0], f.counter), "serial")
             return
-        n, strip = self.nest.domain[self.across], _STRIP * self.block
+        n, strip = self.nest.domain[self.across], STRIP * self.block
         if n <= strip:
             self._strip(p, 0, n)
             return
