@@ -19,17 +19,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Callable
 
-from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.epilogue import finish_tile, tile_points
 from lowering.schedule.knobs import Knobs, knobs_of, row_dims, tile_of
-from lowering.schedule.loops import Scheduled, schedule_loops, worth_threads
+from lowering.schedule.loops import Scheduled, worth_threads
 from lowering.schedule.nest import Nest
+from lowering.schedule.packing import (columns_in_panels, columns_lie_badly, rows_in_blocks,
+                                       rows_in_order, rows_lie_badly)
 from lowering.schedule.product import SHORT, KDim, Operand, Product, k_dims, match, pack_constant
-from lowering.schedule.storage import MemoryBuffer
-from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum, rows_in_blocks
+from lowering.schedule.sum_blocks import SumBlocks, blocks_of_sum
 from lowering.schedule.tiles import Tile, runs
-from lowering.schedule.transpose import transpose_nest
 from lowering.sizes import Number, Size, divides, nominal, numel
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
@@ -52,18 +51,23 @@ def schedule_product(product: Product, knobs: Knobs, target: Target,
     """The kernels of a product with these knobs."""
     before: list[Scheduled] = []
     rows, tile = row_dims(product), knobs.tile
-    packed = product.b.is_constant
-    if packed:
-        product = with_packed_weights(product, knobs.panel, target)
-    elif product.b.stride(product.vector) != 1:
-        product, kernel = packed_at_run_time(product, target, f"{name}_pack")
-        before.append(kernel)
+    panel = 0
+    if product.b.is_constant:
+        panel = knobs.panel
+        product = with_packed_weights(product, panel, target)
+    elif product.b.stride(product.vector) != 1 or columns_lie_badly(
+            product, rows, tile, target):
+        panel = tile.width
+        product, before = columns_in_panels(product, panel, target, f"{name}_columns")
     blocks = blocks_of_sum(product, knobs.sum_block)
     if blocks is not None:
         product, kernels = rows_in_blocks(product, blocks, target, f"{name}_rows")
         before += kernels
+    elif rows_lie_badly(product, target):
+        product, kernel = rows_in_order(product, target, f"{name}_ordered")
+        before.append(kernel)
     coder = Coder(name, product.nest.domain)
-    Contraction(product, rows, tile, knobs.panel if packed else 0, target, coder, blocks).emit()
+    Contraction(product, rows, tile, panel, target, coder, blocks).emit()
     coder.kernel.flops = 2 * product.nest.points
     return [*before, (coder.kernel, coder.memory)]
 
@@ -86,29 +90,6 @@ def with_packed_weights(product: Product, panel: int, target: Target) -> Product
     narrow = target.precision != "f32"  # else casts are done once, now
     return pack_constant(product, panel,
                          product.b.memory.dtype if narrow else product.dtype)
-
-
-def packed_at_run_time(product: Product, target: Target,
-                        name: str) -> tuple[Product, Scheduled]:
-    """b copied so that it runs along the vector dim."""
-    nest, b, v = product.nest, product.b, product.vector
-    outer = [d for d in range(nest.parallel) if b.stride(d) and d != v]
-    _, k_order = k_dims(product)
-    dims = [*outer, *(d for d in k_order if b.stride(d)), v]
-    strides, step = {}, 1
-    for d in reversed(dims):
-        strides[d] = step
-        step *= nest.domain[d]
-    memory = MemoryBuffer(b.memory.dtype, step, "arena")
-    load = E.const(b.offset)
-    store = E.const(0)
-    for k, d in enumerate(dims):
-        load = load + E.index(k) * b.stride(d)
-        store = store + E.index(k) * strides[d]
-    copy = Nest(tuple(nest.domain[d] for d in dims), len(dims), E.load(b.memory, [load]), None,
-                None, memory, store)
-    packing = transpose_nest(copy, target, name) or schedule_loops([copy], target, name)
-    return replace(product, b=Operand(memory, strides, 0)), packing
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from lowering.expr import Expr
 from lowering.index_algebra import contiguous_strides
 from lowering.passes.row_groups import RowGroup
 from lowering.schedule.codegen import Coder
-from lowering.schedule.contraction import emit_product, packed_at_run_time
+from lowering.schedule.contraction import emit_product
 from lowering.schedule.loops import Scheduled, emit_loops, worth_threads
 from lowering.schedule.nest import Nest
+from lowering.schedule.packing import columns_in_rows
 from lowering.schedule.product import assigned, factors
 from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.schedule.tiles import choose_tile
@@ -136,7 +137,7 @@ class _RowGroup:
             return nest
         if product.b.memory in self.form.shares:
             return nest
-        moved, kernel = packed_at_run_time(product, self.target, name)
+        moved, kernel = columns_in_rows(product, self.target, name)
         before.append(kernel)
         old = next(x for x in factors(nest.body) if x.attr is product.b.memory and
                    nest.algebra.affine(x.args[0])[1] == product.b.offset and

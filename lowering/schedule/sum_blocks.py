@@ -2,20 +2,17 @@
 
     c[m, n] = sum over all k    ~>    c = sum over k of block 0; c += sum over k of block 1; ...
 
-The rows are copied block by block before: those parts of them that a block reads lie together then,
-while in their own memory, far apart, they would share few sets of a cache.
+The rows are copied block by block before (packing.py): those parts of them that a block reads lie
+together then, while in their own memory, far apart, they would share few sets of a cache.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lowering import expr as E
-from lowering.schedule.loops import Scheduled, schedule_loops
-from lowering.schedule.nest import Nest
-from lowering.schedule.product import KDim, Operand, Product, k_dims, pack_constant
-from lowering.schedule.storage import MemoryBuffer
+from lowering.schedule.product import KDim, Product, k_dims, pack_constant
 from lowering.schedule.tiles import Tile
 from llvm_backend.target import Target
 
@@ -28,11 +25,12 @@ _LEAST_ROWS, _LEAST_PANELS = 64, 8  # fewer do not read what is packed often eno
 @dataclass(frozen=True)
 class SumBlocks:
     """The only k in blocks of `size`, the last one `rest` long. Between two of them a moves by
-    `a` and b by `b` elements."""
+    `a` and b by `b` elements; rows of a are `row` elements apart."""
 
     size: int
     rest: int
     count: int
+    row: int
     a: int
     b: int
 
@@ -78,41 +76,11 @@ def blocks_of_sum(product: Product, steps: int) -> SumBlocks | None:
     size = -(-k.extent // (4 * parts)) * 4
     parts = -(-k.extent // size)
     others = math.prod(nest.domain[d] for d in range(nest.parallel) if product.a.stride(d))
-    return SumBlocks(size, k.extent - (parts - 1) * size, parts, others * (size + _PAD),
-                     size * k.b)
+    row = size + _PAD
+    return SumBlocks(size, k.extent - (parts - 1) * size, parts, row, others * row, size * k.b)
 
 
 def _stays(b_bytes: int, target: Target) -> bool:
     """Whether b stays in the last cache from one block of rows to the next: then it costs less to
     read it again for each few rows than to divide the sum."""
     return b_bytes < target.l3 // 2
-
-
-def rows_in_blocks(product: Product, blocks: SumBlocks, target: Target,
-                    name: str) -> tuple[Product, list[Scheduled]]:
-    """a copied block of k by block, so that the part of many rows that a block needs lies together:
-    it would not stay in a cache whose sets it all falls into."""
-    nest, a = product.nest, product.a
-    dims = [d for d in range(nest.parallel) if a.stride(d)]
-    strides, step = {}, blocks.size + _PAD
-    for d in reversed(dims):
-        strides[d] = step
-        step *= nest.domain[d]
-    k, = product.reduced
-    memory = MemoryBuffer(a.memory.dtype, step * blocks.count, "arena")
-    whole = blocks.count - (blocks.rest != blocks.size)
-    kernels = []
-    for first, count, size in ((0, whole, blocks.size), (whole, 1, blocks.rest)):
-        if first == blocks.count:
-            break
-        domain = (count, *(nest.domain[d] for d in dims), size)
-        block, within = E.index(0) + first, E.index(len(dims) + 1)
-        load = E.const(a.offset) + (block * blocks.size + within) * a.stride(k)
-        store = block * step + within
-        for n, d in enumerate(dims):
-            load = load + E.index(n + 1) * a.stride(d)
-            store = store + E.index(n + 1) * strides[d]
-        copy = Nest(domain, len(domain), E.load(a.memory, [load]), None, None, memory, store)
-        kernels.append(schedule_loops([copy], target, f"{name}{first}"))
-    moved = Operand(memory, {**strides, k: 1}, 0)
-    return replace(product, a=moved), kernels
