@@ -37,13 +37,27 @@ _LINE = 64  # bytes of a cache line
 # Load instructions of a loop that a processor's prefetcher tells apart and runs ahead of: with four
 # times as many a vector times a matrix of 1 MB took 1.4 times as long, one of 100 MB 1.15 times.
 _TRACKED_LOADS = 8
+_FEW = 4  # dot products with a row each are as fast one by one
 _FEWEST_ROWS, _MOST_TILES = 4, 8  # of rows that share a panel of weights, for it to be prefetched
 
 
 def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
     """The kernels of a sum of products (a packing one may come first), None if it is no such."""
     product = match(nest)
+    if product is not None and few_dot_products(product):
+        return None
     return product and schedule_product(product, knobs_of(product, target), target, name)
+
+
+def few_dot_products(product: Product) -> bool:
+    """Whether both factors' rows lie along the sum and b's are read so few times that copying them
+    would take longer than the sums do."""
+    b, nest = product.b, product.nest
+    if b.is_constant or b.stride(product.vector) == 1:
+        return False
+    along = any(b.stride(d) == 1 for d in product.reduced)
+    count = numel(nest.domain[d] for d in row_dims(product))
+    return along and isinstance(count, int) and count <= _FEW
 
 
 def schedule_product(product: Product, knobs: Knobs, target: Target,
