@@ -36,7 +36,7 @@ from lowering.schedule.sort import schedule_sort
 from lowering.schedule.sort_dynamic import schedule_dynamic_sort, scratch_values
 from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
 from lowering.lower_foreign import foreign_call
-from lowering.lower_sizes import ENDLESS, abi_shape, allocate, number_in_memory
+from lowering.lower_sizes import abi_shape, allocate, block_of, elements_of, number_in_memory
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
     Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
@@ -82,16 +82,6 @@ def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
     return order is None or [d for d in order if v.shape[d] != 1] == kept
 
 
-def _block(v: Value) -> MemoryBuffer:
-    """Memory of the heap for v alone, as long as it lives."""
-    return MemoryBuffer(v.dtype, ENDLESS, "heap")
-
-
-def _elements(v: Value) -> int:
-    """How many elements a buffer for v has."""
-    return ENDLESS if is_dynamic(v.shape) else max(v.numel, 1)
-
-
 class _Lowering:
     """One program's worth of state."""
 
@@ -111,12 +101,12 @@ class _Lowering:
         body = program.body
         inputs = len(body.params) - len(program.state)
         for k, v in enumerate(body.params[:inputs]):
-            self._place(v, MemoryBuffer(v.dtype, _elements(v), "input", k))
+            self._place(v, MemoryBuffer(v.dtype, elements_of(v), "input", k))
         slots = [self.kept.slot(s) for s in program.state]
         for v, slot in zip(body.params[inputs:], slots):
             self._place(v, slot)
         outputs = [None if RUN_TIME_SIZE in abi_shape(v, program)
-                   else MemoryBuffer(v.dtype, _elements(v), "output", k)
+                   else MemoryBuffer(v.dtype, elements_of(v), "output", k)
                    for k, v in enumerate(program.outputs)]
         # What the call leaves behind goes to the state last: until then its old contents are read.
         placed = {v: m for v, m in zip(program.outputs, outputs) if m is not None}
@@ -183,7 +173,7 @@ class _Lowering:
         if state is not None and v in state.direct and _row_major(v, order):
             self._place(v, state.direct.pop(v))
             return []
-        memory = _block(v)
+        memory = block_of(v)
         self._place(v, memory, ordered_strides(v.shape, order) if order else None)
         return allocate(v, memory, self.storages, self.kernels.name())
 
@@ -311,7 +301,8 @@ class _Lowering:
         if op.out.numel == 0:
             self._new(op.out)
             return []
-        if op.out in state.direct and op.body.op == "load" and op.write is None:
+        copies = op.body.op == "load" and op.combiner is None and op.write is None
+        if copies and op.out in state.direct:
             self._new(op.out, None, state)  # a copy has no order of its own to prefer
         elif op.write is None and self._as_view(op, state):
             return []
@@ -437,7 +428,7 @@ class _Lowering:
             state.roomy.add(root)
         elif root not in state.roomy:
             self._new(v, order, state)
-            return []
+            return nodes
         where = inside(op, self.storages[root])
         self._place(v, where.buffer, where.strides, where.offset)
         state.settled.add(id(op))
@@ -446,7 +437,7 @@ class _Lowering:
     # Control flow
 
     def _check(self, op: Check) -> list[Node]:
-        nodes, condition = self._scalar(op.condition)
+        nodes, condition = self._dense(op.condition)
         message: list[str | tuple[MemoryBuffer, str]] = []
         for part in op.told.parts:
             if isinstance(part, str):
@@ -456,10 +447,6 @@ class _Lowering:
                 nodes += before
                 message.append((memory, part.form))
         return [*nodes, Assert(condition, message, op.kind)]
-
-    def _scalar(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
-        """A memory that holds the 0-d v alone, and what puts it there."""
-        return self._dense(v)
 
     def _dense(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
         """A memory that holds v alone, row-major, and what puts it there."""
@@ -473,7 +460,7 @@ class _Lowering:
     def _if(self, op: If, state: RegionState) -> list[Node]:
         self._new_results(op, state)
         results = [self.storages[v].buffer for v in op.results]
-        nodes, condition = self._scalar(op.condition)
+        nodes, condition = self._dense(op.condition)
         branches = [self._region(r, results, RegionState(r)) for r in (op.then, op.otherwise)]
         return [*nodes, Branch(condition, *branches)]
 
@@ -481,7 +468,7 @@ class _Lowering:
         """Places the results; blocks of the heap are made large enough where they are written."""
         for v in op.results:
             if is_dynamic(v.shape):
-                self._place(v, _block(v))
+                self._place(v, block_of(v))
             else:
                 self._new(v, None, state)
 
@@ -507,7 +494,7 @@ class _Lowering:
             results = [condition, *results]
         trip = op.trip
         if isinstance(trip, Value):
-            before, trip = self._scalar(trip)
+            before, trip = self._dense(trip)
             nodes += before
         body = self._region(op.body, results, RegionState(op.body, carried=True))
         return [*nodes, Repeat(trip, condition, self.storages[counter].buffer, body)]

@@ -9,12 +9,22 @@ import numpy as np
 from lowering.host_plan import Allocate, Node, Step
 from lowering.schedule.codegen import Coder
 from lowering.schedule.storage import MemoryBuffer, Storage
-from lowering.sizes import Size, at_least, maximum, numel, of_dim
+from lowering.sizes import Size, at_least, is_dynamic, maximum, numel, of_dim
 from lowering.tensor_ir import TensorProgram, Value
 from runtime.description import RUN_TIME_SIZE
 from runtime.dtypes import i64
 
 ENDLESS = 1 << 40  # elements that a buffer of a run-time size is taken to have
+
+
+def block_of(v: Value) -> MemoryBuffer:
+    """Memory of the heap for v alone, as long as it lives."""
+    return MemoryBuffer(v.dtype, ENDLESS, "heap")
+
+
+def elements_of(v: Value) -> int:
+    """How many elements a buffer for v has."""
+    return ENDLESS if is_dynamic(v.shape) else max(v.numel, 1)
 
 
 def abi_shape(v: Value, program: TensorProgram) -> tuple[int, ...]:
