@@ -21,7 +21,8 @@ from llvm_backend.expand_math import MATH
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
 
-_LONG = frozenset(MATH) - {"rsqrt"}
+_LONG = frozenset(MATH) - {"rsqrt", "exp", "exp2"}
+_MOST_EXP = 1  # so many exponentials are not long: with one, SiLU's, a detour through memory loses
 
 
 def finish_tile(nest: Nest, coder: Coder, target: Target, rows: list[tuple[int, int]],
@@ -38,7 +39,9 @@ def finish_tile(nest: Nest, coder: Coder, target: Target, rows: list[tuple[int, 
 
 def is_long(e: Expr) -> bool:
     """Whether code for an expression is long: it has functions that take dozens of instructions."""
-    return any(x.op in _LONG for x in E.walk(e))
+    nodes = list(E.walk(e))
+    return any(x.op in _LONG for x in nodes) or sum(
+        x.op in ("exp", "exp2") for x in nodes) > _MOST_EXP
 
 
 def vectors_at_a_time(target: Target) -> int:
