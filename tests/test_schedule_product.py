@@ -93,3 +93,19 @@ def test_long_functions_of_sums(rows, columns, steps, batch, cpu, threads, reads
     wanted, = run_compiled(program, arrays, False, cpu, threads)
     found, = run_compiled(program, arrays, True, cpu, threads)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+
+
+def test_a_sum_over_several_dims_that_lie_in_a_row_is_divided_as_one(monkeypatch) -> None:
+    monkeypatch.setattr(sum_blocks, "_stays", lambda b_bytes, target: False)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (300, 30, 29)).astype(np.float32)
+    w = rng.uniform(-1, 1, (30, 29, 600)).astype(np.float32)
+    region = Region([Value(x.shape, f32)])
+    with B.collect(region):
+        i, j, k, n = (E.index(d) for d in range(4))
+        region.results = [B.generic((300, 600, 30, 29), 2, E.load(region.params[0], [i, k, n])
+                                    * E.load(B.constant(w, f32), [k, n, j]), "add")]
+    program = TensorProgram("forward", region, ["x"], "", "")
+    found, = run_compiled(program, [x], True, "native", 1)
+    wanted = np.tensordot(x.astype(np.float64), w, 2)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
