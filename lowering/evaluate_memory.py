@@ -23,7 +23,7 @@ from lowering.interpreter import run_op
 from lowering.objects import ScriptObject, StorageData, TensorData
 from lowering.random_stream import Stream
 from lowering.random_words import INITIAL
-from lowering.sizes import Size, is_dynamic
+from lowering.sizes import Size, in_use, is_dynamic
 from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
 from lowering.views import View
 from runtime import dtypes
@@ -223,7 +223,7 @@ class Memory:
         if not isinstance(x, Value):
             return x
         if x not in self.sizes:
-            size = computed_size(x)
+            size = computed_size(x) or (in_use(x) if x.dtype is dtypes.i64 else None)
             if isinstance(size, int):
                 return size
             if size is not None:

@@ -83,6 +83,13 @@ def _symbol_of(value: Value, low: int, high: int | None) -> Symbol:
     return made
 
 
+def in_use(value: Value) -> Size | None:
+    """The Size of a 0-d i64 Value, where one has been made of it or of an equal number: a tensor
+    has it."""
+    known = any(s.value is value or same_number(s.value, value) for s in _symbols)
+    return Size(value) if known else None
+
+
 def forget(values: Iterable[Value]) -> None:
     """No later Size is taken to be equal to one of these Values: nothing may read them any more."""
     gone = set(values)

@@ -70,11 +70,26 @@ def reshape(base: Sequence[int], shape: Sequence[int]) -> View:
 
 
 def _flat_map(domain: Shape, target: Shape) -> tuple[Expr, ...]:
+    """For each index of the domain the one of the target with the same row-major position."""
     if 0 in domain:
         return tuple(E.const(0) for _ in target)
+    first, last = _common_ends(domain, target)  # dims that are the same need no arithmetic: what
+    i = E.identity(len(domain))  # is known of a size of run time may not do for it
+    inner, given = domain[first:len(domain) - last], i[first:len(domain) - last]
+    flat = linearize(given, contiguous_strides(inner))
     algebra = IndexAlgebra(domain)
-    flat = linearize(E.identity(len(domain)), contiguous_strides(domain))
-    return tuple(algebra.simplify(e) for e in delinearize(flat, target))
+    found = (algebra.simplify(e) for e in delinearize(flat, target[first:len(target) - last]))
+    return (*i[:first], *found, *i[len(domain) - last:])
+
+
+def _common_ends(a: Shape, b: Shape) -> tuple[int, int]:
+    """How many dims the shapes share at the front, and how many others at the back."""
+    first = last = 0
+    while first < min(len(a), len(b)) and a[first] == b[first]:
+        first += 1
+    while last < min(len(a), len(b)) - first and a[-1 - last] == b[-1 - last]:
+        last += 1
+    return first, last
 
 
 def permute(base: Sequence[int], order: Sequence[int]) -> View:

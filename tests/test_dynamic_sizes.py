@@ -53,7 +53,8 @@ x[m].softmax(1), x[m].softmax(-1).argmax(-1), torch.layer_norm(x[m], [5])
 x[m].reshape(-1), x[m].view(-1, 1, 5).transpose(1, 2), x[m].unsqueeze(1), x[m][:, 1:3]
 x[m.nonzero().squeeze(1)], x.index_select(0, m.nonzero().flatten())
 torch.zeros([x[m].size(0), 3]), x[m] / x[m].size(0), torch.full([int(i[0]), 2], 3.5)
-torch.arange(int(i.max())), torch.ones_like(x[m]) + x[m]
+torch.arange(int(i.max())).expand(3, int(i.max())), torch.arange(2, int(i.max()) + 3)
+(torch.arange(0, int(i.max())) < i.unsqueeze(1)).view(6, int(i.max())), torch.ones_like(x[m]) + x[m]
 x[m].std(0), x[m].var(1), x[m].norm()
 x[m] + x[m], x[m] * x[m].sum(1, True), torch.where(x[m] > 0, x[m], -x[m])
 x[m].t() @ x[m], x[m].t().sum(0), x[m].t().mean(1), x[m].t().softmax(1).t()

@@ -198,6 +198,11 @@ def arange(end, *, dtype=None, **place):
       f"arange.start_step(Scalar start, Scalar end, Scalar step=1, {_MAKE}")
 def arange_step(start, end, step=1, *, dtype=None, **place):
     """start, start + step, ... below end; i64 unless a float is among them."""
+    if isinstance(end, Value) and end.dtype is i64 and type(start) is int and step == 1:
+        check(pointwise(lambda n: n >= start, end),
+              "upper bound and lower bound inconsistent with step sign")
+        count = as_size(pointwise(lambda n: n - start, end) if start else end)
+        return compute((count,), lambda i: E.cast(i + start, dtype or i64))
     _known_numbers("arange's bounds", start, end, step)
     if not all(math.isfinite(x) for x in (start, end, step)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
