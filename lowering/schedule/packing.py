@@ -129,18 +129,21 @@ def rows_in_blocks(product: Product, blocks: SumBlocks, target: Target,
     for d in reversed(dims):
         strides[d] = step
         step *= nest.domain[d]
-    k, = product.reduced
+    (k,), order = k_dims(product)  # one dim, though it may have been several
+    inner = 1
+    for d in reversed(order):
+        strides[d], inner = inner, inner * nest.domain[d]
     memory = MemoryBuffer(a.memory.dtype, step * blocks.count, "arena")
     whole = blocks.count - (blocks.rest != blocks.size)
     kernels = []
     for first, count, size in ((0, whole, blocks.size), (whole, 1, blocks.rest)):
         if first < blocks.count:
-            lies = [(count, blocks.size * a.stride(k), step),
+            lies = [(count, blocks.size * k.a, step),
                     *((nest.domain[d], a.stride(d), strides[d]) for d in dims),
-                    (size, a.stride(k), 1)]
-            at = a.offset + first * blocks.size * a.stride(k)
+                    (size, k.a, 1)]
+            at = a.offset + first * blocks.size * k.a
             kernels.append(_copy(a, at, lies, memory, first * step, target, f"{name}{first}"))
-    return replace(product, a=Operand(memory, {**strides, k: 1}, 0)), kernels
+    return replace(product, a=Operand(memory, strides, 0)), kernels
 
 
 def _copy(source: Operand, read: int, dims: list[tuple[int, int, int]], memory: MemoryBuffer,
