@@ -33,6 +33,7 @@ RETURNS = """
 x + 1, x.sum(), x.sum(0), x.mean(1), x.softmax(0), x.t(), x.reshape(-1), x.view(-1, 2, 3)
 x @ self.w, torch.relu(x @ self.w).sum(1), x @ x.t(), (x @ x.t()).softmax(1) @ x
 x.t() @ y, (x.t() @ y).softmax(-1), torch.cat([x, y], 1), torch.cat([x, x * 2]), y.flatten()
+torch.max_pool2d(z, 2) / torch.max_pool2d(z, 2)[..., -1:], z[:, :, ::4][:, :, -1:], y[:, -1:] * y
 torch.cat([x, y], 1)[:, 2:], torch.stack([y, y + 1], 1), y.unsqueeze(1).expand(-1, 3, -1) * 2
 x.size(0), x.size(0) * 2 + y.shape[1], x.numel(), y.numel() // x.size(0)
 torch.zeros(x.size(0), y.size(1)), torch.arange(y.size(1)), torch.ones(x.size(0) * 2, 3)

@@ -7,7 +7,7 @@ from lowering import views
 from lowering.build import cast, check, compute, dim_of
 from lowering.known import known
 from lowering.ops.table import aten
-from lowering.sizes import Number, Size, at_least, bounds, floordiv, maximum, minimum
+from lowering.sizes import Number, Size, at_least, bounds, floordiv, maximum, minimum, symbols
 from lowering.tensor_ir import Value
 from lowering.views import View
 from runtime.dtypes import i64
@@ -59,7 +59,12 @@ def _slice_of_run_time(x: Value, dim: int, start, end, step: int) -> View:
 
 
 def _held(i: Number, n: Number) -> Number:
-    """A bound of a slice within 0 and n; negative ones count from the end."""
+    """A bound of a slice within 0 and n; negative ones count from the end. Of a named dim, or a
+    part of one, there is taken to be something: the last of it, x[-1:], is one."""
+    if type(i) is int and i == _TO_THE_END:
+        return n
+    if type(i) is int and i == -1 and all(s.low > 0 for s in symbols(n)) and n - 1 >= 0:
+        return n - 1
     return minimum(maximum(i if at_least(i, 0) else i + n, 0), n)
 
 
