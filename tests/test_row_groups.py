@@ -101,3 +101,39 @@ def test_layers_of_one_shape_are_one_kernel() -> None:
     assert sum(isinstance(op, Generic) for op in region.ops) == 10
     lowered = lower_program(with_structures(program), target, "m")
     assert len(lowered.kernels()) == 2  # one rearranges keys, one is the chain
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+@pytest.mark.parametrize("cpu", ("native", "x86-64-v3"))
+def test_rows_with_nan_and_infinity(size, cpu) -> None:
+    """A NaN among the scores is in its row's results and in no other; -inf counts for nothing."""
+    program, arrays = attention(*size, masked=True)
+    rng, mask = np.random.default_rng(0), arrays[3]
+    places = rng.integers(0, mask.shape[1], 40)
+    for row, column in enumerate(places):
+        mask[row, column] = (np.nan, -np.inf, np.inf, -np.nan)[row % 4]
+    expected, = run_program(program, arrays)
+    found, = run_compiled(attention(*size, masked=True)[0], arrays, True, cpu)
+    bad = np.isnan(expected)
+    assert bad.any() and not bad.all()
+    np.testing.assert_array_equal(np.isnan(found), bad)
+    np.testing.assert_allclose(found[~bad], expected[~bad], rtol=0,
+                               atol=2e-6 * np.abs(expected[~bad]).max())
+
+
+@pytest.mark.parametrize("columns", (1, 7, 16, 40, 64, 131))
+@pytest.mark.parametrize("cpu", ("native", "x86-64-v3"))
+@pytest.mark.parametrize("combiner", ("min", "max"))
+def test_extremes_of_rows_keep_nan(columns, cpu, combiner) -> None:
+    rng = np.random.default_rng(columns)
+    x = rng.standard_normal((60, columns)).astype(np.float32)
+    x[np.arange(20), rng.integers(0, columns, 20)] = np.nan
+    x[20:30] = np.inf
+    x[30:40] = -np.inf
+    region = Region([Value(x.shape, f32)])
+    with B.collect(region):
+        load = E.load(region.params[0], [I(0), I(1)])
+        region.results = [B.generic(x.shape, 1, load, combiner)]
+    program = TensorProgram("forward", region, ["x"], "", "")
+    found, = run_compiled(program, [x], True, cpu)
+    np.testing.assert_array_equal(found, getattr(x, combiner)(1))

@@ -9,13 +9,14 @@ on targets where masks are slow.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
 from lowering.schedule.nest import Nest
 from lowering.schedule.storage import MemoryBuffer
 from lowering.sizes import nominal, numel
-from llvm_backend.kernel import Kernel, KValue
+from llvm_backend.kernel import Kernel, KernelBuilder, KValue
 from llvm_backend.target import Target
 from runtime.dtypes import DType, bool_, i64
 
@@ -193,7 +194,8 @@ class Loops:
         if horizontal:
             return self._horizontal(dims, p, neutral)
         inits = [self.b.const(neutral, dtype, lanes)]
-        return self._fold(dims, p, inits, lambda q, c: [self._combine(c[0], q)])[0]
+        return self._fold(dims, p, inits, lambda q, c: [
+            self.b.binary(combiner, c[0], v) for v in self._bodies([q], lanes)])[0]
 
     def _fold(self, dims: list[int], p: Point, carried: list[KValue], step) -> list[KValue]:
         """Loops over dims around step(point, carried) -> carried."""
@@ -203,11 +205,14 @@ class Loops:
             f.yields = self._fold(dims[1:], p.at(dims[0], f.counter), f.carried, step)
         return f.results
 
-    def _combine(self, acc: KValue, p: Point, neutral: KValue | None = None) -> KValue:
-        v = self.b.broadcast(self.coder.value(self.nest.body, p), acc.lanes)
-        if neutral is not None and p.mask is not None:
-            v = self.b.select(p.mask, v, neutral)
-        return self.b.binary(self.nest.combiner, acc, v)
+    def _bodies(self, points: list[Point], lanes: int) -> list[KValue]:
+        """The body's values at several points, stored where they are to be kept."""
+        values = self.coder.values(self.nest.body, points, [None] * len(points))
+        values = [self.b.broadcast(v, lanes) for v in values]
+        if self.nest.kept is not None:
+            for v, p in zip(values, points):
+                self.coder.store(*self.nest.kept, v, p)
+        return values
 
     def _horizontal(self, dims: list[int], p: Point, neutral) -> KValue:
         """Lanes run along a reduced dim: several running vectors hide the latency of the sum."""
@@ -218,36 +223,35 @@ class Loops:
         ways = max(1, min(4, whole // lanes))
         block = whole - whole % (ways * lanes)
         vector_neutral = b.const(neutral, dtype, lanes)
+        running = _Running(b, combiner, vector_neutral)
 
         def row(q: Point, carried: list[KValue]) -> list[KValue]:
-            carried = list(carried)
+            states = running.of(carried)
             if block:
                 with b.loop(0, block, ways * lanes, carried=carried) as f:
                     at = q.at(d, f.counter).over(d, lanes)
-                    f.yields = [self._combine(c, at.shifted(d, w * lanes))
-                                for w, c in enumerate(f.carried)]
-                carried = list(f.results)
+                    values = self._bodies([at.shifted(d, w * lanes) for w in range(ways)], lanes)
+                    f.yields = sum(map(running.joined, running.of(f.carried), values), [])
+                states = running.of(f.results)
             for start in range(block, whole, lanes):
                 w = (start - block) // lanes
-                carried[w] = self._combine(carried[w], q.at(d, None, start).over(d, lanes))
+                v, = self._bodies([q.at(d, None, start).over(d, lanes)], lanes)
+                states[w] = running.joined(states[w], v)
             if n > whole and self.target.masked:
                 mask = b.first_lanes(n - whole, lanes)
-                at = q.at(d, None, whole).over(d, lanes, mask)
-                carried[0] = self._combine(carried[0], at, vector_neutral)
+                v, = self._bodies([q.at(d, None, whole).over(d, lanes, mask)], lanes)
+                states[0] = running.joined(states[0], b.select(mask, v, vector_neutral))
             elif n > whole:
-                first = b.reduce(combiner, carried[0])
-                with b.loop(whole, n, carried=[first]) as f:
-                    f.yields = [self._combine(f.carried[0], q.at(d, f.counter).over(None, 1))]
+                with b.loop(whole, n, carried=[b.const(neutral, dtype)]) as f:
+                    v, = self._bodies([q.at(d, f.counter).over(None, 1)], 1)
+                    f.yields = [b.binary(combiner, f.carried[0], v)]
                 lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
-                carried[0] = b.select(lane0, b.broadcast(f.results[0], lanes), vector_neutral)
-            return carried
+                rest = b.select(lane0, b.broadcast(f.results[0], lanes), vector_neutral)
+                states[0] = running.joined(states[0], rest)
+            return sum(states, [])
 
-        totals = self._fold(dims, p, [vector_neutral] * ways, row)
-        while len(totals) > 1:
-            half = len(totals) // 2
-            totals = [b.binary(combiner, totals[k], totals[k + half]) for k in range(half)] + (
-                [totals[-1]] if len(totals) % 2 else [])
-        return b.reduce(combiner, totals[0])
+        inits = running.start * ways
+        return running.whole(self._fold(dims, p, inits, row))
 
     def _position(self, p: Point) -> KValue:
         """argmin and argmax: the first position whose value beats the best so far."""
@@ -276,6 +280,64 @@ class Loops:
                     b.select(better, b.broadcast(position, p.lanes), at)]
 
         return self._fold(dims, p, inits, step)[1]
+
+
+class _Running:
+    """Running vectors of a reduction. Each is one value; of a largest or smallest float two: the
+    best number, found by one instruction, and, if there was one, a NaN, which no number beats."""
+
+    def __init__(self, b: KernelBuilder, combiner: str, neutral: KValue):
+        self.b, self.combiner = b, combiner
+        self.extreme = combiner in ("min", "max") and neutral.dtype.is_float
+        self.start = [neutral]
+        if self.extreme:
+            self.start.append(b.const(0, neutral.dtype, neutral.lanes))
+
+    def of(self, carried: Sequence[KValue]) -> list[list[KValue]]:
+        """What a loop carries, by running vector."""
+        size = len(self.start)
+        return [list(carried[k:k + size]) for k in range(0, len(carried), size)]
+
+    def joined(self, state: list[KValue], v: KValue) -> list[KValue]:
+        if not self.extreme:
+            return [self.b.binary(self.combiner, state[0], v)]
+        return [self._better(v, state[0]), self._nan(v, state[1])]
+
+    def whole(self, carried: list[KValue]) -> KValue:
+        """All lanes of all running vectors as one, halves of them first."""
+        states = self.of(carried)
+        while len(states) > 1:
+            half = len(states) // 2
+            states = [self._both(states[k], states[k + half]) for k in range(half)] + (
+                [states[-1]] if len(states) % 2 else [])
+        state, = states
+        if not self.extreme:
+            return self.b.reduce(self.combiner, state[0])
+        return self._number_or_nan(*state)
+
+    def _number_or_nan(self, best: KValue, nan: KValue) -> KValue:
+        b = self.b
+        if best.lanes == 1:
+            return self._nan(nan, best)
+        any_nan = b.reduce("or", b.binary("ne", nan, nan))
+        while best.lanes > 2:
+            lanes = range(best.lanes)
+            low, high = lanes[: len(lanes) // 2], lanes[len(lanes) // 2:]
+            best = self._better(b.shuffle(best, best, high), b.shuffle(best, best, low))
+        best = self._better(b.extract(best, 1), b.extract(best, 0))
+        return b.select(any_nan, b.const(math.nan, best.dtype), best)
+
+    def _both(self, x: list[KValue], y: list[KValue]) -> list[KValue]:
+        if not self.extreme:
+            return self.joined(x, y[0])
+        return [self._better(y[0], x[0]), self._nan(y[1], x[1])]
+
+    def _better(self, v: KValue, best: KValue) -> KValue:
+        beats = self.b.binary("gt" if self.combiner == "max" else "lt", v, best)
+        return self.b.select(beats, v, best)
+
+    def _nan(self, v: KValue, otherwise: KValue) -> KValue:
+        return self.b.select(self.b.binary("ne", v, v), v, otherwise)
 
 
 def neutral_element(combiner: str, dtype: DType) -> int | float | bool:

@@ -21,7 +21,8 @@ from lowering.tensor_ir import Generic, Value
 class Nest:
     """store[address] = post(combine of body over the reduced dims), for all parallel dims.
 
-    Loads in body, post and address are of MemoryBuffers, with one flat index."""
+    Loads in body, post and address are of MemoryBuffers, with one flat index. kept: a memory and an
+    address in it, where each value of body is stored, too."""
 
     domain: tuple[Number, ...]
     parallel: int
@@ -30,6 +31,7 @@ class Nest:
     post: Expr | None
     store: MemoryBuffer
     address: Expr
+    kept: tuple[MemoryBuffer, Expr] | None = None
 
     @cached_property
     def algebra(self) -> IndexAlgebra:
@@ -61,8 +63,29 @@ class Nest:
         def change(e: Expr | None) -> Expr | None:
             return None if e is None else algebra.simplify(E.substitute(e, indices))
 
+        kept = None if self.kept is None else (self.kept[0], change(self.kept[1]))
         return replace(self, domain=domain, parallel=parallel, body=change(self.body),
-                       post=change(self.post), address=change(self.address))
+                       post=change(self.post), address=change(self.address), kept=kept)
+
+    def summed_by(self, reader: Nest) -> Nest | None:
+        """This pointwise nest and a reduction of what it stores as one; None if the reduction does
+        not read that element for element."""
+        if self.combiner is not None or reader.combiner is None or self.domain != reader.domain:
+            return None
+        place = self.algebra.affine(self.address)
+
+        def is_stored(x: Expr) -> bool:
+            return x.op == "load" and x.attr is self.store and (
+                self.algebra.affine(x.args[0]) == place)
+
+        if not is_stored(reader.body) or self.body.dtype is not self.store.dtype:
+            return None
+        if any(x.attr is reader.store or x.attr is self.store and not is_stored(x)
+               for x in self.accesses()):
+            return None
+        if reader.post is not None and any(x.attr is self.store for x in E.loads(reader.post)):
+            return None
+        return replace(reader, body=self.body, kept=(self.store, self.address))
 
     def permuted(self, order: tuple[int, ...], parallel: int | None = None) -> Nest:
         """Dims in another order (parallel ones must stay before reduced ones)."""
@@ -99,7 +122,8 @@ class Nest:
         if d + 1 == self.parallel or d + 1 >= len(self.domain):
             return False
         algebra, n = self.algebra, self.domain[d + 1]
-        for e in [x.args[0] for x in self.accesses()] + [self.address]:
+        stored = [self.address] if self.kept is None else [self.address, self.kept[1]]
+        for e in [x.args[0] for x in self.accesses()] + stored:
             terms, _ = algebra.affine(e)
             if any(a.op != "index" and _uses(a, (d, d + 1)) for a in terms):
                 return False

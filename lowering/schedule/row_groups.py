@@ -75,10 +75,31 @@ def row_form(group: RowGroup, target: Target) -> RowForm:
                    _rows_a_block(seed, extents, group.blocked, target),
                    worth_threads(points, target), {}, {})
     turns = (extents[form.outer[0]] if form.outer else form.blocks) if form.divided else 1
-    for op in group.ops:
-        if op.out in group.inside:
+    for k, op in enumerate(group.ops):
+        if op.out not in group.inside:
+            continue
+        before = _replaced(group, k)
+        if before is None:
             _place_scratch(op.out, group.rows[op.out], form, turns)
+        else:
+            form.storages[op.out] = form.storages[before]
     return form
+
+
+def _replaced(group: RowGroup, k: int) -> Value | None:
+    """A Value of the chain whose place op k's result can take: read element for element by this op,
+    and by none behind it."""
+    op, later = group.ops[k], group.ops[k + 1:]
+    if op.combiner is not None:
+        return None
+    loads = E.loads(op.body)
+    for v in dict.fromkeys(x.attr for x in loads):
+        if v in group.inside and v.dtype is op.out.dtype and v.shape == op.out.shape and (
+                group.rows[v] == group.rows[op.out]) and all(
+                x.args == E.identity(v.ndim) for x in loads if x.attr is v) and not any(
+                v in other.operands() for other in later):
+            return v
+    return None
 
 
 def _rows_a_block(seed: Generic, extents: tuple[int, ...], blocked: int, target: Target) -> int:
@@ -163,8 +184,18 @@ class _RowGroup:
             if rows % form.block:
                 start = self.b.binary("min", start, self.b.const(rows - form.block))
             at = {**at, form.blocked: start}
-            for nest, dims in zip(self.nests, form.dims):
+            for nest, dims in self._stages():
                 self._stage(nest, dims, at, f.counter if turn is None else turn)
+
+    def _stages(self) -> list[tuple[Nest, tuple[int, ...]]]:
+        """The nests and their rows; a reduction is done while what it reads is computed."""
+        stages: list[tuple[Nest, tuple[int, ...]]] = []
+        for nest, dims in zip(self.nests, self.form.dims):
+            both = stages[-1][0].summed_by(nest) if stages and stages[-1][1] == dims else None
+            if both is not None:
+                stages.pop()
+            stages.append((both or nest, dims))
+        return stages
 
     def _stage(self, nest: Nest, dims: tuple[int, ...], at: dict[int, KValue],
                turn: KValue) -> None:
@@ -193,8 +224,10 @@ class _RowGroup:
             return E.load(window(x.attr, x.args[0]), x.args) if x.op == "load" else None
 
         memo: dict[Expr, Expr] = {}
+        kept = None if nest.kept is None else (window(*nest.kept), nest.kept[1])
         block = replace(
             nest, body=E.rewrite(nest.body, change, memo), store=window(nest.store, nest.address),
+            kept=kept,
             post=None if nest.post is None else E.rewrite(nest.post, change, memo))
         block = block.map(tuple(domain), nest.parallel, tuple(indices))
         alone = replace(self.target, threads=1)
