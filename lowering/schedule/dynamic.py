@@ -13,6 +13,7 @@ from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, origin
 from lowering.schedule.loops import Loops, Scheduled, flops_a_point, neutral_element, ordered
 from lowering.schedule.nest import Nest
+from lowering.schedule.running import Running, running_loop
 from lowering.schedule.spread import ceiling, is_worth_threads, product_of, spread
 from lowering.schedule.scan import accumulator, combine
 from lowering.schedule.storage import Storage
@@ -141,34 +142,39 @@ class _DynamicLoops(Loops):
             return super()._horizontal(dims, p, neutral)
         combiner = self.nest.combiner
         none = b.const(neutral, self.nest.body.dtype, lanes)
+        running = Running(b, combiner, none)
         rest = b.binary("irem", n, lanes)
         whole = b.binary("sub", n, rest)
         block = b.binary("sub", whole, b.binary("irem", whole, _WAYS * lanes))
 
-        def row(q: Point, carried: list[KValue]) -> list[KValue]:
-            with b.loop(0, block, _WAYS * lanes, carried=carried) as f:
-                at = q.at(d, f.counter).over(d, lanes)
-                f.yields = [self._combine(c, at.shifted(d, w * lanes))
-                            for w, c in enumerate(f.carried)]
-            carried = list(f.results)
-            with b.loop(block, whole, lanes, carried=carried[:1]) as f:
-                f.yields = [self._combine(f.carried[0], q.at(d, f.counter).over(d, lanes))]
-            carried[0] = f.results[0]
-            if self.target.masked:
-                at = q.at(d, whole).over(d, lanes, b.first_lanes(rest, lanes))
-                carried[0] = self._combine(carried[0], at, none)
-                return carried
-            first = b.reduce(combiner, carried[0])
-            with b.loop(whole, n, carried=[first]) as f:
-                f.yields = [self._combine(f.carried[0], q.at(d, f.counter).over(None, 1))]
-            lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
-            carried[0] = b.select(lane0, b.broadcast(f.results[0], lanes), none)
-            return carried
+        def joined(points: list[Point], carried: list[KValue]) -> list[KValue]:
+            values = self._bodies(points, lanes)
+            return sum(map(running.joined, running.of(carried), values), [])
 
-        totals = self._fold(dims, p, [none] * _WAYS, row)
-        total = b.binary(combiner, b.binary(combiner, totals[0], totals[1]),
-                         b.binary(combiner, totals[2], totals[3]))
-        return b.reduce(combiner, total)
+        def row(q: Point, carried: list[KValue]) -> list[KValue]:
+            def side_by_side(i: KValue, c: list[KValue]) -> list[KValue]:
+                at = q.at(d, i).over(d, lanes)
+                return joined([at.shifted(d, w * lanes) for w in range(_WAYS)], c)
+
+            states = running.of(running_loop(b, block, _WAYS * lanes, carried, self._adds(),
+                                             side_by_side))
+            with b.loop(block, whole, lanes, carried=states[0]) as f:
+                f.yields = joined([q.at(d, f.counter).over(d, lanes)], f.carried)
+            states[0] = list(f.results)
+            if self.target.masked:
+                mask = b.first_lanes(rest, lanes)
+                v, = self._bodies([q.at(d, whole).over(d, lanes, mask)], lanes)
+                v = b.select(mask, v, none)
+            else:
+                with b.loop(whole, n, carried=[b.const(neutral, none.dtype)]) as f:
+                    v, = self._bodies([q.at(d, f.counter).over(None, 1)], 1)
+                    f.yields = [b.binary(combiner, f.carried[0], v)]
+                lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
+                v = b.select(lane0, b.broadcast(f.results[0], lanes), none)
+            states[0] = running.joined(states[0], v)
+            return sum(states, [])
+
+        return running.whole(self._fold(dims, p, running.start * _WAYS, row))
 
 
 _LONG = 16  # loops shorter than that are not cut

@@ -9,14 +9,14 @@ on targets where masks are slow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from lowering import expr as E
 from lowering.schedule.codegen import Coder, Point, affine_in, origin
 from lowering.schedule.nest import Nest
+from lowering.schedule.running import Running, added, running_loop, zeros
 from lowering.schedule.storage import MemoryBuffer
 from lowering.sizes import nominal, numel
-from llvm_backend.kernel import Kernel, KernelBuilder, KValue
+from llvm_backend.kernel import Kernel, KValue
 from llvm_backend.target import Target
 from runtime.dtypes import DType, bool_, i64
 
@@ -198,12 +198,24 @@ class Loops:
             self.b.binary(combiner, c[0], v) for v in self._bodies([q], lanes)])[0]
 
     def _fold(self, dims: list[int], p: Point, carried: list[KValue], step) -> list[KValue]:
-        """Loops over dims around step(point, carried) -> carried."""
+        """Loops over dims around step(point, carried) -> carried. What an outer loop sums up are
+        the sums of inner ones."""
         if not dims:
             return step(p, carried)
-        with self.b.loop(0, self.bounds[dims[0]], carried=carried) as f:
-            f.yields = self._fold(dims[1:], p.at(dims[0], f.counter), f.carried, step)
-        return f.results
+        d, *inner = dims
+        adds = self._adds()
+        apart = adds and bool(inner) and nominal(numel(self.nest.domain[k] for k in inner)) > 16
+
+        def turn(counter: KValue, so_far: list[KValue]) -> list[KValue]:
+            q = p.at(d, counter)
+            if not apart:
+                return self._fold(inner, q, so_far, step)
+            return added(self.b, so_far, self._fold(inner, q, zeros(self.b, so_far), step))
+
+        return running_loop(self.b, self.bounds[d], 1, carried, adds, turn)
+
+    def _adds(self) -> bool:
+        return self.nest.combiner == "add" and self.nest.body.dtype.is_float
 
     def _bodies(self, points: list[Point], lanes: int) -> list[KValue]:
         """The body's values at several points, stored where they are to be kept."""
@@ -223,16 +235,18 @@ class Loops:
         ways = max(1, min(4, whole // lanes))
         block = whole - whole % (ways * lanes)
         vector_neutral = b.const(neutral, dtype, lanes)
-        running = _Running(b, combiner, vector_neutral)
+        running = Running(b, combiner, vector_neutral)
+
+        def side_by_side(q: Point, carried: list[KValue]) -> list[KValue]:
+            values = self._bodies([q.shifted(d, w * lanes) for w in range(ways)], lanes)
+            return sum(map(running.joined, running.of(carried), values), [])
 
         def row(q: Point, carried: list[KValue]) -> list[KValue]:
             states = running.of(carried)
             if block:
-                with b.loop(0, block, ways * lanes, carried=carried) as f:
-                    at = q.at(d, f.counter).over(d, lanes)
-                    values = self._bodies([at.shifted(d, w * lanes) for w in range(ways)], lanes)
-                    f.yields = sum(map(running.joined, running.of(f.carried), values), [])
-                states = running.of(f.results)
+                states = running.of(running_loop(
+                    b, block, ways * lanes, carried, self._adds(),
+                    lambda i, c: side_by_side(q.at(d, i).over(d, lanes), c)))
             for start in range(block, whole, lanes):
                 w = (start - block) // lanes
                 v, = self._bodies([q.at(d, None, start).over(d, lanes)], lanes)
@@ -280,64 +294,6 @@ class Loops:
                     b.select(better, b.broadcast(position, p.lanes), at)]
 
         return self._fold(dims, p, inits, step)[1]
-
-
-class _Running:
-    """Running vectors of a reduction. Each is one value; of a largest or smallest float two: the
-    best number, found by one instruction, and, if there was one, a NaN, which no number beats."""
-
-    def __init__(self, b: KernelBuilder, combiner: str, neutral: KValue):
-        self.b, self.combiner = b, combiner
-        self.extreme = combiner in ("min", "max") and neutral.dtype.is_float
-        self.start = [neutral]
-        if self.extreme:
-            self.start.append(b.const(0, neutral.dtype, neutral.lanes))
-
-    def of(self, carried: Sequence[KValue]) -> list[list[KValue]]:
-        """What a loop carries, by running vector."""
-        size = len(self.start)
-        return [list(carried[k:k + size]) for k in range(0, len(carried), size)]
-
-    def joined(self, state: list[KValue], v: KValue) -> list[KValue]:
-        if not self.extreme:
-            return [self.b.binary(self.combiner, state[0], v)]
-        return [self._better(v, state[0]), self._nan(v, state[1])]
-
-    def whole(self, carried: list[KValue]) -> KValue:
-        """All lanes of all running vectors as one, halves of them first."""
-        states = self.of(carried)
-        while len(states) > 1:
-            half = len(states) // 2
-            states = [self._both(states[k], states[k + half]) for k in range(half)] + (
-                [states[-1]] if len(states) % 2 else [])
-        state, = states
-        if not self.extreme:
-            return self.b.reduce(self.combiner, state[0])
-        return self._number_or_nan(*state)
-
-    def _number_or_nan(self, best: KValue, nan: KValue) -> KValue:
-        b = self.b
-        if best.lanes == 1:
-            return self._nan(nan, best)
-        any_nan = b.reduce("or", b.binary("ne", nan, nan))
-        while best.lanes > 2:
-            lanes = range(best.lanes)
-            low, high = lanes[: len(lanes) // 2], lanes[len(lanes) // 2:]
-            best = self._better(b.shuffle(best, best, high), b.shuffle(best, best, low))
-        best = self._better(b.extract(best, 1), b.extract(best, 0))
-        return b.select(any_nan, b.const(math.nan, best.dtype), best)
-
-    def _both(self, x: list[KValue], y: list[KValue]) -> list[KValue]:
-        if not self.extreme:
-            return self.joined(x, y[0])
-        return [self._better(y[0], x[0]), self._nan(y[1], x[1])]
-
-    def _better(self, v: KValue, best: KValue) -> KValue:
-        beats = self.b.binary("gt" if self.combiner == "max" else "lt", v, best)
-        return self.b.select(beats, v, best)
-
-    def _nan(self, v: KValue, otherwise: KValue) -> KValue:
-        return self.b.select(self.b.binary("ne", v, v), v, otherwise)
 
 
 def neutral_element(combiner: str, dtype: DType) -> int | float | bool:
