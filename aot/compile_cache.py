@@ -90,8 +90,7 @@ def keep(cache: DiskCache, key: str, artifact: Artifact, signatures: list[Signat
     """Keeps an artifact and what a Compiled says beside it."""
     record = (artifact.description, artifact.kernels, len(artifact.code), signatures,
               changes_module)
-    weights = artifact.weights() if artifact.constant_bytes else np.zeros(0, np.uint8)
-    cache.put(key, record, [weights.data, artifact.code])
+    cache.put(key, record, [*artifact.constant_pieces(), artifact.code])
 
 
 def find(cache: DiskCache, key: str) -> tuple[Artifact, list[Signature], bool] | None:

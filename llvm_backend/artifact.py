@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llvm_backend.elf_weights import ALIGNMENT, attach_weights
+from llvm_backend.elf_weights import ALIGNMENT, attach_weights, placed
 from runtime.description import ModelDescription
 
 
@@ -41,6 +41,10 @@ class Artifact:
     def object_bytes(self) -> bytes:
         """The relocatable object."""
         return b"".join(self.object_parts())
+
+    def constant_pieces(self) -> list[bytes | memoryview]:
+        """All constants in pieces that follow one another."""
+        return placed(self.constants, self.constant_bytes)
 
     def weights(self) -> np.ndarray:
         """All constants as one array of bytes whose address is a multiple of 64."""

@@ -53,17 +53,8 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
         return at
 
     start = align(ALIGNMENT)
-    for offset, data in sorted(parts, key=lambda p: p[0]):
-        gap = start + offset - at
-        if gap < 0:
-            raise ValueError(f"constants overlap at byte {offset}")
-        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-        out += [bytes(gap), flat.data]
-        at += gap + flat.size
-    if at > start + size:
-        raise ValueError("constants reach beyond their size")
-    out.append(bytes(start + size - at))
-    at = start + size
+    out += placed(parts, size)
+    at += size
     sections.append([new_name, _PROGBITS, _ALLOC, 0, start, size, 0, 0, ALIGNMENT, 0])
     names[4], names[5] = at, len(text)
     out.append(text)
@@ -73,6 +64,22 @@ def attach_weights(code: bytes, symbol: str, parts: Sequence[tuple[int, np.ndarr
     _HEADER.pack_into(head, 0, *fields)
     out.insert(0, bytes(head))
     return out
+
+
+def placed(parts: Sequence[tuple[int, np.ndarray]], size: int) -> list[bytes | memoryview]:
+    """The parts at their offsets, zeros between, `size` bytes in all: as pieces that follow one
+    another, which are the parts' own memory."""
+    out: list[bytes | memoryview] = []
+    at = 0
+    for offset, data in sorted(parts, key=lambda p: p[0]):
+        if offset < at:
+            raise ValueError(f"constants overlap at byte {offset}")
+        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        out += [bytes(offset - at), flat.data]
+        at = offset + flat.size
+    if at > size:
+        raise ValueError("constants reach beyond their size")
+    return [*out, bytes(size - at)]
 
 
 def _define(head: bytearray, sections: list[list[int]], symbol: str, index: int, size: int) -> None:
