@@ -59,7 +59,8 @@ def test_what_is_copied(form, rows, columns, steps, ordered, columns_copied) -> 
 
 @pytest.mark.parametrize("form", ["nn", "nt", "tn", "tt"])
 @pytest.mark.parametrize("rows, columns, steps, batch", [
-    (1, 50, 70, 3), (4, 31, 64, 1), (64, 64, 64, 1), (65, 67, 33, 3), (100, 96, 20, 2), (70, 65, 7, 1), (300, 200, 130, 1)])
+    (1, 50, 70, 3), (4, 31, 64, 1), (64, 64, 64, 1), (65, 67, 33, 3), (100, 96, 20, 2),
+    (70, 65, 7, 1), (300, 200, 130, 1)])
 @pytest.mark.parametrize("cpu, dtype, threads", [
     ("native", f32, 1), ("native", f32, 2), ("x86-64-v3", f64, 1)])
 def test_copied_factors_give_the_product(form, rows, columns, steps, batch, cpu, dtype, threads,

@@ -16,6 +16,7 @@ immediate. What is left at the edges has tiles of its own size; columns beyond t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Callable
 
@@ -271,28 +272,40 @@ class Contraction:
                panel: KValue | None) -> None:
         """All row tiles of a panel. Spans: for each row dim where it starts in p and its length."""
         sizes = [self.tile.outer, self.tile.inner] if len(self.rows) > 1 else [self.tile.inner]
+        counts = [sum(n for n, _ in runs(span[1], size)) for span, size in zip(spans, sizes)]
+        tiles = math.prod(counts)
 
-        def over(level: int, q: Point, shape: tuple[int, ...]) -> None:
+        def over(level: int, q: Point, shape: tuple[int, ...], number: KValue | int) -> None:
+            """number: of the first of these tiles."""
             if level == len(self.rows):
-                self._tile(q, shape, vectors, panel)
+                self._tile(q, shape, vectors, panel, (number, tiles))
                 return
-            d, start = self.rows[level], 0
+            d, start, inside = self.rows[level], 0, math.prod(counts[level + 1:])
             for count, size in runs(spans[level][1], sizes[level]):
                 if count == 1:
-                    over(level + 1, q.shifted(d, start), (*shape, size))
+                    over(level + 1, q.shifted(d, start), (*shape, size), number)
                 else:
                     with self.b.loop(start, start + count * size, size) as f:
                         base = q.counters[d]
                         counter = f.counter if base is None else self.b.add(base, f.counter)
-                        over(level + 1, q.at(d, counter, q.offsets[d]), (*shape, size))
+                        now = number
+                        if self.fetches and panel is not None:
+                            turn = self.b.binary("floordiv", self.b.binary("sub", f.counter, start), size)
+                            now = self.b.add(self.b.mul(turn, inside), number)
+                        over(level + 1, q.at(d, counter, q.offsets[d]), (*shape, size), now)
                 start += count * size
+                if not isinstance(number, int):
+                    number = self.b.add(number, count * inside)
+                else:
+                    number += count * inside
 
-        over(0, p, ())
+        over(0, p, (), 0)
 
     # One tile
 
-    def _tile(self, p: Point, shape: tuple[int, ...], vectors: int,
-              panel: KValue | None) -> None:
+    def _tile(self, p: Point, shape: tuple[int, ...], vectors: int, panel: KValue | None,
+              among: tuple[KValue | int, int] = (0, 1)) -> None:
+        """among: the tile's number, and how many tiles the panel has."""
         b, lanes = self.b, self.tile.lanes
         offsets = [{}]
         for d, size in zip(self.rows, shape):
@@ -301,6 +314,7 @@ class Contraction:
         a_base, a_offset = self._base(self.a, p, self.runs)
         b_base, b_offset = self._b_base(p, panel)
         zero = b.const(0, self.product.dtype, lanes)
+        ahead = self._lines_ahead(*among) if self.fetches and panel is not None else (0, ())
 
         def step(a_at: KValue | int, b_at: KValue | int, a_more: int, b_more: int,
                  accs: list[KValue]) -> list[KValue]:
@@ -308,11 +322,9 @@ class Contraction:
             for j in range(vectors):
                 mask = None if self.packed else masks[j]
                 columns.append(self._columns(b_at, b_offset + b_more, j, mask))
-            if self.fetches and panel is not None:
-                line = _LINE // self.b_.memory.dtype.bytes
-                for start in range(0, self.tile.width, line):
-                    b.prefetch(self.coder.parameter(self.b_.memory), b_at,
-                               b_offset + b_more + self.panel_step + start)
+            for start in ahead[1]:
+                b.prefetch(self.coder.parameter(self.b_.memory), self.b.add(b_at, ahead[0]),
+                           b_offset + b_more + self.panel_step + start)
             out = []
             for r, o in enumerate(offsets):
                 row = a_offset + a_more + sum(i * self.a.stride(d) for d, i in o.items())
@@ -340,6 +352,21 @@ class Contraction:
             accs = [b.add(self.coder.load(store, address, q), v)
                     for v, q in zip(accs, tile_points(columns, rows))]
         finish_tile(self.nest, self.coder, self.target, rows, columns, accs, part.last)
+
+    def _lines_ahead(self, number: KValue | int, tiles: int) -> tuple[KValue | int, range]:
+        """Which lines of a step of the next panel a tile asks for: all tiles together ask for all,
+        each for a part, as memory gives them no faster. A start, and places from there."""
+        line = _LINE // self.b_.memory.dtype.bytes
+        lines = -(-self.tile.width // line)
+        each = -(-lines // tiles)
+        parts = -(-lines // each)
+        if isinstance(number, int):
+            start: KValue | int = number % parts * each * line
+        elif parts == 1:
+            start = 0
+        else:
+            start = self.b.mul(self.b.binary("mod", number, parts), each * line)
+        return start, range(0, each * line, line)
 
     def _columns(self, at: KValue | int, offset: Number, j: int, mask: KValue | None) -> KValue:
         """Vector j of b."""

@@ -19,7 +19,7 @@ from llvm_backend.target import Target
 _BLOCK_STEPS = 512  # of k, where it is divided
 _MOST_STEPS = 768  # longer sums are
 _PAD = 16  # elements between rows that are packed, which puts them into different sets of a cache
-_LEAST_ROWS, _LEAST_PANELS = 64, 8  # fewer do not read what is packed often enough
+_LEAST_ROWS, _LEAST_PANELS = 8, 8  # fewer do not read what is packed often enough
 
 
 @dataclass(frozen=True)
