@@ -44,13 +44,13 @@ def constant(ev: Evaluator, data: TensorData) -> AbstractComplex | None:
 
 def concerns(kind: str, args: list, kwargs: dict) -> bool:
     """Whether a call takes or makes complex tensors."""
-    if kind in _MAKERS:
+    if kind in _MAKERS or kind in _CREATORS and kwargs.get("dtype") in _CODES:
         return True
     if kind == "aten::to" and args and isinstance(args[0], AbstractTensor):
         return any(type(x) is int and x in _CODES for x in (*args[1:], kwargs.get("dtype")))
     return any(
         isinstance(x, (AbstractComplex, complex))
-        or (kind in _PARTWISE and isinstance(x, list)
+        or ((kind in _PARTWISE or kind == "aten::einsum") and isinstance(x, list)
             and any(isinstance(v, AbstractComplex) for v in x))
         for x in args
     )
@@ -60,6 +60,8 @@ def compute(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
     """The result of a call that `concerns`. Unsupported for operators not known here."""
     if kind in _MAKERS:
         return _MAKERS[kind](ev, *args, **kwargs)
+    if kind in _CREATORS:
+        return _create(ev, kind, args, kwargs)
     first = args[0]
     if kind in _QUERIES and isinstance(first, AbstractComplex):
         return _QUERIES[kind](ev, first, *args[1:], **kwargs)
@@ -70,7 +72,16 @@ def compute(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
     if kind in _BILINEAR:
         return _bilinear(ev, kind, parts(ev, first), parts(ev, args[1]))
     if kind in _BINARY:
-        return _BINARY[kind](ev, parts(ev, first), parts(ev, args[1]))
+        alpha = args[2] if len(args) > 2 else kwargs.get("alpha", 1)
+        second = args[1] if alpha == 1 else ev.operate_with("aten::mul", [args[1], alpha], {})
+        return _BINARY[kind](ev, parts(ev, first), parts(ev, second))
+    if kind == "aten::einsum" and len(args[1]) == 2:
+        return _bilinear_of(ev, lambda x, y: apply(ev, kind, [first, [x, y]], {}),
+                            *(parts(ev, x) for x in args[1]))
+    if kind == "aten::einsum" and len(args[1]) == 1:
+        return _partwise(ev, kind, args, kwargs)
+    if kind == "aten::pow" and type(args[1]) is int and args[1] in (1, 2, 3):
+        return _power(ev, first, args[1])  # type: ignore[arg-type]
     if kind in _VIEWS and isinstance(first, AbstractComplex):
         return _view(ev, kind, first, args[1:], kwargs)
     if kind in _PARTWISE:
@@ -171,9 +182,20 @@ def _linear(name: str) -> Callable:
 
 
 def _bilinear(ev: Evaluator, kind: str, a: Pair, b: Pair) -> AbstractComplex:
+    return _bilinear_of(ev, lambda x, y: _op(ev, kind, x, y), a, b)
+
+
+def _power(ev: Evaluator, x: AbstractComplex, n: int) -> AbstractComplex:
+    out = x
+    for _ in range(n - 1):
+        out = _bilinear(ev, "aten::mul", parts(ev, out), parts(ev, x))
+    return out
+
+
+def _bilinear_of(ev: Evaluator, real_product: Callable, a: Pair, b: Pair) -> AbstractComplex:
     """(p + iq)(r + is) = (pr - qs) + i(ps + qr), for any product."""
     def product(x: object, y: object) -> object:
-        return None if x is None or y is None else _op(ev, kind, x, y)
+        return None if x is None or y is None else real_product(x, y)
 
     (p, q), (r, s) = a, b
     return join(ev, _sum(ev, "aten::sub", product(p, r), product(q, s)),
@@ -219,6 +241,14 @@ def _to(ev: Evaluator, x: object, *args: object, **kwargs: object) -> object:
     return AbstractComplex(ev.operate_with("aten::to", [x.pairs, dtype.torch_code], {}))
 
 
+def _length(ev: Evaluator, re: object, im: object) -> object:
+    return apply(ev, "aten::hypot", [re, im], {})
+
+
+def _angle(ev: Evaluator, re: object, im: object) -> object:
+    return apply(ev, "aten::atan2", [im, re], {})
+
+
 def _exp(ev: Evaluator, re: object, im: object) -> AbstractComplex:
     return _polar(ev, apply(ev, "aten::exp", [re], {}), im)
 
@@ -232,6 +262,25 @@ def _view_as_complex(ev: Evaluator, x: AbstractTensor) -> AbstractComplex:
     if x.ndim == 0 or x.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
     return AbstractComplex(x)
+
+
+def _create(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
+    """A tensor of equal numbers, of a size that is given or another tensor's."""
+    name, (first, *rest) = kind.removeprefix("aten::"), args
+    given = first.pairs if isinstance(first, AbstractComplex) else first
+    if name.endswith("_like"):
+        size = list(given.shape[:-1] if given is not first else given.shape)
+    else:
+        size = rest.pop(0) if name.startswith("new_") else first
+    code = kwargs.get("dtype")
+    if code is None and isinstance(given, AbstractTensor):
+        code = 9 if given.dtype is f32 else 10
+    fill = 1 if "ones" in name else rest[0] if "full" in name else 0
+    if code not in _CODES:
+        return apply(ev, "aten::full", [size, fill], {"dtype": code})
+    real = {"dtype": _CODES[code].torch_code}  # type: ignore[index]
+    pair = parts(ev, fill) if isinstance(fill, complex) else (fill, 0)
+    return join(ev, *(apply(ev, "aten::full", [size, x], real) for x in pair))
 
 
 def _size(ev: Evaluator, x: AbstractComplex, dim: int | None = None) -> object:
@@ -265,9 +314,19 @@ _QUERIES: dict[str, Callable] = {
     "aten::contiguous": _itself,
     "aten::resolve_conj": _itself,
 }
+_CREATORS = frozenset(f"aten::{n}" for n in "zeros ones empty full new_zeros new_ones new_empty "
+                      "new_full zeros_like ones_like empty_like full_like".split())
 _UNARY: dict[str, Callable] = {
-    "aten::abs": lambda ev, re, im: apply(ev, "aten::hypot", [re, im], {}),
-    "aten::angle": lambda ev, re, im: apply(ev, "aten::atan2", [im, re], {}),
+    "aten::sqrt": lambda ev, re, im: _polar(
+        ev, apply(ev, "aten::sqrt", [_length(ev, re, im)], {}),
+        _op(ev, "aten::mul", _angle(ev, re, im), 0.5)),
+    "aten::log": lambda ev, re, im: join(
+        ev, apply(ev, "aten::log", [_length(ev, re, im)], {}), _angle(ev, re, im)),
+    "aten::square": lambda ev, re, im: _bilinear(ev, "aten::mul", (re, im), (re, im)),
+    "aten::reciprocal": lambda ev, re, im: _divide(
+        ev, (apply(ev, "aten::ones_like", [re], {}), None), (re, im)),
+    "aten::abs": lambda ev, re, im: _length(ev, re, im),
+    "aten::angle": lambda ev, re, im: _angle(ev, re, im),
     "aten::neg": lambda ev, re, im: join(ev, _op(ev, "aten::neg", re), _op(ev, "aten::neg", im)),
     "aten::exp": _exp,
     **dict.fromkeys(
@@ -278,6 +337,7 @@ _UNARY: dict[str, Callable] = {
 _BINARY: dict[str, Callable] = {
     "aten::add": _linear("aten::add"),
     "aten::sub": _linear("aten::sub"),
+    "aten::rsub": lambda ev, a, b: _linear("aten::sub")(ev, b, a),
     "aten::div": _divide,
 }
 _BILINEAR = frozenset(f"aten::{n}" for n in "mul matmul mm bmm outer".split())
@@ -297,4 +357,5 @@ _PARTWISE = frozenset(
     "repeat_interleave flip roll clone sum mean cumsum diagonal tril triu masked_fill unfold tile "
     "pad constant_pad_nd where".split()
 )
-OPERATORS = frozenset((*_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE, *_VIEWS))
+OPERATORS = frozenset(("aten::einsum", *_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE,
+                       *_VIEWS))

@@ -47,7 +47,7 @@ torch.bincount(i - 2)
 torch.unique(i), torch.unique(x)
 torch.unique(i, return_inverse=True, return_counts=True)
 torch.unique_consecutive(i, return_inverse=True, return_counts=True)
-torch.unique(m)
+torch.unique(m), torch.unique_consecutive(i, dim=0), torch.unique_consecutive(i[1:], dim=-1)
 torch.repeat_interleave(i), torch.repeat_interleave(w, i[:5], 0), torch.repeat_interleave(i, i)
 x[m].softmax(1), x[m].softmax(-1).argmax(-1), torch.layer_norm(x[m], [5])
 x[m].reshape(-1), x[m].view(-1, 1, 5).transpose(1, 2), x[m].unsqueeze(1), x[m][:, 1:3]

@@ -59,3 +59,27 @@ class Rotary(torch.nn.Module):
 
 def test_rotary_embedding_with_a_complex_buffer():
     compare(Rotary(), torch.randn(2, 5, 3, 8))
+
+
+def test_made_of_one_number():
+    def f(x: Tensor):
+        z = torch.zeros(4, 6, dtype=torch.complex64)
+        z[:, 1:3] = torch.complex(x, x)[:, 2:4]
+        y = [z, torch.ones_like(z) * z, torch.full((2, 3), 1.5, dtype=torch.complex64),
+             z.new_zeros([2]), torch.zeros_like(x, dtype=torch.cfloat) + 1j, z.new_full([3], 2)]
+        return [torch.view_as_real(v) for v in y], torch.zeros_like(z, dtype=torch.float32)
+
+    compare(f, X)
+
+
+def test_products_powers_and_roots():
+    def f(x: Tensor, y: Tensor):
+        a, b = torch.complex(x, y), torch.complex(y, x + 3)
+        parts = [torch.einsum("ij,kj->ik", a, b),
+                 torch.einsum("ij->ji", a).clone(), a**2, torch.square(b), b.sqrt(), b.log(),
+                 b.reciprocal(), 1 - a, torch.add(a, b, alpha=2), torch.sub(a, x, alpha=3)]
+        a *= b
+        a += 1
+        return [torch.view_as_real(p) for p in parts], torch.view_as_real(a)
+
+    compare(f, X, X.flip(0))

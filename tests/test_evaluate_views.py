@@ -461,3 +461,14 @@ def test_a_constant_of_a_trace_is_a_number_in_arithmetic():
     for dtype in (torch.int64, torch.int32, torch.float16):
         args = torch.arange(6).to(dtype).view(2, 3), torch.arange(3).to(torch.int32)
         compare(torch.jit.trace(Masks(), args, check_trace=False), *args)
+
+
+def _ramp(n: int, device: torch.device = torch.device("cpu")):
+    return torch.arange(n, device=device)
+
+
+def test_a_device_is_the_default_of_a_parameter():
+    def f(x: Tensor):
+        return _ramp(6) + x
+
+    compare(f, X)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from lowering.objects import DeviceValue
+
 _NAMED = {"inf": float("inf"), "nan": float("nan"), "infj": complex(0, float("inf")),
           "nanj": complex(0, float("nan"))}
 
@@ -40,7 +42,20 @@ def literal_value(node: ast.expr, constants: tuple) -> object:
             return dict(zip(keys, values))
         except TypeError:
             raise NotLiteral from None
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.device":
+        return _device(node)
     return stored_constant(node, constants)
+
+
+def _device(node: ast.Call) -> DeviceValue:
+    """`torch.device("cpu")`, as defaults of parameters have it."""
+    if node.keywords or len(node.args) != 1 or not isinstance(node.args[0], ast.Constant) or (
+            not isinstance(node.args[0].value, str)):
+        raise NotLiteral
+    try:
+        return DeviceValue.parse(node.args[0].value)
+    except ValueError:
+        raise NotLiteral from None
 
 
 def stored_constant(node: ast.expr, constants: tuple) -> object:

@@ -132,7 +132,7 @@ def _groups(x: Value, flat: Value, order: Value | None, with_inverse: bool,
 @aten(f"unique_consecutive(Tensor self, {_DISTINCT}, int? dim=None) {_THREE}")
 def unique_consecutive(x, return_inverse=False, return_counts=False, dim=None):
     """Without repetitions of neighbours."""
-    if dim is not None:
+    if dim is not None and (x.ndim != 1 or dim not in (0, -1)):
         raise Unsupported("unique_consecutive of a dim")
     if known_or_none(x) is None:
         return _groups(x, ravel(x), None, return_inverse, return_counts)
