@@ -14,6 +14,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from lowering import expr as E
+from lowering.broadcasting import common_size, may_stretch, position
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.sizes import (
@@ -152,29 +153,43 @@ def cast(x: Value, dtype: DType) -> Value:
 
 
 def broadcast_shape(*shapes: Shape) -> Shape:
-    """The common shape. ValueError names the shapes that do not fit; sizes of run time that may be
-    equal are checked by the program (they are never broadcast)."""
+    """The common shape. ValueError names the shapes that do not fit; of sizes of run time that may
+    fit the program checks it (lowering/broadcasting.py)."""
     ndim = max((len(s) for s in shapes), default=0)
     out = []
     for k in range(ndim):
-        sizes = dict.fromkeys(s[k - ndim + len(s)] for s in shapes if k - ndim + len(s) >= 0)
-        sizes.pop(1, None)
-        if len(sizes) > 1 and not _may_be_equal(list(sizes)):
+        found = common_size([s[k - ndim + len(s)] for s in shapes if k - ndim + len(s) >= 0])
+        if found is None:
             raise ValueError(f"shapes {', '.join(map(str, map(list, shapes)))} do not broadcast")
-        out.append(next(iter(sizes), 1))
+        out.append(found[0])
+        for a, b in found[1]:
+            _check_fits(a, b, may_stretch(a, b), may_stretch(b, a))
     return tuple(out)
 
 
-def _may_be_equal(sizes: list[Number]) -> bool:
-    """Whether the sizes may turn out to be one; the program checks it then."""
-    first, *others = sizes
-    if not is_dynamic(sizes) or any(at_least(n, first + 1) or at_least(first, n + 1)
-                                    for n in others):
+def stretch_to(shape: Shape, to: Shape) -> bool:
+    """Whether a tensor of the first shape may be read as one of the second; of sizes of run time
+    the program checks it."""
+    if len(shape) > len(to):
         return False
-    for n in others:
-        check(compute((), lambda n=n: E.eq(E.lift(first, i64), E.lift(n, i64))),
-              "the sizes of tensors do not match")
+    for n, m in zip(reversed(shape), reversed(to)):
+        if n == 1 or n == m:
+            continue
+        if not is_dynamic((n, m)) or not may_stretch(n, m) and (
+                at_least(n, m + 1) or at_least(m, n + 1)):
+            return False
+        _check_fits(n, m, may_stretch(n, m), False)
     return True
+
+
+def _check_fits(a: Number, b: Number, a_stretches: bool, b_stretches: bool) -> None:
+    def fits() -> Expr:
+        p, q = E.lift(a, i64), E.lift(b, i64)
+        holds = E.eq(p, q)
+        holds = E.binary("or", holds, E.eq(p, 1)) if a_stretches else holds
+        return E.binary("or", holds, E.eq(q, 1)) if b_stretches else holds
+
+    check(compute((), fits), "the sizes of tensors do not match")
 
 
 def as_size(x: Value) -> Number:
@@ -209,7 +224,7 @@ def read(x: Operand, shape: Shape, dtype: DType) -> Expr:
     if not isinstance(x, Value):
         return E.const(x, dtype)
     skip = len(shape) - x.ndim
-    i = [E.const(0) if n == 1 else E.index(k + skip) for k, n in enumerate(x.shape)]
+    i = [position(E.index(k + skip), n, shape[k + skip]) for k, n in enumerate(x.shape)]
     return E.cast(E.load(x, i), dtype)
 
 

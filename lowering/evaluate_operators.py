@@ -19,7 +19,6 @@ from lowering.ops.random import IN_MEMORY_ORDER, normal_strided
 from lowering.ops.table import Entry
 from lowering.random_stream import drawing_from
 from lowering.schema import Argument
-from lowering.sizes import is_dynamic
 from lowering.tensor_ir import Constant, Value
 from lowering.views import View, permute
 from runtime.dtypes import DType, bool_, dtype_of_code
@@ -346,9 +345,8 @@ def assign(ev: Evaluator, target: AbstractTensor, x: Value) -> None:
 
 def copy_into(ev: Evaluator, target: AbstractTensor, x: Value) -> None:
     """target.copy_(x): any dtype, broadcast to the target's shape."""
-    shape = B.broadcast_shape(target.shape, x.shape)
-    if len(shape) != target.ndim or any(  # those of run time have been checked
-            n != m and not is_dynamic((n, m)) for n, m in zip(shape, target.shape)):
+    if not B.stretch_to(x.shape, target.shape):
+        shape = B.broadcast_shape(target.shape, x.shape)
         raise RuntimeError(f"output with shape {list(target.shape)} doesn't match the broadcast "
                            f"shape {list(shape)}")
 

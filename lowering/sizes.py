@@ -9,7 +9,7 @@ A Size answers what is true whatever it turns out to be (`N*3 // 3`, `N + 1 > N`
 general path where code asks whether there is anything at all. What else is asked of named dims (is
 the image as large as the kernel?) is assumed as for large ones, and checked when the program runs;
 of sizes that data decide it is refused (`Unsupported`): code that needs a number fails while the
-program is built. As no Size is ever taken to be 1, nothing broadcasts by accident.
+program is built. What meets 1 or another size is in broadcasting.py.
 
 Where data decide a size there may be nothing; memory then holds one row of zeros, so that a
 position held within bounds can be read; the value read must not matter.

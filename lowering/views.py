@@ -11,6 +11,7 @@ from typing import Sequence
 
 from lowering import build as B
 from lowering import expr as E
+from lowering.broadcasting import may_stretch, position
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra, contiguous_strides, delinearize, linearize
 from lowering.tensor_ir import Shape, Value
@@ -133,10 +134,10 @@ def expand(base: Sequence[int], shape: Sequence[int]) -> View:
     for k, n in enumerate(base):
         if shape[k + skip] == -1:
             shape[k + skip] = n
-        if n not in (1, shape[k + skip]):
+        if n not in (1, shape[k + skip]) and not may_stretch(n, shape[k + skip]):
             raise ValueError(f"The expanded size of the tensor ({shape[k + skip]}) must match the "
                              f"existing size ({n}) at non-singleton dimension {k + skip}")
-    index = tuple(E.const(0) if n == 1 else E.index(k + skip) for k, n in enumerate(base))
+    index = tuple(position(E.index(k + skip), n, shape[k + skip]) for k, n in enumerate(base))
     return View(base, tuple(shape), index, None, tuple(shape) == (1,) * skip + base)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import broadcast_shape, compute, compute_dtype, reduce
+from lowering.build import broadcast_shape, compute, compute_dtype, reduce, stretch_to
 from lowering.expr import Expr
 from lowering.ops.matmul import contract
 from lowering.ops.message_names import c_name
@@ -105,7 +105,8 @@ def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0, is_causal=Fa
     try:
         batch = broadcast_shape(q.shape[:-2], k.shape[:-2], v.shape[:-2])
         scores = (*batch, q.shape[-2], k.shape[-2])
-        masked = scores if mask is None else broadcast_shape(scores, mask.shape)
+        masked = scores if mask is None or stretch_to(mask.shape, scores) else broadcast_shape(
+            scores, mask.shape)
     except ValueError as error:
         raise RuntimeError(f"attention of query {list(q.shape)}, key {list(k.shape)}, value "
                            f"{list(v.shape)}: {error}") from None

@@ -6,7 +6,7 @@ import math
 
 from lowering import expr as E
 from lowering.build import (
-    broadcast_shape, cast, check, compute, dim_of, full, read, reindex, scatter,
+    broadcast_shape, cast, check, compute, dim_of, full, read, reindex, scatter, stretch_to,
 )
 from lowering.expr import Expr
 from lowering.index_algebra import delinearize
@@ -116,7 +116,7 @@ def index_put(x, indices, values, accumulate=False, unsafe=False):
     selection = _Selection(x, indices, hold=False)
     if 0 in selection.shape:
         return reindex(x, x.shape, lambda *i: i)
-    fits = broadcast_shape(selection.shape, values.shape) == tuple(selection.shape)
+    fits = stretch_to(values.shape, selection.shape)
     if not fits and math.prod(values.shape) != math.prod(selection.shape):
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(values.shape)} cannot be "
                            f"broadcast to indexing result of shape {list(selection.shape)}")

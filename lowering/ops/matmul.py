@@ -10,9 +10,13 @@ from __future__ import annotations
 from typing import Callable, Hashable, Sequence
 
 from lowering import expr as E
-from lowering.build import Operand, compute_dtype, generic, pointwise, reduce, result_type
+from lowering.broadcasting import common_size, position
+from lowering.build import (
+    Operand, broadcast_shape, compute_dtype, generic, pointwise, reduce, result_type,
+)
 from lowering.ops.message_names import c_name, tensor_name, type_name
 from lowering.ops.table import aten
+from lowering.sizes import Number
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_, promote
 
@@ -27,18 +31,19 @@ def contract(a: Value, a_labels: Labels, b: Value | None, b_labels: Labels, out_
     `post` gets the sum and the loop index of each label. The result has the dtype `out`, default
     the operands'."""
     operands = [(a, a_labels)] if b is None else [(a, a_labels), (b, b_labels)]
-    sizes: dict[Hashable, int] = {}
+    sizes: dict[Hashable, Number] = {}
     for x, labels in operands:
         for label, n in zip(labels, x.shape):
-            if sizes.get(label, 1) == 1:
-                sizes[label] = n
+            before = sizes.get(label, 1)
+            sizes[label] = n if before == 1 else before if n in (1, before) else (
+                broadcast_shape((before,), (n,))[0])
     order = [*out_labels, *(x for x in sizes if x not in out_labels)]
     at = {label: E.index(k) for k, label in enumerate(order)}
     dtype = a.dtype if b is None else promote(a.dtype, b.dtype)
     working = compute_dtype(dtype)
 
     def element(x: Value, labels: Labels) -> E.Expr:
-        index = [E.const(0) if n == 1 else at[label] for label, n in zip(labels, x.shape)]
+        index = [position(at[label], n, sizes[label]) for label, n in zip(labels, x.shape)]
         return E.cast(E.load(x, index), working)
 
     body = element(*operands[0])
@@ -244,7 +249,7 @@ def _aligned(shape: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 def _batches_fit(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     for k in range(1, min(len(a), len(b)) + 1):
-        if a[-k] != b[-k] and 1 not in (a[-k], b[-k]):
+        if common_size((a[-k], b[-k])) is None:
             raise RuntimeError(
                 f"The size of tensor a ({a[-k]}) must match the size of tensor b ({b[-k]}) at "
                 f"non-singleton dimension {max(len(a), len(b)) - k}"

@@ -6,9 +6,10 @@ import math
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import broadcast_shape, dim_of, reindex
+from lowering.build import broadcast_shape, dim_of, reindex, stretch_to
 from lowering.index_algebra import IndexAlgebra, delinearize
 from lowering.ops.table import aten, each
+from lowering.sizes import is_dynamic
 from lowering.views import View
 
 _SELF = "(Tensor(a) self) -> Tensor(a)"
@@ -231,6 +232,9 @@ def expand(x, size, *, implicit=False):
     if any(n < 0 for n in list(size)[:len(size) - x.ndim]):
         raise RuntimeError("The expanded size of the tensor (-1) isn't allowed in a leading, "
                            "non-existing dimension 0")
+    kept = [n if m == -1 else m for n, m in zip(x.shape, list(size)[len(size) - x.ndim:])]
+    if is_dynamic((*x.shape, *size)):
+        stretch_to(x.shape, kept)
     return views.expand(x.shape, size)
 
 
