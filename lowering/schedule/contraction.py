@@ -39,7 +39,8 @@ _LINE = 64  # bytes of a cache line
 # times as many a vector times a matrix of 1 MB took 1.4 times as long, one of 100 MB 1.15 times.
 _TRACKED_LOADS = 8
 _FEW = 4  # dot products with a row each are as fast one by one
-_FEWEST_ROWS, _MOST_TILES = 4, 8  # of rows that share a panel of weights, for it to be prefetched
+_FEWEST_ROWS, _MOST_TILES = 4, 64  # of rows that share a panel of weights, for it to be prefetched
+_MOST_SCATTERED = 8  # tiles, where their rows come from many places, which takes time itself
 
 
 def schedule_contraction(nest: Nest, target: Target, name: str) -> list[Scheduled] | None:
@@ -145,8 +146,9 @@ class Contraction:
         a divided sum the panels are short, and other blocks drive them out of the caches."""
         rows = numel(self.nest.domain[d] for d in self.rows)
         size = self.b_.memory.size * self.b_.memory.dtype.bytes
-        few = isinstance(rows, Size) or _FEWEST_ROWS <= rows <= _MOST_TILES * self.tile.rows
-        return size > self.target.l2 and (few or self.divided is not None)
+        most = _MOST_TILES if len(self.k) == 1 else _MOST_SCATTERED
+        few = isinstance(rows, Size) or _FEWEST_ROWS <= rows <= most * self.tile.rows
+        return size > self.target.l2 // 2 and (few or self.divided is not None)
 
     def emit(self) -> None:
         v = self.product.vector
