@@ -10,6 +10,7 @@ from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import AbstractTensor, describe, known_array, number_type
 from lowering.evaluate_operators import apply, copy_into
+from lowering.evaluate_packed import TABLE as PACKED
 from lowering.evaluate_running import TABLE as RUNNING
 from lowering.index_algebra import IndexAlgebra, contiguous_strides, linearize
 from lowering.known import Unsupported
@@ -339,6 +340,7 @@ def _check_range(ev: Evaluator, x: Value, low: Number, high: Number, message: st
 # Operators whose first argument is a tensor.
 TABLE: dict[str, Callable] = {
     **RUNNING,
+    **PACKED,
     "aten::size": _size,
     "aten::stride": _stride,
     "aten::as_strided": _as_strided,

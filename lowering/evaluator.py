@@ -13,9 +13,12 @@ import numpy as np
 
 from lowering import (
     build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_nested,
-    evaluate_numbers, evaluate_optional, evaluate_prims, evaluate_strings, evaluate_tensors, known,
+    evaluate_numbers, evaluate_optional, evaluate_packed, evaluate_prims, evaluate_strings,
+    evaluate_tensors, known,
 )  # fmt: skip
-from lowering.abstract import AbstractTensor, Choice, Maybe, Raised, Unknown, describe, known_array
+from lowering.abstract import (
+    AbstractTensor, Choice, Maybe, Raised, Storage, Unknown, describe, known_array,
+)  # fmt: skip
 from lowering.evaluate_if import run_if
 from lowering.evaluate_loop import run_loop
 from lowering.evaluate_memory import Memory
@@ -72,6 +75,7 @@ class Evaluator:
         self.bounds: dict[Value, tuple[Number, Number]] = {}  # of loop counters of run time
         # Bools of run time that tell whether a size is above 0 (True), or 0 (False)
         self.fullness: dict[Value, tuple[Size, bool]] = {}
+        self.packed: dict[Storage, evaluate_packed.Packed] = {}  # packed sequences by their rows
         self.device = evaluate_tensors.CPU
 
     # Running
@@ -204,6 +208,8 @@ class Evaluator:
         first = args[0] if args else next(iter(kwargs.values()), None)
         try:
             if isinstance(first, AbstractTensor):
+                if kind in evaluate_packed.LAYERS and isinstance(args[3], list):
+                    return evaluate_packed.LAYERS[kind](self, *args, **kwargs)
                 special = evaluate_tensors.TABLE.get(kind)
                 if special is not None:
                     return special(self, *args, **kwargs)

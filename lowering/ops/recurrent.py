@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from lowering import expr as E
-from lowering.build import cast, compute_dtype, full, loop, update
+from lowering.build import cast, compute, compute_dtype, full, loop, update
 from lowering.expr import Expr
 from lowering.ops.matmul import add_bias, contract
 from lowering.ops.recurrent_cell import gates_of, gru_step, lstm_step, product, simple_step
@@ -19,6 +19,7 @@ from lowering.ops.dropout import drop
 from lowering.ops.table import aten
 from lowering.tensor_ir import Value
 from lowering.views import permute, select
+from runtime.dtypes import i64
 
 # Sequences of up to this many steps are written out.
 UNROLLED = 4
@@ -70,14 +71,19 @@ def _inputs(x: Value, d: Direction, batch_first: bool, both_biases: bool) -> Val
 
 
 def _run(step: Step, d: Direction, x: Value, states: list[Value], out: Value, offset: int,
-         reverse: bool, batch_first: bool) -> tuple[Value, list[Value]]:
+         reverse: bool, batch_first: bool, lengths: Value | None = None
+         ) -> tuple[Value, list[Value]]:
     """One direction of a layer over gate inputs x (t, b, ...): writes the hidden states into `out`
-    from `offset` of its last dim on; also the last states."""
+    from `offset` of its last dim on; also the last states. lengths (b): from there on a sequence
+    keeps its states."""
     steps, size = x.shape[0], states[-1].shape[1]
 
     def advance(t: Expr, out: Value, states: list[Value]) -> list[Value]:
         at = (steps - 1) - t if reverse else t
+        before = states
         states = step(d, lambda gate, b, h: E.load(x, (at, b, h + gate * size)), states)
+        if lengths is not None:
+            states = [_where_inside(lengths, at, s, b) for s, b in zip(states, before)]
         row = states[0]
         written = update(
             out, row.shape,
@@ -95,9 +101,16 @@ def _run(step: Step, d: Direction, x: Value, states: list[Value], out: Value, of
     return carried[0], list(carried[1:])
 
 
+def _where_inside(lengths: Value, at: Expr, state: Value, before: Value) -> Value:
+    return compute(state.shape, lambda b, h: E.select(
+        E.cast(at, i64) < E.load(lengths, (b,)), E.load(state, (b, h)),
+        E.cast(E.load(before, (b, h)), state.dtype)))
+
+
 def _sequence(step: Step, x: Value, initial: Sequence[Value], params: Sequence[Value],
               has_biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool,
-              batch_first: bool, both_biases: bool) -> tuple[Value, list[Value]]:
+              batch_first: bool, both_biases: bool, lengths: Value | None = None
+              ) -> tuple[Value, list[Value]]:
     """All layers. initial: states of shape (layers * directions, b, size), hidden first. Returns
     the last layer's output and the final states, stacked as the initial ones. both_biases: the
     bias of the hidden product may be added with the input's."""
@@ -125,7 +138,8 @@ def _sequence(step: Step, x: Value, initial: Sequence[Value], params: Sequence[V
             # A cell state adds up over the steps: halves would lose what is small.
             states = [hidden, *(cast(c, compute_dtype(c.dtype)) for c in cell)]
             gates = _inputs(x, d, batch_first, both_biases)
-            out, states = _run(step, d, gates, states, out, way * size, way == 1, batch_first)
+            out, states = _run(step, d, gates, states, out, way * size, way == 1, batch_first,
+                               lengths)
             final = [_with_row(f, s, k) for f, s in zip(final, states)]
         x = out
         if train and layer < layers - 1:
@@ -207,3 +221,20 @@ def rnn_relu(x, hx, params, has_biases, num_layers, dropout, train, bidirectiona
     out, (h,) = _sequence(_simple(True), x, [hx], params, has_biases, num_layers, dropout, train,
                           bidirectional, batch_first, True)
     return out, h
+
+
+# The step of a layer, and whether both biases may be added with the input's product.
+KINDS: dict[str, tuple[Step, bool]] = {
+    "lstm": (_lstm, True), "gru": (_gru, False),
+    "rnn_tanh": (_simple(False), True), "rnn_relu": (_simple(True), True),
+}
+
+
+def over_sequences(kind: str, x: Value, initial: Sequence[Value], params: Sequence[Value],
+                   has_biases: bool, layers: int, dropout: float, train: bool,
+                   bidirectional: bool, lengths: Value) -> tuple[Value, list[Value]]:
+    """A layer of KINDS over sequences (t, b, ...) of several lengths (b): what it gives beyond the
+    end of one is not specified, its last states are those at its end."""
+    step, both_biases = KINDS[kind]
+    return _sequence(step, x, initial, params, has_biases, layers, dropout, train, bidirectional,
+                     False, both_biases, lengths)
