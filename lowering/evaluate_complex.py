@@ -357,5 +357,6 @@ _PARTWISE = frozenset(
     "repeat_interleave flip roll clone sum mean cumsum diagonal tril triu masked_fill unfold tile "
     "pad constant_pad_nd where".split()
 )
-OPERATORS = frozenset(("aten::einsum", *_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE,
-                       *_VIEWS))
+OPERATORS = frozenset((
+    "aten::einsum", *_MAKERS, *_QUERIES, *_UNARY, *_BINARY, *_BILINEAR, *_PARTWISE, *_VIEWS,
+))

@@ -1,8 +1,8 @@
 """Packed sequences: sequences of several lengths in one tensor, time step by time step.
 
-How many rows such a tensor has is known only at run time. What was packed is kept beside it, padded:
-recurrent layers run over that and keep the states of the sequences that have ended; so does the
-padding of what they give. The packed rows themselves are computed where something else reads them.
+How many rows such a tensor has is known only at run time. What was packed is kept beside it,
+padded: recurrent layers run over that and keep the states of the sequences that have ended; so does
+the padding of what they give. The packed rows are computed where something else reads them.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def _pack(ev: Evaluator, x: AbstractTensor, lengths: AbstractTensor,
                 E.eq(E.index(0), 0), E.lift(steps, i64),
                 E.load(n, [E.maximum(E.index(0) - 1, 0)]))), "and")
 
-    ev.check(ev.memory.build(in_order), "`lengths` array must be sorted in decreasing order when "
-             "`enforce_sorted` is True, and each be at least 1 and no more than the steps there are")
+    ev.check(ev.memory.build(in_order),
+             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True, and "
+             "each be at least 1 and no more than the steps there are")
     return _packed_rows(ev, padded, n)
 
 
@@ -94,7 +95,8 @@ def _pad(ev: Evaluator, data: AbstractTensor, batch_sizes: AbstractTensor, batch
         E.cast(i[0], i64) < E.load(n, [i[1]]), E.load(x, i), E.const(padding_value, x.dtype)))))
     if total_length > steps:
         pad = [0, 0] * (x.ndim - 1) + [0, total_length - steps]
-        filled = apply(ev, "aten::constant_pad_nd", [filled, pad, padding_value], {})  # type: ignore
+        filled = apply(ev, "aten::constant_pad_nd",  # type: ignore[assignment]
+                       [filled, pad, padding_value], {})
     elif total_length < 0:
         end = ev.item(ev.memory.tensor(longest))
         filled = ev.operate_with("aten::slice", [filled, 0, 0, end, 1], {})  # type: ignore
