@@ -4,7 +4,9 @@
     python -m benchmarks --list          the rows
     python -m benchmarks --quick         one batch size, without torch.compile; with --no-costs
                                          five minutes on two idle cores
-    python -m benchmarks                 everything
+    python -m benchmarks                 everything, costs for the rows of --quick: a quarter of an
+                                         hour, and the first time the making of models and of
+                                         torch.compile's code
 
 Writes OUT/benchmarks.json, .md and .svg (one thread) and prints the report. Exit status 1 if one of
 our answers is wrong or missing.
@@ -52,7 +54,7 @@ def main() -> int:
     if not options.no_costs:
         for room in ("aot", "lowering", "llvm_backend", "runtime"):  # as an installation has it
             compileall.compile_dir(ROOT / room, quiet=1)
-        for name in names:
+        for name in (n for n in names if n not in SLOW or options.rows):
             record["costs"][name] = _cost(work / name, launcher)
             _save(record, out)
         record["calls"] = call_overhead.figures()

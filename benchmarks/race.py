@@ -29,9 +29,9 @@ class Pace:
     """At most so many rounds, of `turn` seconds an engine, and no new one after `seconds`; but
     LEAST_ROUNDS in any case, of a call each where calls are long."""
 
-    rounds: int = 12
-    turn: float = 0.06
-    seconds: float = 6.0
+    rounds: int = 10
+    turn: float = 0.05
+    seconds: float = 4.0
 
 
 @dataclass
