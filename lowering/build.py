@@ -18,7 +18,7 @@ from lowering.broadcasting import common_size, may_stretch, position
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.sizes import (
-    Number, Size, at_least, common_bounds, forget, is_dynamic, maximum, minimum, of_symbol,
+    Number, Size, at_least, common_bounds, floordiv, forget, is_dynamic, maximum, minimum, of_symbol,
     size_values,
 )
 from lowering.texts import Text
@@ -215,8 +215,12 @@ def _number(e: Expr) -> Number | None:
     return None
 
 
+def _quotient(a: Number, b: Number) -> Number | None:
+    return floordiv(a, b) if at_least(b, 1) else None
+
+
 _ON_SIZES: dict[str, Callable] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul,
-                                  "min": minimum, "max": maximum}
+                                  "min": minimum, "max": maximum, "floordiv": _quotient}
 
 
 def read(x: Operand, shape: Shape, dtype: DType) -> Expr:

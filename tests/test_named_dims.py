@@ -60,6 +60,8 @@ x[x.sum(1) > 0], (y > 0).nonzero(), torch.where(y > 0, y, -y), y.masked_fill(y >
 x.std(0), y.var(1), x.norm(), y.amax(0), torch.einsum("nk,nm->km", x, y), y.t() @ y
 z.roll(1, 3), torch.meshgrid(x[:, 0], y[0]), torch.tril(y), y.repeat(2, 3), y.repeat(1, 1, 2)
 z.chunk(2, 1)[1], z.unbind(1)[2], y.index_select(1, i % y.size(1)), y.gather(1, i.expand(y.size(0), -1) % y.size(1))
+torch.arange(2, y.size(1) + 2), torch.arange(1, z.size(3), 2), torch.arange(x.size(0), -1, -2), z.chunk(2, 2)[1]
+torch.arange(0, z.size(3), z.size(2)), torch.tensor_split(z, 2, 3)[1], torch.pixel_unshuffle(z[:, :, :6, :6], 3)
 torch.pixel_shuffle(z, 2), torch.nn.functional.unfold(z, [3, 3]), torch.group_norm(z, 2)
 """.strip().splitlines()
 

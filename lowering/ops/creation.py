@@ -16,6 +16,7 @@ from lowering.ops.positions import check_all
 from lowering.ops.slicing import diagonal as diagonal_of
 from lowering.ops.table import aten
 from lowering.ops.view import ravel
+from lowering.sizes import at_least
 from lowering.tensor_ir import Value
 from runtime.dtypes import DType, bool_, f32, f64, i64
 
@@ -198,11 +199,9 @@ def arange(end, *, dtype=None, **place):
       f"arange.start_step(Scalar start, Scalar end, Scalar step=1, {_MAKE}")
 def arange_step(start, end, step=1, *, dtype=None, **place):
     """start, start + step, ... below end; i64 unless a float is among them."""
-    if isinstance(end, Value) and end.dtype is i64 and type(start) is int and step == 1:
-        check(pointwise(lambda n: n >= start, end),
-              "upper bound and lower bound inconsistent with step sign")
-        count = as_size(pointwise(lambda n: n - start, end) if start else end)
-        return compute((count,), lambda i: E.cast(i + start, dtype or i64))
+    if any(isinstance(x, Value) for x in (start, end, step)) and all(
+            type(x) is int or isinstance(x, Value) and x.dtype is i64 for x in (start, end, step)):
+        return _arange_of_run_time(start, end, step, dtype or i64)
     _known_numbers("arange's bounds", start, end, step)
     if not all(math.isfinite(x) for x in (start, end, step)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
@@ -219,6 +218,24 @@ def arange_step(start, end, step=1, *, dtype=None, **place):
     else:
         count = math.ceil((end - start) / step)
     return _sequence(max(count, 0), start, step, out)
+
+
+def _arange_of_run_time(start, end, step, out: DType) -> Value:
+    """Whole numbers between bounds that only the run knows; the sign of the step is known."""
+    first, last, by = (E.load(x) if isinstance(x, Value) else E.const(x) for x in (start, end, step))
+    up = True
+    if isinstance(step, Value):
+        if not at_least(as_size(step), 1):
+            raise Unsupported("arange's step must be known at compile time, or be a size")
+    elif step == 0:
+        raise RuntimeError("step must be nonzero")
+    else:
+        up = step > 0
+    length, pace = (last - first, by) if up else (first - last, E.const(-step))
+    check(compute((), lambda: length >= 0),
+          "upper bound and lower bound inconsistent with step sign")
+    count = as_size(compute((), lambda: (E.maximum(length, 0) + pace - 1) // pace))
+    return compute((count,), lambda i: E.cast(first + i * by, out))
 
 
 @aten(f"range(Scalar start, Scalar end, {_MAKE}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lowering import expr as E
 from lowering import views
 from lowering.build import cast, check, compute, dim_of
-from lowering.known import known
+from lowering.known import Unsupported, known
 from lowering.ops.table import aten
 from lowering.sizes import Number, Size, at_least, bounds, floordiv, maximum, minimum, symbols
 from lowering.tensor_ir import Value
@@ -151,7 +151,16 @@ def split(x, split_size, dim=0):
                            f"{split_size}")
     if n == 0:
         return [views.narrow(x.shape, dim, 0, 0)]
-    return [views.narrow(x.shape, dim, s, min(split_size, n - s)) for s in range(0, n, split_size)]
+    return _parts(x, dim, split_size, floordiv(n + split_size - 1, split_size))
+
+
+def _parts(x: Value, dim: int, size: Number, count: Number) -> list[View]:
+    """`count` parts of a dim, all but the last one of that size."""
+    if isinstance(count, Size):
+        raise Unsupported("how many parts a split has must be known at compile time, these are "
+                          f"{count}")
+    sizes = [size] * (count - 1) + [x.shape[dim] - (count - 1) * size]
+    return [views.narrow(x.shape, dim, k * size, n) for k, n in enumerate(sizes)]
 
 
 @aten(f"split.sizes(Tensor(a -> *) self, int[] split_size, int dim=0) {_LIST}",
@@ -178,6 +187,8 @@ def chunk(x, chunks, dim=0):
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = x.shape[dim_of(dim, x.ndim)]
     size = (n + chunks - 1) // chunks
+    if isinstance(n, Size) and (chunks - 1) * size < n:  # as of a large one, and checked
+        return _parts(x, dim_of(dim, x.ndim), size, chunks)
     if size == 0:
         return [views.narrow(x.shape, dim_of(dim, x.ndim), 0, 0)] * chunks
     return split.__wrapped__(x, size, dim)
@@ -200,11 +211,11 @@ def tensor_split(x, sections, dim=0):
     if isinstance(sections, int):
         if sections <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {sections}")
-        small, larger = divmod(n, sections)
-        cuts = [k * small + min(k, larger) for k in range(sections + 1)]
+        small, larger = n // sections, n % sections
+        cuts = [k * small + minimum(k, larger) for k in range(sections + 1)]
     else:
         cuts = [0, *(_bound(i, n) for i in sections), n]
-    return [views.narrow(x.shape, dim, a, max(b - a, 0)) for a, b in zip(cuts, cuts[1:])]
+    return [views.narrow(x.shape, dim, a, maximum(b - a, 0)) for a, b in zip(cuts, cuts[1:])]
 
 
 def _axis_split(name: str, x: Value, sections, dim: int, least: int) -> list[View]:

@@ -6,11 +6,12 @@ import math
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import broadcast_shape, dim_of, reindex, stretch_to
+from lowering.build import broadcast_shape, check, compute, dim_of, reindex, stretch_to
 from lowering.index_algebra import IndexAlgebra, delinearize
 from lowering.ops.table import aten, each
-from lowering.sizes import is_dynamic
+from lowering.sizes import Size, at_least, is_dynamic
 from lowering.views import View
+from runtime.dtypes import i64
 
 _SELF = "(Tensor(a) self) -> Tensor(a)"
 
@@ -99,6 +100,7 @@ def ravel(x):
 
 @aten("squeeze(Tensor(a) self) -> Tensor(a)")
 def squeeze(x):
+    _check_not_one(x.shape)
     return views.reshape(x.shape, [n for n in x.shape if n != 1])
 
 
@@ -107,7 +109,16 @@ def squeeze(x):
 def squeeze_dims(x, dim):
     """Drops those of the dims whose size is 1."""
     dims = [dim_of(d, x.ndim) for d in ([dim] if isinstance(dim, int) else dim)]
+    _check_not_one([x.shape[d] for d in dims])
     return views.reshape(x.shape, [n for k, n in enumerate(x.shape) if n != 1 or k not in dims])
+
+
+def _check_not_one(sizes) -> None:
+    """Sizes of run time are dims that stay: how many dims a result has is known."""
+    for n in sizes:
+        if isinstance(n, Size) and not at_least(n, 2):
+            check(compute((), lambda n=n: E.binary("ne", E.lift(n, i64), E.const(1))),
+                  f"squeeze: the program was compiled for sizes where {n} is not 1")
 
 
 @aten("unsqueeze(Tensor(a) self, int dim) -> Tensor(a)")

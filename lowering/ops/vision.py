@@ -6,10 +6,12 @@ import math
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import compute, compute_dtype, generic, reindex
+from lowering.build import check, compute, compute_dtype, generic, reindex
 from lowering.expr import Expr
 from lowering.ops.padding import pad_constant
 from lowering.ops.table import aten
+from lowering.sizes import Size
+from runtime.dtypes import i64
 
 
 @aten("pixel_shuffle(Tensor self, int upscale_factor) -> Tensor")
@@ -42,7 +44,11 @@ def pixel_unshuffle(x, r):
         raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
     *lead, c, h, w = x.shape
     for size, name, dim in ((h, "height", -2), (w, "width", -1)):
-        if size % r:
+        left = size % r
+        if isinstance(left, Size):
+            check(compute((), lambda left=left: E.eq(E.lift(left, i64), 0)),
+                  f"pixel_unshuffle expects {name} to be divisible by downscale_factor {r}")
+        elif left:
             raise RuntimeError(
                 f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
                 f"input.size({dim})={size} is not divisible by {r}"
