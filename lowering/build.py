@@ -18,8 +18,8 @@ from lowering.broadcasting import common_size, may_stretch, position
 from lowering.expr import Expr
 from lowering.index_algebra import IndexAlgebra
 from lowering.sizes import (
-    Number, Size, at_least, common_bounds, floordiv, forget, is_dynamic, maximum, minimum, of_symbol,
-    size_values,
+    Number, Size, Unsupported, at_least, common_bounds, floordiv, forget, is_dynamic, maximum,
+    minimum, of_symbol, size_values,
 )
 from lowering.texts import Text
 from lowering.tensor_ir import (
@@ -424,6 +424,15 @@ def _merged(pair: tuple, inside: set[Value], pairs: dict[tuple, int], count: int
 
 def check(condition: Value, message: str | Text, where: str = "") -> None:
     append(Check(condition, message, where=where))
+
+
+def check_at_least(a: Number, b: Number, message: str) -> None:
+    """RuntimeError unless a >= b; the program checks it where data decide."""
+    try:
+        if a < b:
+            raise RuntimeError(message)
+    except Unsupported:
+        check(compute((), lambda: E.lift(a, i64) >= E.lift(b, i64)), message)
 
 
 def tell(kind: str, message: str | Text) -> None:

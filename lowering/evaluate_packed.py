@@ -50,8 +50,8 @@ def _pack(ev: Evaluator, x: AbstractTensor, lengths: AbstractTensor,
                 E.load(n, [E.maximum(E.index(0) - 1, 0)]))), "and")
 
     ev.check(ev.memory.build(in_order),
-             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True, and "
-             "each be at least 1 and no more than the steps there are")
+             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True, "
+             "and each be at least 1 and no more than the steps there are")
     return _packed_rows(ev, padded, n)
 
 

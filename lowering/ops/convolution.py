@@ -15,7 +15,7 @@ from typing import Sequence
 
 from lowering import expr as E
 from lowering import views
-from lowering.build import compute_dtype, generic
+from lowering.build import check_at_least, compute_dtype, generic
 from lowering.ops.matmul import add_bias
 from lowering.ops.message_names import tensor_name, times
 from lowering.ops.padding import pad_constant
@@ -144,11 +144,10 @@ def check(x: Value, weight: Value, bias: Value | None, stride, padding, dilation
         return
     padded = [n + (sum(p) if isinstance(p, tuple) else 2 * p) for n, p in zip(shape[2:], padding)]
     reach = [d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation)]
-    if any(n < r for n, r in zip(padded, reach)):
-        raise RuntimeError(
-            f"Calculated padded input size per channel: ({times(padded)}). Kernel size: "
-            f"({times(reach)}). Kernel size can't be greater than actual input size"
-        )
+    for n, r in zip(padded, reach):
+        check_at_least(n, r, f"Calculated padded input size per channel: ({times(padded)}). Kernel "
+                       f"size: ({times(reach)}). Kernel size can't be greater than actual input "
+                       "size")
 
 
 def _check_rank(x: Value, spatial: int, name: str) -> None:
