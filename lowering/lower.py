@@ -481,8 +481,7 @@ class _Lowering:
                 nodes += allocate(init, where.buffer, self.storages, self.kernels.name())
             if init.numel:
                 nodes += self.kernels.copy(init, where)
-        carried = op.body.params[1:]
-        counter = op.body.params[0]
+        counter, *carried = op.body.params
         self._new(counter)
         for p, v in zip(carried, op.results):
             self._place(p, self.storages[v].buffer)
@@ -496,5 +495,6 @@ class _Lowering:
         if isinstance(trip, Value):
             before, trip = self._dense(trip)
             nodes += before
-        body = self._region(op.body, results, RegionState(op.body, carried=True))
+        with self.kernels.in_turns(self.storages[counter].buffer):
+            body = self._region(op.body, results, RegionState(op.body, carried=True))
         return [*nodes, Repeat(trip, condition, self.storages[counter].buffer, body)]

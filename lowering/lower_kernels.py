@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 from lowering import expr as E
 from lowering.host_plan import Node, Step
 from lowering.index_algebra import IndexAlgebra
@@ -26,6 +30,14 @@ def steps(scheduled: list[Scheduled]) -> list[Node]:
     return [Step(kernel, memories) for kernel, memories in scheduled if memories]
 
 
+def reads_much(nest: Nest, target: Target) -> bool:
+    """Whether a product's weights are about as large as the second-level cache: a loop around it
+    finds some of them there."""
+    loads = E.loads(nest.body) if nest.combiner == "add" else []
+    return any(x.attr.space == "constant" and
+               target.l2 // 2 < x.attr.size * x.attr.dtype.bytes <= 4 * target.l2 for x in loads)
+
+
 class Kernels:
     """Makes the kernels of one program, whose Values are in `storages`, which grows."""
 
@@ -33,6 +45,14 @@ class Kernels:
         self.target, self.optimize, self.storages = target, optimize, storages
         self.shapes = Shapes()
         self.count = 0
+        self.turn: MemoryBuffer | None = None  # the number of the turn of the loop around
+
+    @contextmanager
+    def in_turns(self, number: MemoryBuffer) -> Iterator[None]:
+        """What is lowered meanwhile runs once a turn of a loop, whose number is kept there."""
+        around, self.turn = self.turn, number
+        yield
+        self.turn = around
 
     def name(self) -> str:
         self.count += 1
@@ -47,6 +67,8 @@ class Kernels:
             return [*allocate(v, memory, self.storages, self.name()), *self.nest(copy(memory)),
                     *self.nest(reading(memory))]
         sizes = tuple((v, self.storages[v].buffer) for v in nest.sizes())
+        if self.turn is not None and reads_much(nest, self.target):
+            nest = replace(nest, turn=self.turn)
         return steps(self.shapes.kernels(
             [nest], lambda shapes, _: self._schedule(*shapes), sizes=sizes))
 

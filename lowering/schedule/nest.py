@@ -22,7 +22,8 @@ class Nest:
     """store[address] = post(combine of body over the reduced dims), for all parallel dims.
 
     Loads in body, post and address are of MemoryBuffers, with one flat index. kept: a memory and an
-    address in it, where each value of body is stored, too."""
+    address in it, where each value of body is stored, too. turn: where the number of the turn of
+    the loop around lies, for those that read much in each turn and may begin at either end."""
 
     domain: tuple[Number, ...]
     parallel: int
@@ -32,6 +33,7 @@ class Nest:
     store: MemoryBuffer
     address: Expr
     kept: tuple[MemoryBuffer, Expr] | None = None
+    turn: MemoryBuffer | None = None
 
     @cached_property
     def algebra(self) -> IndexAlgebra:

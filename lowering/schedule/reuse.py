@@ -34,6 +34,7 @@ class Shapes:
         are the same for all nests of the shape."""
         shapes, memories = self.shapes_of(nests)
         memories |= {memory: memory for _, memory in sizes}
+        memories |= {n.turn: n.turn for n in nests if n.turn is not None}
         if form is not None:
             form = form.on({memory: shape for shape, memory in memories.items()})
         key = shapes, form and form.key, sizes
