@@ -111,8 +111,8 @@ def _list_construct(node: Node, texts: list[str]) -> str:
 
 
 def _refined(element: Type) -> bool:
-    """Whether a list's text alone would not tell its element type."""
-    return isinstance(element, OptionalType)
+    """Whether the text of a list or dict alone would not tell its elements' type."""
+    return isinstance(element, OptionalType) or element == types.Number
 
 
 def _same(found: Type, wanted: Type) -> bool:
@@ -123,7 +123,8 @@ def _dict_construct(node: Node, texts: list[str]) -> str:
     type_ = node.output.type
     text = "{%s}" % ", ".join(f"{k}: {v}" for k, v in zip(texts[::2], texts[1::2]))
     plain = bool(texts) and all(_same(v.type, type_.key) for v in node.inputs[::2])
-    if plain and all(_same(v.type, type_.value) for v in node.inputs[1::2]):
+    plain = plain and all(_same(v.type, type_.value) for v in node.inputs[1::2])
+    if plain and not _refined(type_.value):
         return text
     return f"annotate({type_.annotation()}, {text})"
 

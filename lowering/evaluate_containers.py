@@ -10,7 +10,7 @@ from lowering import evaluate_choice, evaluate_numbers
 from lowering.abstract import AbstractTensor, Raised, describe
 from lowering.evaluate_memory import Memory
 from lowering.evaluate_texts import format_text, percent_text
-from lowering.objects import DeviceValue, EnumValue
+from lowering.objects import DeviceValue, EnumValue, ScriptObject
 from lowering.tensor_ir import Value
 from lowering.texts import Text
 
@@ -146,6 +146,12 @@ def _remove(x, value):
 
 
 @_mutation
+def _repeat_in_place(x, times):
+    x[:] = x * times
+    return x
+
+
+@_mutation
 def _add_in_place(x, other):
     x.extend(other)
     return x
@@ -244,6 +250,7 @@ TABLE: dict[str, Callable] = {
     "aten::sort": _sort,
     "aten::remove": _remove,
     "aten::add_": _add_in_place,
+    "aten::mul_": _repeat_in_place,
     "aten::add": _pure(lambda a, b: a + b if isinstance(a, (str, Text)) else [*a, *b]),
     "aten::mul": _pure(lambda a, b: a * b if isinstance(b, int) else b * a),
     "aten::eq": _pure(_same),
@@ -308,4 +315,24 @@ def compute(ev: Evaluator, node: Node | None, kind: str, args: list, kwargs: dic
             for x in first[1:]:
                 result = evaluate_numbers.compute(ev, node, kind, [result, x], {})
             return result
+    if kind in ("aten::sort", "aten::sorted") and isinstance(first, list) and (
+        first and isinstance(first[0], ScriptObject)
+    ):
+        return _sort_objects(ev, kind, *args, **kwargs)
     return fn(ev.memory, *args, **kwargs)
+
+
+def _sort_objects(ev: Evaluator, kind: str, x: list, reverse: bool = False) -> list | None:
+    """Objects in the order of their class's `__lt__`."""
+    def order(a: ScriptObject, b: ScriptObject) -> int:
+        less = ev.call(a.type.methods["__lt__"], [a, b], {})
+        if not isinstance(less, bool):
+            raise ValueError("objects whose order is known only at run time cannot be sorted")
+        return -1 if less else 1
+
+    result = sorted(x, key=functools.cmp_to_key(order), reverse=reverse)
+    if kind == "aten::sorted":
+        return result
+    ev.memory.mutate(x)
+    x[:] = result
+    return None

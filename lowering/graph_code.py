@@ -12,7 +12,7 @@ from typing import Callable
 
 from lowering.code_expressions import constant_text, expression_text, is_statement, stored_key
 from lowering.graph import Block, Function, Graph, Node, Value
-from lowering.types import ClassType, InterfaceType, OptionalType, Type
+from lowering.types import ClassType, InterfaceType, OptionalType, Type, UnionType
 
 _LONG = 40  # an expression of this many characters, indentation included, gets a name
 _RESERVED = frozenset(keyword.kwlist) | frozenset(
@@ -285,7 +285,7 @@ class _CodePrinter:
         if not names:
             return
         texts = self.texts(values)
-        if annotate and len(names) == 1 and isinstance(wanted[0], OptionalType):
+        if annotate and len(names) == 1 and isinstance(wanted[0], (OptionalType, UnionType)):
             # The reader of the text learns the variable's type from its first assignment.
             names = [f"{names[0]} : {wanted[0].annotation()}"]
         self.line(f"{', '.join(names)} = {', '.join(texts)}")
@@ -299,7 +299,7 @@ class _CodePrinter:
         for output, param, text in zip(node.outputs, block.params[1:], texts):
             name = self.name_value(output)
             stated = ""
-            if isinstance(output.type, OptionalType):
+            if isinstance(output.type, (OptionalType, UnionType)):
                 stated = f": {output.type.annotation()}"
             self.line(f"{name}{stated} = {text}")
             self.names[param] = name

@@ -163,10 +163,18 @@ class UnionType(Type):
     elements: tuple[Type, ...]
 
     def __str__(self) -> str:
-        return f"Union({', '.join(map(str, self.elements))})"
+        return f"Union({', '.join(map(str, self._in_order()))})"
 
     def annotation(self) -> str:
-        return f"Union[{', '.join(t.annotation() for t in self.elements)}]"
+        return f"Union[{', '.join(t.annotation() for t in self._in_order())}]"
+
+    def _in_order(self) -> list[Type]:
+        """The elements as PyTorch lists them: by kind, whatever order they were written in."""
+        def rank(t: Type) -> tuple[int, str]:
+            kind = type(t) if not isinstance(t, SimpleType) else t
+            return _UNION_ORDER.index(kind) if kind in _UNION_ORDER else -1, t.annotation()
+
+        return sorted(self.elements, key=rank)
 
 
 @dataclass(frozen=True)
@@ -286,6 +294,8 @@ Stream = SimpleType("Stream")
 Storage = SimpleType("Storage")
 Capsule = SimpleType("Capsule")
 QScheme = SimpleType("QScheme")
+_UNION_ORDER = (TensorType, TupleType, ListType, DictType, Float, Complex, Int, NoneT, Str, Bool,
+                Device, Number)  # measured
 
 # Every name that stands for a type without arguments, in either spelling.
 NAMED_TYPES: dict[str, Type] = {
@@ -383,6 +393,16 @@ def unify(a: Type, b: Type) -> Type | None:
         inner = unify(a.element, b.element)
         return type(a)(inner) if isinstance(inner, TensorType) else None
     return None
+
+
+def union_of(a: Type, b: Type) -> UnionType:
+    """The union of two types; those of unions in it are its own."""
+    elements: list[Type] = []
+    for t in (a, b):
+        for e in t.elements if isinstance(t, UnionType) else (t,):
+            if e not in elements:
+                elements.append(e)
+    return UnionType(tuple(elements))
 
 
 def _without_none(t: Type) -> Type:

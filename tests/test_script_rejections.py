@@ -56,7 +56,7 @@ REJECTED = [
     ("def f(x: int):\n    return x[0]", "'int' object is not subscriptable", 2, 11),
     ("def f(x):\n    class A:\n        pass\n    return x", "class definitions", 2, 4),
     ("def f(x):\n    with x:\n        return x", "With item expression", 2, 4),
-    ("def f(x):\n    y: int = 'a'\n    return y", "having type int", 2, 4),
+    ("def f(x):\n    y: int = 'a'\n    return y", "annotated with type int", 2, 4),
     ("def f(x):\n    return x if x.sum() > 0 else 1", "branches have different types", 2, 11),
     ("def f(n: int):\n    m = 'a'\n    if n > 1:\n        m = 1\n    return m",
      "previously had type str", 4, 8),

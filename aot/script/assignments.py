@@ -42,38 +42,26 @@ class Assignments(Loops):
             right = self.expression(value, stated)
             self._store_item(target, right, node)
             return
-        hint = stated
-        if hint is None and isinstance(target, ast.Name):
-            hint = self.declared(target.id)
         if isinstance(target, ast.Attribute):
             base = self.meaning(target.value)
             right = self.expression(value, stated)
             self.resolver.set_attribute(self, base, target.attr, right, node, stated)
             return
-        meaning = self.meaning(value, hint)
-        if stated is not None and isinstance(meaning, Value):
-            meaning = self.fit(meaning, stated, node)
-            self.declare(target.id, stated)
-        elif hint is not None and isinstance(meaning, Value):
-            meaning = self.as_stated(meaning, hint, node)
-        self._bind_target(target, meaning)
-
-    def fit(self, value: Value, type_: Type, node: ast.AST) -> Value:
-        """A value where a type is stated."""
-        if not types.is_subtype(value.type, type_):
+        meaning = self.meaning(value, stated)
+        if stated is None or not isinstance(target, ast.Name):
+            self._bind_target(target, meaning)
+            return
+        if isinstance(meaning, Value) and not types.is_subtype(meaning.type, stated):
             raise self.error(
-                f"Variable was annotated having type {type_.annotation()} but is being assigned to "
-                f"a value of type {value.type.annotation()}", node)
-        if value.type == types.NoneT and isinstance(type_, OptionalType):
-            return value
-        return value
+                f"Variable '{target.id}' is annotated with type {stated.annotation()} but is being "
+                f"assigned to a value of type {meaning.type.annotation()}", node)
+        self.at(target)
+        self.assign(target.id, meaning, target, stated)
 
     def _annotated(self, node: ast.AnnAssign) -> None:
         stated = self.resolver.annotation(node.annotation, self)
         if node.value is None:
-            if isinstance(node.target, ast.Name):
-                self.declare(node.target.id, stated)
-            return
+            raise self.error("annotated assignments without assigned value aren't supported", node)
         if isinstance(node.target, ast.Name) and self.frame.has(node.target.id):
             before = self.type_of(node.target.id)
             if before is not None and not types.is_subtype(stated, before):

@@ -204,7 +204,7 @@ class Conditions(Expressions):
 
     def refine(self, told: dict[str, Type], node: ast.AST) -> None:
         """Narrow variables to what a condition tells about them."""
-        for name, type_ in sorted(told.items()):
+        for name, type_ in told.items():
             if self.type_of(name) is None:
                 continue
             self.at(node)
@@ -213,10 +213,7 @@ class Conditions(Expressions):
             self.graph.name_variable(narrowed, name)
             if self.frame.parent is not None and self.frame.parent.owner(name) is not None:
                 self.load(name)
-            owner = self.frame.owner(name)
-            before = owner.unrefined.get(name, owner.types[name])
             self.store(name, narrowed)
-            self.frame.unrefined[name] = before
 
     # --- choices ------------------------------------------------------------------------------
 

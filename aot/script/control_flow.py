@@ -51,8 +51,9 @@ class _Joins:
         for name in sorted(changed):
             if not all(name in end for end in ends):
                 continue
-            # Of two types that do not meet nothing is read afterwards; it takes its numbers.
-            type_ = types.unify(ends[0][name], ends[1][name]) or types.Any
+            # Two types that do not meet are those of a Union, or nothing is read afterwards.
+            found = ends[0][name], ends[1][name]
+            type_ = types.unify(*found) or types.union_of(*found)
             for block, end in zip(node.blocks, ends):
                 self.load(Builder(self.graph, block), block, name, end[name])
             new[name] = self.output(node, name, type_)
@@ -69,15 +70,16 @@ class _Joins:
         for name in carried:
             self.load(Builder(self.graph, node.owner, node), node, name, known[name])
             builder = Builder(self.graph, body)
-            same = stored[name] == known[name]
-            param = builder.add_param(body, stored[name] if same else known[name])
+            found = stored[name], known[name]
+            type_ = types.unify(*found) or types.union_of(*found)
+            param = builder.add_param(body, type_)
             self.graph.set_name(param, name)
             if first is None:
                 builder.node("prim::Store", [param], (), {"name": name})
             else:
                 Builder(self.graph, body, first).node("prim::Store", [param], (), {"name": name})
             self.load(Builder(self.graph, body), body, name, stored[name])
-            new[name] = self.output(node, name, known[name])
+            new[name] = self.output(node, name, type_)
         self.stores(node, new)
         return new
 

@@ -20,6 +20,8 @@ from lowering.types import Type
 # A tensor where a number is stated.
 IMPLICIT = {types.Int: "aten::IntImplicit", types.Float: "aten::FloatImplicit",
             types.Complex: "aten::ComplexImplicit", types.Number: "aten::ScalarImplicit"}
+# A number whose type is not known (`x.item()`) where one is stated.
+FROM_NUMBER = {types.Int: "aten::Int", types.Float: "aten::Float", types.Complex: "aten::Complex"}
 # `[]` where nothing says what will be in it; a list of tensors in the end (cleanup.py).
 EMPTY_LIST = "prim::EmptyListLiteral"
 
@@ -32,7 +34,6 @@ class Frame:
         self.parent = parent
         self.types: dict[str, Type] = {}
         self.others: dict[str, object] = {}
-        self.unrefined: dict[str, Type] = {}  # what variables narrowed here may be assigned
         self.exits = False  # a return, raise, break or continue ended the block
         self.undefined: dict[str, str] = {}  # why variables of one branch are not there after it
 
@@ -168,44 +169,42 @@ class Environment:
             self.graph.name_variable(value, name)
         owner = self.frame.owner(name)
         if owner is not None:
-            before = owner.types.get(name)
-            if before is None:
+            if name not in owner.types:
                 raise self.error(f"Cannot re-assign '{name}' because it is not a value", node)
-            nested = self.frame.parent is not None and self.frame.parent.owner(name) is not None
-            if nested:
+            around = self.frame.parent.owner(name) if self.frame.parent is not None else None
+            if around is not None:  # a branch or a loop goes on with the type that it found
+                expected = around.types[name]
                 self.load(name)
-            declared = self.declared(name) or owner.unrefined.get(name) or before
-            stands = self.declared(name) is not None or nested
-            if isinstance(value.type, types.TensorType) and nested and declared in IMPLICIT:
-                value = self.op(IMPLICIT[declared], [value], declared)
-            if stands and not types.is_subtype(value.type, declared):
-                raise self.error(
-                    f"Variable '{name}' previously had type {before.annotation()} but is now being "
-                    f"assigned to a value of type {value.type.annotation()}", node)
+                value = self.converted(value, expected)
+                if not types.is_subtype(value.type, expected):
+                    raise self.error(
+                        f"Variable '{name}' previously had type {expected.annotation()} but is now "
+                        f"being assigned to a value of type {value.type.annotation()}", node)
         self.store(name, value)
         if stated is not None:
-            self.declare(name, stated)
+            self.frame.types[name] = stated
 
-    def declare(self, name: str, type_: Type) -> None:
-        self.frame.others  # the frame of the declaration holds it
-        self._declared(self.frame)[name] = type_
-
-    def declared(self, name: str) -> Type | None:
-        """The type an annotation gave the variable."""
-        frame: Frame | None = self.frame
-        while frame is not None:
-            found = self._declared(frame).get(name)
-            if found is not None:
-                return found
-            frame = frame.parent
-        return None
-
-    @staticmethod
-    def _declared(frame: Frame) -> dict[str, Type]:
-        found = frame.__dict__.get("declared")
-        if found is None:
-            found = frame.__dict__["declared"] = {}
-        return found
+    def converted(self, value: Value, wanted: Type) -> Value:
+        """A value where a type is stated: a tensor or a number of an unknown type becomes the
+        number that is wanted, alone or in a tuple; what cannot be converted stays."""
+        if isinstance(wanted, types.OptionalType) and value.type != types.NoneT:
+            wanted = wanted.element
+        if isinstance(value.type, types.TensorType) and wanted in IMPLICIT:
+            return self.op(IMPLICIT[wanted], [value], wanted)
+        if value.type == types.Number and wanted in FROM_NUMBER:
+            made = self.op(FROM_NUMBER[wanted], [value], wanted)
+            return made
+        if isinstance(wanted, types.TupleType) and isinstance(value.type, types.TupleType) and (
+            len(wanted.elements) == len(value.type.elements)
+            and not types.is_subtype(value.type, wanted)
+        ):
+            made_of = is_node_of(value, "prim::TupleConstruct")
+            parts = value.node.inputs if made_of else self.builder.node(
+                "prim::TupleUnpack", [value], value.type.elements).outputs
+            parts = [self.converted(p, t) for p, t in zip(parts, wanted.elements)]
+            return self.op("prim::TupleConstruct", parts, types.TupleType(
+                tuple(p.type for p in parts), wanted.name, wanted.fields))
+        return value
 
 
 def is_module(type_: Type) -> bool:

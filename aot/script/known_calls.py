@@ -11,7 +11,7 @@ from aot.script.values import Iteration, ModuleItems, Several
 from lowering import types
 from lowering.graph import Value
 from lowering.types import (
-    ClassType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
+    ClassType, DictType, FutureType, ListType, OptionalType, TensorType, TupleType, Type,
 )
 
 
@@ -153,6 +153,9 @@ class KnownCalls(Calls):
     def collect(self, meaning: object, node: ast.AST) -> Value:
         raise NotImplementedError  # loops.py
 
+    def collect_pairs(self, meaning: object, node: ast.AST) -> Value:
+        raise NotImplementedError  # loops.py
+
     def iterable(self, meaning: object, node: ast.AST) -> object:
         raise NotImplementedError  # loops.py
 
@@ -165,11 +168,22 @@ class KnownCalls(Calls):
     def _call_dict(self, node: ast.Call, hint) -> Value:
         if not node.args and not node.keywords:
             return self._dict(ast.copy_location(ast.Dict([], []), node), hint)
-        if len(node.args) == 1 and not node.keywords:
-            return self.operator("aten::dict", [self.expression(node.args[0])], node)
-        keys = [ast.copy_location(ast.Constant(k.arg), node) for k in node.keywords]
-        values = [k.value for k in node.keywords]
-        return self._dict(ast.copy_location(ast.Dict(keys, values), node), hint)
+        pairs = [ast.Tuple([ast.Constant(k.arg), k.value], ast.Load()) for k in node.keywords]
+        source = node.args[0] if node.args else ast.List([], ast.Load())
+        if isinstance(source, ast.List):
+            source, pairs = ast.List([*source.elts, *pairs], ast.Load()), []
+        source = ast.fix_missing_locations(ast.copy_location(source, node))
+        meaning = self.meaning(source)
+        if isinstance(meaning, Value) and isinstance(meaning.type, DictType):
+            result = self.operator("aten::dict", [meaning], node)
+        else:
+            if node.args:  # read twice: once to see its type
+                meaning = self.meaning(source)
+            result = self.collect_pairs(meaning, node)
+        for keyword in node.keywords if pairs else ():
+            key = self.constant(keyword.arg)
+            self.operator("aten::_set_item", [result, key, self.expression(keyword.value)], node)
+        return result
 
     def _builtin(self, name: str, node: ast.Call) -> Value:
         args, kwargs = self.arguments(node)

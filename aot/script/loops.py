@@ -207,6 +207,29 @@ class Loops(KnownCalls):
         self._scoped(over, node, bind, body)
         return result
 
+    def collect_pairs(self, meaning: object, node: ast.AST) -> Value:
+        """dict(...) of pairs that a loop can run over."""
+        self.at(node)
+        result = self.op("prim::DictConstruct", [], DictType(types.Str, types.Tensor))
+        if isinstance(meaning, Value):
+            self.graph.skip_numbers(1)
+        over = self.iterable(meaning, node)
+        pair: list[Value] = []
+
+        def bind(value: object) -> None:
+            value = self.as_value(value, node)
+            if not isinstance(value.type, TupleType) or len(value.type.elements) != 2:
+                raise self.error("dict() expects pairs, found values of type "
+                                 f"{value.type.annotation()}", node)
+            pair[:] = unpack_tuple(self, value)
+
+        def body() -> None:
+            result.type = DictType(pair[0].type, _plain(pair[1].type))
+            self.operator("aten::_set_item", [result, *pair], node)
+
+        self._scoped(over, node, bind, body)
+        return result
+
 
 def _flat(over: Iteration) -> list:
     """The parts of a zip, those of zips in it among them."""

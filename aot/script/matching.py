@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Sequence
 
-from aot.script.environment import EMPTY_LIST, IMPLICIT, Environment, is_node_of
+from aot.script.environment import EMPTY_LIST, FROM_NUMBER, IMPLICIT, Environment, is_node_of
 from lowering import types
 from lowering.graph import Function, Parameter, Value
 from lowering.objects import TypedList
@@ -271,9 +271,11 @@ class Matcher:
             types.is_subtype(actual, concrete) or _has_number(actual, concrete)
         ):
             return Bound(value, "as is", concrete)
-        target = bare
-        if convert and isinstance(actual, TensorType) and target in IMPLICIT:
+        target = known.get(bare.name) if isinstance(bare, TypeVariable) else bare
+        if convert and isinstance(actual, TensorType) and bare in IMPLICIT:
             return Bound(value, "implicit", target)
+        if convert and actual == types.Number and target in FROM_NUMBER:
+            return Bound(value, "of number", target)
         if convert and actual == types.Bool and target == types.Number:
             return Bound(value, "number", types.Int)
         if convert and actual == types.Str and target == types.Device:
@@ -318,6 +320,8 @@ class Matcher:
             return env.op("prim::ListConstruct", parts, bound.type)
         if bound.how == "implicit":
             return env.op(IMPLICIT[bound.type], [bound.value], bound.type)
+        if bound.how == "of number":
+            return env.op(FROM_NUMBER[bound.type], [bound.value], bound.type)
         if bound.how == "number":
             return env.op("aten::Int", [bound.value], types.Int)
         if bound.how == "device":

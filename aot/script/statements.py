@@ -116,14 +116,11 @@ class Statements(Assignments):
             else:
                 self._at_end(frame, lambda: self.load(name, type_))
         type_ = types.unify(*found)
-        declared = self.declared(name)
-        if type_ is None and declared is not None:
-            type_ = declared
         owner = self.frame.owner(name)
         if type_ is None:
             before = owner.types.get(name) if owner is not None else None
-            if isinstance(before, UnionType) or before == types.Any:
-                type_ = before
+            if isinstance(before, UnionType):
+                type_ = types.union_of(*found)
             elif owner is not None:
                 raise self.error(
                     f"Type mismatch: {name} is set to type {found[0].annotation()} in the true "
@@ -135,9 +132,6 @@ class Statements(Assignments):
                 return
         if owner is not None:
             self.load(name)
-            before = owner.unrefined.get(name, owner.types.get(name, type_))
-            if before != type_ and types.is_subtype(type_, before):
-                self.frame.unrefined[name] = before
         self.frame.types[name] = type_
 
     # --- loops --------------------------------------------------------------------------------
@@ -171,7 +165,6 @@ class Statements(Assignments):
         self.leave()
         self.enter(block)
         self.builder.add_param(block, types.Int)
-        self.refine(condition.holds, node)
         self._looping(lambda: self.statements(node.body))
         self.leave()
 
@@ -196,10 +189,7 @@ class Statements(Assignments):
             value = self.expression(node.value, declared)
         self.at(node)
         if declared is not None:
-            if isinstance(value.type, TensorType) and declared != types.Any and not isinstance(
-                declared, TensorType
-            ) and declared in (types.Int, types.Float):
-                value = self.implicit(value, declared, node)
+            value = self.converted(value, declared)
             if not types.is_subtype(value.type, declared):
                 raise self.error(
                     f"Return value was annotated as having type {declared.annotation()} but is "

@@ -126,7 +126,8 @@ class Subscripts(Conditions):
                 self.expression(index)  # read twice: once to see its type
                 value = self.expression(index)
             if value is not None and isinstance(value.type, TupleType):
-                return self._sliced_by(base, unpack_tuple(self, value), node)
+                parts = unpack_tuple(self, value)
+                return self._sliced_by(base, [self._as_index(p, node) for p in parts], node)
         values: list[object] = []
         if isinstance(index, ast.Tuple):
             for part in parts:
@@ -135,10 +136,9 @@ class Subscripts(Conditions):
         for part in parts:
             if isinstance(part, ast.Slice) or _is_dots(part):
                 values.append(part)
-            elif isinstance(index, ast.Tuple):
-                values.append(self.expression(part))
             else:
-                values.append(value)
+                read = self.expression(part) if isinstance(index, ast.Tuple) else value
+                values.append(self._as_index(read, node))
         return self._sliced_by(base, values, node)
 
     def _sliced_by(self, base: Value, values: list, node: ast.Subscript) -> tuple[Value, list]:
@@ -167,9 +167,6 @@ class Subscripts(Conditions):
             elif isinstance(value.type, TensorType) or value.type == OptionalType(types.Tensor):
                 tensors[dim] = value
                 dim += 1
-            elif isinstance(value.type, ListType) or value.type == types.Bool:
-                tensors[dim] = self._as_tensor(value, node)
-                dim += 1
             else:
                 raise self.error(
                     "Unsupported operation: indexing tensor with unsupported index type "
@@ -184,9 +181,11 @@ class Subscripts(Conditions):
         filled = [tensors.get(i) for i in range(max(tensors) + 1)]
         return base, [v if v is not None else self.constant(None) for v in filled]
 
-    def _as_tensor(self, value: Value, node: ast.AST) -> Value:
-        kwargs = {} if value.type == types.Bool else {"dtype": self.constant(4)}  # int64
-        return self.operator("aten::tensor", [value], node, kwargs)
+    def _as_index(self, value: Value, node: ast.AST) -> Value:
+        """A list of ints or bools as an index tensor."""
+        if not isinstance(value.type, ListType):
+            return value
+        return self.operator("aten::tensor", [value], node, {"dtype": self.constant(4)})  # int64
 
 
 def _is_dots(node: ast.expr) -> bool:
