@@ -68,11 +68,11 @@ def fl(a: List[int], b: List[Tensor], n: int):
     a += [1]
     return a * 2, b, 3 * a
 
-def fm(l: List[Tuple[str, int]], d: Dict[str, int]):
-    e = dict(l)
-    f = dict(d)
-    k: Dict[str, int] = dict()
-    return e, f, k
+def fm(d: Dict[str, int]):
+    return dict(d)
+
+def fo(l: List[Tuple[str, int]]):
+    return dict(l)
 
 def fn(x: Tensor):
     i: int = x.size(0)
