@@ -15,6 +15,7 @@ from lowering.lower import lower_program
 from lowering.optimize import optimize
 from lowering.schedule import sum_blocks
 from lowering.schedule.sum_blocks import _LEAST_ROWS, _MOST_STEPS
+from lowering.schedule.tiles import choose_tile
 from lowering.tensor_ir import Region, TensorProgram, Value
 from runtime.dtypes import f32, f64
 from tests.compiled_engines import run_compiled, with_structures
@@ -109,3 +110,10 @@ def test_a_sum_over_several_dims_that_lie_in_a_row_is_divided_as_one(monkeypatch
     found, = run_compiled(program, [x], True, "native", 1)
     wanted = np.tensordot(x.astype(np.float64), w, 2)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_rows_that_share_a_set_of_the_first_cache_are_not_taken_together() -> None:
+    target = resolve_target("x86-64-v4")
+    assert choose_tile(1, 1024, 16, 16, False, target, 0, 4160).rows > 16
+    assert choose_tile(1, 1024, 16, 16, False, target, 0, 4096).rows <= 12
+    assert choose_tile(1, 1024, 16, 16, False, target, 0, 2048).rows <= 24

@@ -303,14 +303,15 @@ class Contraction:
                         counter = f.counter if base is None else self.b.add(base, f.counter)
                         now = number
                         if self.fetches and panel is not None:
-                            turn = self.b.binary("floordiv", self.b.binary("sub", f.counter, start), size)
+                            turn = self.b.binary("sub", f.counter, start)
+                            turn = self.b.binary("floordiv", turn, size)
                             now = self.b.add(self.b.mul(turn, inside), number)
                         over(level + 1, q.at(d, counter, q.offsets[d]), (*shape, size), now)
                 start += count * size
-                if not isinstance(number, int):
-                    number = self.b.add(number, count * inside)
-                else:
+                if isinstance(number, int):
                     number += count * inside
+                else:
+                    number = self.b.add(number, count * inside)
 
         over(0, p, (), 0)
 

@@ -17,6 +17,7 @@ from lowering.sizes import nominal
 from llvm_backend.target import Target
 
 _NUMBERS = 6  # of a row
+_LINE = 64  # bytes of a cache line
 _SUM_BLOCKS = (0, 256, 512, 1024)
 
 
@@ -106,7 +107,8 @@ def candidates(product: Product, target: Target, most: int) -> list[Knobs]:
     first = knobs_of(product, replace(target, choices=None))
     outer, inner, columns, runs = _extents(product)
     panel = _panel(product, target, 0)
-    tiles = ranked_tiles(outer, inner, columns, first.tile.lanes, runs, target, panel)
+    tiles = ranked_tiles(outer, inner, columns, first.tile.lanes, runs, target, panel,
+                         _apart(product))
     found = [first]
     for tile in tiles:
         if len(found) == most:
@@ -140,7 +142,7 @@ def tile_of(product: Product, target: Target) -> tuple[Tile, int]:
 
     def choose(row: Target, panel: int) -> Tile:
         lanes = min(row.lanes(product.dtype.bytes), _power_of_two(columns))
-        return choose_tile(outer, inner, columns, lanes, runs, row, panel)
+        return choose_tile(outer, inner, columns, lanes, runs, row, panel, _apart(product))
 
     return tile_and_panel(choose, product.b.is_constant, target)
 
@@ -169,6 +171,15 @@ def _extents(product: Product) -> tuple[int, int, int, bool]:
     v = product.vector
     return (rows[0] if len(rows) > 1 else 1, rows[-1] if rows else 1, product.nest.domain[v],
             product.a.stride(v) == 1)
+
+
+def _apart(product: Product) -> int:
+    """Bytes between rows of a that are read along, 0 where they are not."""
+    a, rows = product.a, row_dims(product)
+    distance = abs(nominal(a.stride(rows[-1]))) if rows else 0
+    longest = max((nominal(product.nest.domain[d]) for d in product.reduced if a.stride(d) == 1),
+                  default=0)
+    return distance * a.memory.dtype.bytes if longest * a.memory.dtype.bytes > _LINE else 0
 
 
 def _power_of_two(n: int) -> int:

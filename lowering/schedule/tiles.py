@@ -2,11 +2,13 @@
 
 A tile of R rows and V vectors does R*V multiply-adds a step and needs V loads of b, R of a (or R*V
 when a runs along the vector dim too). The model takes the larger of the arithmetic, the loads and
-the latency bound, and counts what the edges waste.
+the latency bound, and counts what the edges waste. Rows of a whose lines fall into few sets of the
+first-level cache drive one another out of it; then loads come from the second.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Callable
@@ -15,6 +17,8 @@ from llvm_backend.target import Target
 
 _FMA_LATENCY = 4
 _LOAD_PORTS = 2
+_FAR_LOADS = 6  # loads that a row too many costs: it drives out another, that one the next
+_PERIOD, _WAYS = 4096, 12  # bytes after which addresses share a set of L1, lines that a set holds
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,16 @@ class Tile:
 
 @lru_cache(maxsize=None)
 def choose_tile(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
-                target: Target, panel: int = 0) -> Tile:
+                target: Target, panel: int = 0, apart: int = 0) -> Tile:
     """The tile of least modelled time for outer x inner rows and `columns` columns; its width
-    divides `panel`, if one is given."""
-    return ranked_tiles(outer, inner, columns, lanes, a_runs, target, panel)[0]
+    divides `panel`, if one is given. apart: bytes between rows of a, if each is read along."""
+    return ranked_tiles(outer, inner, columns, lanes, a_runs, target, panel, apart)[0]
 
 
 def ranked_tiles(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
-                 target: Target, panel: int = 0) -> list[Tile]:
+                 target: Target, panel: int = 0, apart: int = 0) -> list[Tile]:
     """All tiles that registers hold, those of the least modelled time first."""
+    near = _WAYS * _PERIOD // math.gcd(apart or 1, _PERIOD)
     found: list[tuple[float, Tile]] = []
     vectors_needed = -(-columns // lanes)
     for vectors in range(1, min(8, vectors_needed) + 1):
@@ -61,7 +66,8 @@ def ranked_tiles(outer: int, inner: int, columns: int, lanes: int, a_runs: bool,
             else:
                 continue
             tile = Tile(o, i, vectors, lanes)
-            found.append((_cost(tile, outer, inner, vectors_needed, a_runs, target), tile))
+            found.append((_cost(tile, outer, inner, vectors_needed, a_runs, target, near),
+                          tile))
     return [tile for _, tile in sorted(found, key=lambda f: f[0])]
 
 
@@ -83,21 +89,21 @@ def tile_and_panel(choose: Callable[[Target, int], Tile], packed: bool,
 
 
 def _cost(tile: Tile, outer: int, inner: int, vectors: int, a_runs: bool,
-          target: Target) -> float:
-    """Cycles a step of the sum, over all tiles."""
+          target: Target, near: int) -> float:
+    """Cycles a step of the sum, over all tiles. near: rows of a that stay in L1 together."""
     total = 0.0
     panels = [(vectors // tile.vectors, tile.vectors), (1, vectors % tile.vectors)]
     for count_o, o in runs(outer, tile.outer):
         for count_i, i in runs(inner, tile.inner):
             for count_v, v in panels:
                 if v and count_v:
-                    total += count_o * count_i * count_v * _step(o * i, v, a_runs, target)
+                    total += count_o * count_i * count_v * _step(o * i, v, a_runs, target, near)
     return total
 
 
-def _step(rows: int, vectors: int, a_runs: bool, target: Target) -> float:
+def _step(rows: int, vectors: int, a_runs: bool, target: Target, near: int) -> float:
     work = rows * vectors
-    loads = vectors + (work if a_runs else rows)
+    loads = vectors + (work if a_runs else rows + _FAR_LOADS * max(0, rows - near))
     return max(work / target.fma_ports, loads / _LOAD_PORTS, _FMA_LATENCY) + 0.25
 
 
