@@ -48,6 +48,8 @@ torch.unique(i), torch.unique(x)
 torch.unique(i, return_inverse=True, return_counts=True)
 torch.unique_consecutive(i, return_inverse=True, return_counts=True)
 torch.conv1d(torch.cat([x[m], x[:1]]).t().unsqueeze(0), w.t()[:3].reshape(3, 5, 1).repeat(1, 1, 3), None, 2)
+(torch.arange(0, int((i * 0 + 6).max())) < i.unsqueeze(1)).view(6, 1, 1, 6)
+x[m].view(2, 2, 5) + 1
 torch.unique(m), torch.unique_consecutive(i, dim=0), torch.unique_consecutive(i[1:], dim=-1)
 torch.repeat_interleave(i), torch.repeat_interleave(w, i[:5], 0), torch.repeat_interleave(i, i)
 x[m].softmax(1), x[m].softmax(-1).argmax(-1), torch.layer_norm(x[m], [5])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lowering import expr as E
 from lowering import views
 from lowering.build import broadcast_shape, check, compute, dim_of, reindex, stretch_to
 from lowering.index_algebra import IndexAlgebra, delinearize
 from lowering.ops.table import aten, each
-from lowering.sizes import Size, at_least, is_dynamic
+from lowering.sizes import Size, at_least, is_dynamic, symbols
+from lowering.tensor_ir import Shape
 from lowering.views import View
 from runtime.dtypes import i64
 
@@ -50,7 +52,25 @@ def reshape(x, shape):
     if -1 in shape and 0 in shape and x.numel == 0:
         raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {shape} because the "
                            "unspecified dimension size -1 can be any value and is ambiguous")
-    return views.reshape(x.shape, shape)
+    given = _as_wanted(x.shape, shape)
+    view = views.reshape(given, shape)
+    return view if given is x.shape else replace(view, base_shape=x.shape, inverse=None)
+
+
+def _as_wanted(given: Shape, shape: list) -> Shape:
+    """Where data decide one size of the given shape, and all that is wanted is known, only one
+    number fits: the shape with that; the program checks it."""
+    known = [n for n in given if not isinstance(n, Size)]
+    if len(known) != len(given) - 1 or -1 in shape or is_dynamic(shape):
+        return given
+    size, = (n for n in given if isinstance(n, Size))
+    rest = math.prod(known)
+    wanted, left = divmod(math.prod(shape), rest) if rest else (0, 1)
+    if left or any(s.value is None or s.value.op is None for s in symbols(size)):
+        return given  # it cannot fit, or callers decide
+    check(compute((), lambda: E.eq(E.lift(size, i64), E.lift(wanted, i64))),
+          f"shape '{shape}' is invalid for the input's size: one of its dims is not {wanted}")
+    return tuple(wanted if n is size else n for n in given)
 
 
 @aten("_reshape_alias(Tensor(a) self, int[] size, int[] stride) -> Tensor(a)")
