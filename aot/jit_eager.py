@@ -299,6 +299,7 @@ _OWN: dict[str, Callable] = {
     "prim::tolist": _to_list,
     "aten::tolist": _to_list,
     "prim::fork": _fork,
+    "aten::wait": lambda ev, node, args: args[0].value if isinstance(args[0], Future) else args[0],
     "prim::unchecked_cast": lambda ev, node, args: args[0],
     "prim::unchecked_unwrap_optional": lambda ev, node, args: args[0],
     "prim::Print": lambda ev, node, args: print(*args),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from llvm_backend.foreign_code import foreign_functions
 from llvm_backend.ir_text import literal
-from llvm_backend.program import Call, HostIf, HostLoop, HostStmt, HostVersions, Method, Program
+from llvm_backend.program import (
+    Call, HostIf, HostLoop, HostStmt, HostTasks, HostVersions, Method, Program,
+)
 from llvm_backend.target import Target
 from llvm_backend.text_code import text_bytes, text_offset
 from llvm_backend.versions import versions_of
@@ -27,6 +29,8 @@ def _flops(statements: list[HostStmt]) -> int:
             total += s.kernel.flops
         elif isinstance(s, HostVersions):
             total += _flops(s.bodies[0])
+        elif isinstance(s, HostTasks):
+            total += sum(map(_flops, s.bodies))
         elif isinstance(s, HostIf):
             total += max(_flops(s.then), _flops(s.otherwise))
         elif isinstance(s, HostLoop):

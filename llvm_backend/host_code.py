@@ -1,6 +1,9 @@
 """A method's body as LLVM IR: kernel calls, copies, branches, loops and checks over slots.
 
     define internal i32 @.mK.body(ptr %instance, ptr %in0, ..., ptr %out0, ...)
+
+Tasks that may run at the same time are functions @.mK.tasksT.N of the same arguments, and one more:
+where the address of a message goes.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ from llvm_backend.descriptor import Constants
 from llvm_backend.emit_kernel import COMPUTED
 from llvm_backend.foreign_code import ForeignCall
 from llvm_backend.heap_code import HEAD_BYTES, VERSION_AT, block_address, grow
-from llvm_backend.program import (Call, Copy, HostAllocate, HostCheck, HostDeliver, HostForeign,
-                                  HostIf, HostLoop, HostStmt, HostVersions, Method, Program, Slot)
+from llvm_backend.program import (
+    Call, Copy, HostAllocate, HostCheck, HostDeliver, HostForeign, HostIf, HostLoop, HostStmt,
+    HostTasks, HostVersions, Method, Program, Slot,
+)
+from llvm_backend.task_code import TASK_END_BYTES, tasks_function
 from llvm_backend.text_code import element_type, fill, text_offset
 from runtime import abi
 
@@ -57,13 +63,23 @@ class _Body:
         self.most_buffers = 0
         self.block = "entry"
         self.places: list[str] = []
+        self.k = 0
+        self.task: int | None = None  # which one of several, in the function of a task
+        self.functions: list[str] = []  # of tasks
+        names = [f"%in{n}" for n in range(len(method.inputs) + len(method.dims))]
+        self.arguments = ["%instance", *names, *(f"%out{n}" for n in range(len(method.outputs)))]
 
     def run(self, k: int) -> str:
-        self.statements(self.method.body)
-        ins = [f"ptr %in{n}" for n in range(len(self.method.inputs) + len(self.method.dims))]
-        outs = [f"ptr %out{n}" for n in range(len(self.method.outputs))]
-        head = [f"define internal i32 @.m{k}.body({', '.join(['ptr %instance', *ins, *outs])}) "
-                "noinline #1 {", "entry:"]
+        self.k = k
+        text = self.function(f".m{k}.body", self.method.body)
+        return "\n".join([*self.functions, text])
+
+    def function(self, name: str, body: list[HostStmt]) -> str:
+        """A function of the statements."""
+        self.statements(body)
+        taken = [f"ptr {a}" for a in self.arguments]
+        taken += ["ptr %message"] if self.task is not None else []
+        head = [f"define internal i32 @{name}({', '.join(taken)}) noinline #1 {{", "entry:"]
         if self.most_buffers:
             head.append(f"  %args = alloca [{self.most_buffers} x ptr], align 8")
         return "\n".join([*head, *self.places, *self.lines, f"  ret i32 {abi.OK}", "}", ""])
@@ -118,6 +134,8 @@ class _Body:
                 self.versions(s)
             elif isinstance(s, HostForeign):
                 self.foreign(s)
+            elif isinstance(s, HostTasks):
+                self.tasks(s)
             else:
                 self.check(s)
 
@@ -134,7 +152,7 @@ class _Body:
         arguments += ", " * bool(pointers)
         trips = str(_ALL if counted else symbol.trips)
         whole = f"  call void @{symbol.name}({arguments}i64 0, i64 {trips})"
-        if symbol.trips == 1:
+        if symbol.trips == 1 or self.task is not None:
             self.lines.append(whole)
             return
         self.most_buffers = max(self.most_buffers, len(pointers))
@@ -195,6 +213,56 @@ class _Body:
             self.lines.append(f"  br label %{done}")
         self.start(done)
 
+    def tasks(self, s: HostTasks) -> None:
+        """Side by side where the instance has threads; inside a task, and else, in order."""
+        if self.task is not None:
+            for body in s.bodies:
+                self.statements(body)
+            return
+        name = f".m{self.k}.tasks{len(self.functions)}"
+        for n, body in enumerate(s.bodies):
+            task = _Body(self.method, self.program, self.symbols, self.constants)
+            task.task = n
+            self.functions.append(task.function(f"{name}.{n}", body))
+        self.functions.append(tasks_function(name, self.arguments, len(s.bodies)))
+        given = self.place(8 * (len(self.arguments) + 1))
+        ends = self.place(TASK_END_BYTES * len(s.bodies))
+        for n, argument in enumerate([*self.arguments, ends]):
+            cell = self.fresh(f"getelementptr ptr, ptr {given}, i64 {n}")
+            self.lines.append(f"  store ptr {argument}, ptr {cell}, align 8")
+        at = self.fresh("getelementptr i8, ptr %instance, i64 24")
+        spread = self.fresh(f"load ptr, ptr {at}, align 8")
+        serial = self.fresh(f"icmp eq ptr {spread}, null")
+        one, many, done = self.labels("inorder", "sidebyside", "done")
+        self.lines.append(f"  br i1 {serial}, label %{one}, label %{many}")
+        self.start(one)
+        self.lines += [f"  call void @{name}(ptr {given}, i64 0, i64 {len(s.bodies)})",
+                       f"  br label %{done}"]
+        self.start(many)
+        at = self.fresh("getelementptr i8, ptr %instance, i64 32")
+        pool = self.fresh(f"load ptr, ptr {at}, align 8")
+        self.lines += [f"  call void {spread}(ptr {pool}, ptr @{name}, ptr {given}, "
+                       f"i64 {len(s.bodies)})", f"  br label %{done}"]
+        self.start(done)
+        for n in range(len(s.bodies)):
+            end = self.fresh(f"getelementptr i8, ptr {ends}, i64 {TASK_END_BYTES * n}")
+            message = self.fresh(f"load ptr, ptr {end}, align 8")
+            at = self.fresh(f"getelementptr i8, ptr {end}, i64 8")
+            status = self.fresh(f"load i32, ptr {at}, align 8")
+            fine = self.fresh(f"icmp eq i32 {status}, {abi.OK}")
+            good, bad, said = self.labels("well", "failed", "said")
+            self.lines.append(f"  br i1 {fine}, label %{good}, label %{bad}")
+            self.start(bad)
+            none = self.fresh(f"icmp eq ptr {message}, null")
+            silent, = self.labels("silent")
+            self.lines.append(f"  br i1 {none}, label %{silent}, label %{said}")
+            self.start(said)
+            self.tell_failure(message)
+            self.lines.append(f"  br label %{silent}")
+            self.start(silent)
+            self.lines.append(f"  ret i32 {status}")
+            self.start(good)
+
     def loop(self, s: HostLoop) -> None:
         if isinstance(s.trip, int):
             trip = str(s.trip)
@@ -231,19 +299,31 @@ class _Body:
         self.start(bad)
         message = self.message(s)
         if s.kind == "raise":
-            at = self.fresh("getelementptr i8, ptr %instance, i64 8")
-            self.lines += [f"  store ptr {message}, ptr {at}, align 8", f"  ret i32 {abi.FAILED}"]
+            self.tell_failure(message)
+            self.lines.append(f"  ret i32 {abi.FAILED}")
         else:
             kind = abi.REPORT_KINDS.index(s.kind)
             self.lines += [f"  call void @.tell(ptr %instance, i32 {kind}, ptr {message})",
                            f"  br label %{good}"]
         self.start(good)
 
+    def text_area(self) -> str:
+        """Where messages are written."""
+        offset = text_offset(self.program, self.task or 0)
+        return self.fresh(f"getelementptr i8, ptr %instance, i64 {offset}")
+
+    def tell_failure(self, message: str) -> None:
+        """Notes the address of a message."""
+        at = "%message"
+        if self.task is None:
+            at = self.fresh("getelementptr i8, ptr %instance, i64 8")
+        self.lines.append(f"  store ptr {message}, ptr {at}, align 8")
+
     def message(self, s: HostCheck) -> str:
         """The address of the text: a constant, or where its parts are written one by one."""
         if all(isinstance(p, str) for p in s.message):
             return self.constants.string("".join(map(str, s.message)))
-        start = self.fresh(f"getelementptr i8, ptr %instance, i64 {text_offset(self.program)}")
+        start = self.text_area()
         end = start
         for part in s.message:
             if isinstance(part, str):
@@ -267,10 +347,10 @@ class _Body:
         fine = self.fresh(f"icmp eq i32 {status}, {abi.OK}")
         self.lines.append(f"  br i1 {fine}, label %{good}, label %{bad}")
         self.start(bad)
-        text = self.fresh(f"getelementptr i8, ptr %instance, i64 {text_offset(self.program)}")
+        text = self.text_area()
         call.failed(s, status, said, text)
-        at = self.fresh("getelementptr i8, ptr %instance, i64 8")
-        self.lines += [f"  store ptr {text}, ptr {at}, align 8", f"  ret i32 {status}"]
+        self.tell_failure(text)
+        self.lines.append(f"  ret i32 {status}")
         self.start(good)
 
     def allocate(self, s: HostAllocate) -> None:

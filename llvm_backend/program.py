@@ -134,6 +134,14 @@ class HostForeign:
 
 
 @dataclass
+class HostTasks:
+    """Bodies that may run at the same time, where the instance has threads. One that fails ends the
+    run when all are done, the first of them with its message."""
+
+    bodies: list[list[HostStmt]]
+
+
+@dataclass
 class HostVersions:
     """A method's whole body, for several CPUs: the instance knows which one it runs."""
 
@@ -142,20 +150,20 @@ class HostVersions:
 
 
 HostStmt = (Call | Copy | HostIf | HostLoop | HostCheck | HostAllocate | HostDeliver
-            | HostForeign | HostVersions)
+            | HostForeign | HostTasks | HostVersions)
 
 
 def all_statements(body: list[HostStmt]) -> Iterator[HostStmt]:
-    """The statements, and those inside branches, loops and versions, in order."""
+    """The statements, and those inside branches, loops, tasks and versions, in order."""
     for s in body:
         yield s
         if isinstance(s, HostIf):
             yield from all_statements([*s.then, *s.otherwise])
         elif isinstance(s, HostLoop):
             yield from all_statements(s.body)
-        elif isinstance(s, HostVersions):
-            for version in s.bodies:
-                yield from all_statements(version)
+        elif isinstance(s, (HostTasks, HostVersions)):
+            for body in s.bodies:
+                yield from all_statements(body)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvm_backend.foreign_code import foreign_room
 from llvm_backend.heap_code import BLOCK_BYTES, heap_offset
-from llvm_backend.program import HostCheck, Program, TextHole, all_statements
+from llvm_backend.program import HostCheck, HostTasks, Program, TextHole, all_statements
 
 # Bytes that a hole takes at most, by its form; of elements each.
 MOST_LETTERS = 1000  # bytes of a string; what is longer is cut
@@ -254,7 +254,15 @@ def _room(message: tuple[str | TextHole, ...]) -> int:
 
 
 def text_bytes(program: Program) -> int:
-    """Bytes at the end of an instance for the longest message with values in it."""
+    """Bytes at the end of an instance for messages with values in them: of tasks that run at the
+    same time, each has room."""
+    tasks = [len(s.bodies) for m in program.methods for s in all_statements(m.body)
+             if isinstance(s, HostTasks)]
+    return text_room(program) * max(tasks, default=1)
+
+
+def text_room(program: Program) -> int:
+    """Bytes of the longest message with values in it."""
     return max([_room(s.message) for s in _checks(program)] + [foreign_room(program)])
 
 
@@ -272,9 +280,9 @@ def strings_offset(program: Program) -> int:
     return heap_offset(program) + BLOCK_BYTES * program.heap_blocks
 
 
-def text_offset(program: Program) -> int:
-    """Where in the instance messages are written."""
-    return strings_offset(program) + 8 * tells_strings(program)
+def text_offset(program: Program, task: int = 0) -> int:
+    """Where in the instance messages are written; by which of several tasks."""
+    return strings_offset(program) + 8 * tells_strings(program) + task * text_room(program)
 
 
 def text_functions(program: Program) -> str:

@@ -12,7 +12,7 @@ runs is
     Rows               what a list of a run-time length holds in place of its elements
     Maybe              None or a value, depending on run-time data
     Unknown            a value that cannot be told; harmless until something uses it
-    Future             the result of a fork, which has run already
+    Future             the result of a fork
 """
 
 from __future__ import annotations
@@ -170,12 +170,14 @@ UNINITIALIZED = Unknown("a value is used that its path through the program never
 
 
 class Future:
-    """The result of a fork."""
+    """The result of a fork, or what it raised. `task`: the op that computes it, and the region for
+    it, while nobody has awaited it."""
 
-    __slots__ = ("value",)
+    __slots__ = ("value", "raised", "task")
 
-    def __init__(self, value: object):
-        self.value = value
+    def __init__(self, value: object, raised: Raised | None = None):
+        self.value, self.raised = value, raised
+        self.task: tuple | None = None
 
 
 class Raised(Exception):

@@ -8,7 +8,7 @@ were written inside. A branch that raises becomes a Check, and the other one goe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from lowering import build as B
 from lowering.abstract import (
@@ -58,17 +58,17 @@ def run_if(ev: Evaluator, node: Node, env: Env) -> list:
         condition = ev.to_number(ev.item(condition), bool)
     if not isinstance(condition, Value):
         return ev.run_block(node.blocks[0 if condition else 1], [], env)
-    then = _branch(ev, node.blocks[0], env)
-    otherwise = _branch(ev, node.blocks[1], env)
+    then = branch_of(ev, node.blocks[0], env)
+    otherwise = branch_of(ev, node.blocks[1], env)
     if then.raised is not None:
         _raise_if(ev, condition, True, then)
         if otherwise.raised is not None:
             ev.memory.splice(otherwise.region)
             raise otherwise.raised
-        return _adopt(ev, otherwise)
+        return adopt(ev, otherwise)
     if otherwise.raised is not None:
         _raise_if(ev, condition, False, otherwise)
-        return _adopt(ev, then)
+        return adopt(ev, then)
     return _merge(ev, condition, then, otherwise)
 
 
@@ -93,18 +93,18 @@ def _survey(ev: Evaluator, node: Node, env: Env, condition: Unknown) -> list:
     """The condition cannot be told because of an unsupported operator: look for more of them."""
     ev.use(condition)
     for block in node.blocks:
-        _branch(ev, block, env)
+        branch_of(ev, block, env)
     return [Unknown(None) for _ in node.outputs]
 
 
-def _branch(ev: Evaluator, block: Block, env: Env) -> Branch:
+def branch_of(ev: Evaluator, block: Block, env: Env, args: Sequence = ()) -> Branch:
     """Evaluates a block in a region of its own and undoes what it changed."""
     branch = Branch(Region())
     with ev.memory.frame() as frame:
         branch.serial = frame.serial
         try:
             with ev.memory.inside(branch.region):
-                branch.outputs = ev.run_block(block, [], env)
+                branch.outputs = ev.run_block(block, list(args), env)
                 for x in [*branch.outputs, *(c for c, _ in frame.containers.values())]:
                     _read_all(ev, x, branch.values)
                 branch.rivals = {t.storage: rivals(t.storage) for t in branch.values}
@@ -151,7 +151,7 @@ def _after(ev: Evaluator, x: AbstractTensor, branch: Branch) -> Value:
     return ev.memory.build(lambda: view.get(below))  # type: ignore[union-attr]
 
 
-def _adopt(ev: Evaluator, branch: Branch) -> list:
+def adopt(ev: Evaluator, branch: Branch) -> list:
     """The branch runs in any case: its ops and changes belong to the current region."""
     ev.memory.splice(branch.region)
     for storage, value in branch.storages.items():

@@ -16,7 +16,7 @@ from typing import Callable, Iterator, TypeVar
 import numpy as np
 
 from lowering import build as B
-from lowering.abstract import AbstractTensor, Storage
+from lowering.abstract import AbstractTensor, Future, Storage
 from lowering.computed_sizes import computed_size
 from lowering.evaluate_aliases import Twin, connect, disconnect, spread, twins_of
 from lowering.interpreter import run_op
@@ -24,7 +24,7 @@ from lowering.objects import ScriptObject, StorageData, TensorData
 from lowering.random_stream import Stream
 from lowering.random_words import INITIAL
 from lowering.sizes import Size, in_use, is_dynamic
-from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Value
+from lowering.tensor_ir import Check, Constant, Generic, Region, Scan, Scatter, Sort, Tasks, Value
 from lowering.views import View
 from runtime import dtypes
 from runtime.dtypes import DType
@@ -65,6 +65,7 @@ class Memory:
         self._used_names: set[str] = set()
         self._spliced: dict[Region, Region] = {}
         self._versions = itertools.count(1)
+        self._waiting: list[Future] = []  # forks that nobody has awaited
         self.sizes: dict[Value, Size] = {}  # numbers of run time that are sizes of tensors
         self.generator = INITIAL  # what random operators draw from
         self.stream = Stream(lambda part: self.read(self.constant(getattr(self.generator, part))),
@@ -86,8 +87,27 @@ class Memory:
         try:
             with B.collect(region):
                 yield region
+            if region not in self.regions[:-1]:
+                for future in [f for f in self._waiting if f.task[1] is region]:
+                    self.start(future)  # it may be awaited outside, which cannot reach in
         finally:
             self.regions.pop()
+
+    def postpone(self, future: Future, op: Tasks) -> None:
+        """Notes that the op that computes a fork's result belongs to the current region."""
+        future.task = op, self.region
+        self._waiting.append(future)
+
+    def start(self, future: Future) -> None:
+        """Puts the op where its region now ends, unless it is there already."""
+        if future.task is None:
+            return
+        op, region = future.task
+        while region in self._spliced:
+            region = self._spliced[region]
+        region.ops.append(op)
+        future.task = None
+        self._waiting.remove(future)
 
     def splice(self, region: Region) -> None:
         """Appends a finished inner region's ops to the current one."""

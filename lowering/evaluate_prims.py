@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Callable
 from lowering import build as B
 from lowering import evaluate_complex, types
 from lowering.abstract import (
-    UNINITIALIZED, AbstractComplex, AbstractNested, AbstractTensor, Future, Raised, Unknown,
+    UNINITIALIZED, AbstractComplex, AbstractNested, AbstractTensor, Raised, Unknown,
     describe, is_number, number_type,
 )  # fmt: skip
 from lowering.evaluate_optional import refined
@@ -241,15 +241,6 @@ def _context(ev: Evaluator, obj: object, name: str, args: list) -> object:
     return ev.call(function, [obj, *args[: len(function.parameters) - 1]], {})
 
 
-def _fork(ev: Evaluator, node: Node, args: list) -> object:
-    graph = node.attributes["Subgraph"]
-    return Future(ev.run_graph(graph, args))  # type: ignore[arg-type]
-
-
-def _wait(ev: Evaluator, node: Node, args: list) -> object:
-    return args[0].value if isinstance(args[0], Future) else args[0]
-
-
 def _first(ev: Evaluator, node: Node, args: list) -> object:
     return args[0]
 
@@ -297,8 +288,6 @@ TABLE: dict[str, Callable] = {
     "aten::_print": _nothing,
     "prim::Enter": _enter,
     "prim::Exit": _exit,
-    "prim::fork": _fork,
-    "aten::wait": _wait,
     "prim::EnumName": lambda ev, node, args: args[0].name,
     "prim::EnumValue": lambda ev, node, args: abstract(ev, args[0].value),
     "prim::tolist": _to_list,

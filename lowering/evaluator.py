@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowering import (
-    build as B, evaluate_complex, evaluate_containers, evaluate_lists, evaluate_nested,
-    evaluate_numbers, evaluate_optional, evaluate_packed, evaluate_prims, evaluate_strings,
-    evaluate_tensors, known,
+    build as B, evaluate_complex, evaluate_containers, evaluate_forks, evaluate_lists,
+    evaluate_nested, evaluate_numbers, evaluate_optional, evaluate_packed, evaluate_prims,
+    evaluate_strings, evaluate_tensors, known,
 )  # fmt: skip
 from lowering.abstract import (
     AbstractTensor, Choice, Maybe, Raised, Storage, Unknown, describe, known_array,
@@ -174,7 +174,7 @@ class Evaluator:
     def operate(self, node: Node, args: list) -> object:
         """The result of a node without blocks; a tuple of several."""
         kind = node.kind
-        prim = evaluate_prims.TABLE.get(kind)
+        prim = evaluate_prims.TABLE.get(kind) or evaluate_forks.TABLE.get(kind)
         if prim is not None:
             if kind not in evaluate_prims.LAZY and any(isinstance(x, Unknown) for x in args):
                 return self._unknown(args)

@@ -10,11 +10,12 @@ from typing import Iterator
 
 from llvm_backend.kernel import Kernel
 from llvm_backend.program import (
-    Call, HostAllocate, HostCheck, HostDeliver, HostForeign, HostIf, HostLoop, HostStmt, Slot,
-    TensorArgument, TextHole,
+    Call, HostAllocate, HostCheck, HostDeliver, HostForeign, HostIf, HostLoop, HostStmt,
+    HostTasks, Slot, TensorArgument, TextHole,
 )
 from lowering.schedule.memory import Lifetimes, plan_arena, plan_heap
 from lowering.schedule.storage import MemoryBuffer
+from runtime.dtypes import u8
 from runtime.foreign import ForeignFunction
 
 
@@ -101,48 +102,130 @@ class ForeignCall:
         return found
 
 
-Node = Step | Branch | Repeat | Assert | Allocate | Deliver | ForeignCall
+@dataclass
+class SideBySide:
+    """Lists of nodes that may run at the same time."""
+
+    tasks: list[list]
+
+
+Node = Step | Branch | Repeat | Assert | Allocate | Deliver | ForeignCall | SideBySide
 
 
 def plan(nodes: list[Node]) -> tuple[int, int]:
     """Sets where the buffers of the arena lie, and in which blocks those of the heap; returns the
     arena's size in bytes and the number of blocks."""
+    owners: dict[MemoryBuffer, tuple] = {}
+    _find_owners(nodes, (), owners)
     lifetimes = Lifetimes()
+    scratch = _walk(nodes, (), owners, lifetimes)
+    arena, blocks = plan_arena(lifetimes), plan_heap(lifetimes)
+    _move(scratch)
+    return arena, blocks
 
-    def walk(items: list[Node]) -> None:
-        for n in items:
+
+Path = tuple  # of (SideBySide, task) pairs, by identity, from the outermost one
+Scratch = list  # of (memory that stands for a task's arena, the task's buffers, its own Scratch)
+
+
+def _find_owners(nodes: list[Node], path: Path, owners: dict[MemoryBuffer, Path]) -> None:
+    """For each buffer of the arena the innermost task that all of its uses are in: no other task
+    may overwrite it, but it is free for others outside."""
+    for n in nodes:
+        if isinstance(n, SideBySide):
+            for k, task in enumerate(n.tasks):
+                _find_owners(task, (*path, (id(n), k)), owners)
+            continue
+        inner = [n.then, n.otherwise] if isinstance(n, Branch) else [n.body] if isinstance(
+            n, Repeat) else []
+        for body in inner:
+            _find_owners(body, path, owners)
+        for m in memories([n]) if not inner else _heads(n):
+            if m.space == "arena":
+                before = owners.get(m, path)
+                same = next((k for k, (a, b) in enumerate(zip(before, path)) if a != b),
+                            min(len(before), len(path)))
+                owners[m] = path[:same]
+
+
+def _heads(n: Branch | Repeat) -> list[MemoryBuffer]:
+    if isinstance(n, Branch):
+        return [n.condition]
+    return [m for m in (n.trip, n.condition, n.counter) if isinstance(m, MemoryBuffer)]
+
+
+def _walk(nodes: list[Node], path: Path, owners: dict[MemoryBuffer, Path],
+          lifetimes: Lifetimes) -> Scratch:
+    """Notes when each buffer is used that belongs to the path."""
+    scratch: Scratch = []
+
+    def use(m: MemoryBuffer) -> None:
+        if m.space == "heap" or owners.get(m, path) == path:
+            lifetimes.use(m)
+
+    for n in nodes:
+        lifetimes.step()
+        if isinstance(n, Step):
+            for m in n.memories:
+                use(m)
+        elif isinstance(n, (Assert, ForeignCall)):
+            for m in n.memories():
+                use(m)
+        elif isinstance(n, Allocate):
+            use(n.count)
+            use(n.memory)
+        elif isinstance(n, Deliver):
+            for m in n.sizes:
+                use(m)
+            lifetimes.keep(n.memory)
+        elif isinstance(n, Branch):
+            use(n.condition)
+            scratch += _walk(n.then, path, owners, lifetimes)
+            scratch += _walk(n.otherwise, path, owners, lifetimes)
+        elif isinstance(n, SideBySide):
+            scratch += _side_by_side(n, path, owners, lifetimes)
+        else:
+            began = lifetimes.now
+            for m in _heads(n):
+                use(m)
+            scratch += _walk(n.body, path, owners, lifetimes)
             lifetimes.step()
-            if isinstance(n, Step):
-                for m in n.memories:
-                    lifetimes.use(m)
-            elif isinstance(n, (Assert, ForeignCall)):
-                for m in n.memories():
-                    lifetimes.use(m)
-            elif isinstance(n, Allocate):
-                lifetimes.use(n.count)
-                lifetimes.use(n.memory)
-            elif isinstance(n, Deliver):
-                for m in n.sizes:
-                    lifetimes.use(m)
-                lifetimes.keep(n.memory)
-            elif isinstance(n, Branch):
-                lifetimes.use(n.condition)
-                walk(n.then)
-                walk(n.otherwise)
-            else:
-                began = lifetimes.now
-                for m in (n.trip, n.condition, n.counter):
-                    if isinstance(m, MemoryBuffer):
-                        lifetimes.use(m)
-                walk(n.body)
-                lifetimes.step()
-                for m in (n.condition, n.counter):
-                    if m is not None:
-                        lifetimes.use(m)
-                lifetimes.loop_ends(began)
+            for m in (n.condition, n.counter):
+                if m is not None:
+                    use(m)
+            lifetimes.loop_ends(began)
+    return scratch
 
-    walk(nodes)
-    return plan_arena(lifetimes), plan_heap(lifetimes)
+
+def _side_by_side(n: SideBySide, path: Path, owners: dict[MemoryBuffer, Path],
+                  lifetimes: Lifetimes) -> Scratch:
+    """Each task has an arena of its own, which lives as long as all of them run; so does what they
+    share, and every block of the heap."""
+    scratch: Scratch = []
+    shared = [m for task in n.tasks for m in memories(task)]
+    for k, task in enumerate(n.tasks):
+        inner, own = Lifetimes(), (*path, (id(n), k))
+        below = _walk(task, own, owners, inner)
+        size = plan_arena(inner)
+        whole = MemoryBuffer(u8, max(size, 1), "arena")
+        mine = [m for m in inner.first if m.space == "arena"]
+        shared += [whole, *(m for m in inner.first if m.space == "heap")]
+        scratch.append((whole, mine, below))
+    for _ in range(2):  # from the beginning to the end
+        for m in shared:
+            if m.space == "heap" or owners.get(m, path) == path:
+                lifetimes.use(m)
+        lifetimes.step()
+    return scratch
+
+
+def _move(scratch: Scratch, by: int = 0) -> None:
+    """Moves the buffers of tasks to where their arenas lie."""
+    for whole, mine, below in scratch:
+        start = whole.offset + by
+        for m in mine:
+            m.offset += start
+        _move(below, start)
 
 
 def host(nodes: list[Node]) -> list[HostStmt]:
@@ -160,6 +243,8 @@ def host(nodes: list[Node]) -> list[HostStmt]:
             out.append(HostDeliver(n.output, n.memory.index, [slot(m) for m in n.sizes]))
         elif isinstance(n, ForeignCall):
             out.append(HostForeign(n.function, _slots(n.arguments), _slots(n.results), n.where))
+        elif isinstance(n, SideBySide):
+            out.append(HostTasks([host(task) for task in n.tasks]))
         elif isinstance(n, Branch):
             out.append(HostIf(slot(n.condition), host(n.then), host(n.otherwise)))
         else:
@@ -178,6 +263,9 @@ def memories(nodes: list[Node]) -> Iterator[MemoryBuffer]:
             yield n.condition
             yield from memories(n.then)
             yield from memories(n.otherwise)
+        elif isinstance(n, SideBySide):
+            for task in n.tasks:
+                yield from memories(task)
         elif isinstance(n, Repeat):
             yield from (m for m in (n.trip, n.condition, n.counter)
                         if isinstance(m, MemoryBuffer))

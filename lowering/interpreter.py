@@ -17,7 +17,7 @@ from lowering.interpreter_contract import contract
 from lowering.interpreter_expr import Array, Block, Env, IndexForms
 from lowering.tensor_ir import (
     Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort,
-    TensorOp, TensorProgram, Value, with_sizes,
+    Tasks, TensorOp, TensorProgram, Value, with_sizes,
 )  # fmt: skip
 from lowering import expr as E
 from lowering.random_words import draw, untemper
@@ -117,6 +117,8 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
         return _foreign(op, env)
     if isinstance(op, If):
         return run_region(op.then if env[op.condition] else op.otherwise, [], env)
+    if isinstance(op, Tasks):
+        return [array for r in op.tasks for array in run_region(r, [], env)]
     if isinstance(op, Loop):
         return _loop(op, env)
     if isinstance(op, Check):

@@ -14,7 +14,7 @@ import numpy as np
 
 from lowering import expr as E
 from lowering.host_plan import (
-    Assert, Branch, Deliver, Node, Repeat, host, memories, plan,
+    Assert, Branch, Deliver, Node, Repeat, SideBySide, host, memories, plan,
 )
 from lowering.index_algebra import contiguous_strides
 from lowering.insertion_room import inside, order_around, room_of, root_of
@@ -39,8 +39,8 @@ from lowering.lower_foreign import foreign_call
 from lowering.lower_sizes import abi_shape, allocate, block_of, elements_of, number_in_memory
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
-    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
-    TensorProgram, Value,
+    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
+    TensorOp, TensorProgram, Value,
 )
 from lowering.value_infos import input_infos, output_infos
 from llvm_backend.program import Method, Program
@@ -291,6 +291,8 @@ class _Lowering:
             return self._check(op)
         if isinstance(op, If):
             return self._if(op, state)
+        if isinstance(op, Tasks):
+            return self._tasks(op, state)
         if isinstance(op, Loop):
             return self._loop(op, state)
         raise AssertionError(f"unknown op {type(op).__name__}")
@@ -464,7 +466,14 @@ class _Lowering:
         branches = [self._region(r, results, RegionState(r)) for r in (op.then, op.otherwise)]
         return [*nodes, Branch(condition, *branches)]
 
-    def _new_results(self, op: If | Loop, state: RegionState) -> None:
+    def _tasks(self, op: Tasks, state: RegionState) -> list[Node]:
+        self._new_results(op, state)
+        results = iter([self.storages[v].buffer for v in op.results])
+        tasks = [self._region(r, [next(results) for _ in r.results], RegionState(r))
+                 for r in op.tasks]
+        return tasks[0] if len(tasks) == 1 else [SideBySide(tasks)]
+
+    def _new_results(self, op: If | Loop | Tasks, state: RegionState) -> None:
         """Places the results; blocks of the heap are made large enough where they are written."""
         for v in op.results:
             if is_dynamic(v.shape):

@@ -6,6 +6,7 @@ from typing import Callable
 
 from lowering.passes.fold_constants import fold_constants
 from lowering.passes.fuse import fuse
+from lowering.passes.group_tasks import group_tasks
 from lowering.passes.narrow_weights import narrow_weights
 from lowering.passes.rewriting import remove_dead
 from lowering.passes.row_groups import gather_row_groups
@@ -21,7 +22,9 @@ from llvm_backend.target import Target
 # fusion is done, which looks for plain ones. Winograd's transforms come late, since they take along
 # what was fused behind a convolution; they leave narrow weights alone, as they would enlarge the
 # error. Chains of rows are put together last: they are made of the ops that are left.
+# What is forked comes first of all: ops of tasks that are none are ops like the others.
 PASSES: tuple[tuple[str, Callable[[Region, Target], None]], ...] = (
+    ("group_tasks", group_tasks),
     ("share_common", lambda region, _: share_common(region)),
     ("fold_constants", lambda region, _: fold_constants(region)),
     ("remove_dead", lambda region, _: remove_dead(region)),

@@ -21,13 +21,14 @@ from typing import Callable, Sequence
 from lowering import expr as E
 from lowering.expr import Expr, loads
 from lowering.print_linalg_scalar import (
-    Lines, ScalarPrinter, extreme, literal, mlir_type, nested, shaped_type, tensor_type,
+    Lines, ScalarPrinter, as_type, extreme, literal, mlir_type, nested, scalar_of, shaped_type,
+    tensor_type,
 )
 from lowering.print_linalg_slices import as_slice
 from lowering.sizes import Size
 from lowering.tensor_ir import (
-    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
-    TensorProgram, Value,
+    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
+    TensorOp, TensorProgram, Value,
 )
 from runtime.dtypes import DType, bool_, i64
 
@@ -416,25 +417,14 @@ def _bind_results(lines: Lines, results: list[Value]) -> str:
     return f"{group}:{len(results)} = " if results else ""
 
 
-def _scalar_of(lines: Lines, value: Value) -> str:
-    return lines.let(f"tensor.extract {lines.name_of(value)}[] : {tensor_type(value)}")
-
-
-def _as(lines: Lines, v: Value, like: Value) -> str:
-    """v with the type of another Value, some of whose sizes are known only at run time."""
-    old, new = tensor_type(v), tensor_type(like)
-    name = lines.name_of(v)
-    return name if old == new else lines.let(f"tensor.cast {name} : {old} to {new}")
-
-
 def _yield(lines: Lines, values: list[Value], results: list[Value]) -> None:
-    names = ", ".join(_as(lines, v, w) for v, w in zip(values, results))
+    names = ", ".join(as_type(lines, v, w) for v, w in zip(values, results))
     types = ", ".join(map(tensor_type, results))
     lines.put(f"scf.yield {names} : {types}" if values else "scf.yield")
 
 
 def _if(lines: Lines, op: If) -> None:
-    condition = _scalar_of(lines, op.condition)
+    condition = scalar_of(lines, op.condition)
     types = ", ".join(map(tensor_type, op.results))
     arrow = f" -> ({types})" if op.results else ""
     lines.put(f"{_bind_results(lines, op.results)}scf.if {condition}{arrow} {{")
@@ -450,11 +440,11 @@ def _loop(lines: Lines, op: Loop) -> None:
     """scf.while over the counter, the condition (true where there is none) and the carried."""
     types = [tensor_type(v) for v in op.results]
     zero = lines.let("arith.constant 0 : i64")
-    trip = (_scalar_of(lines, op.trip) if isinstance(op.trip, Value)
+    trip = (scalar_of(lines, op.trip) if isinstance(op.trip, Value)
             else lines.let(f"arith.constant {op.trip} : i64"))
     go = (lines.let("arith.constant true") if op.condition is None
-          else _scalar_of(lines, op.condition))
-    inits = [zero, go, *(_as(lines, v, w) for v, w in zip(op.inits, op.results))]
+          else scalar_of(lines, op.condition))
+    inits = [zero, go, *(as_type(lines, v, w) for v, w in zip(op.inits, op.results))]
     before = [lines.fresh() for _ in inits]
     all_types = ", ".join(["i64", "i1", *types])
     group = f"%r{lines.fresh()[1:]}"
@@ -476,10 +466,10 @@ def _loop(lines: Lines, op: Loop) -> None:
     lines.put(f"{lines.name_of(counter)} = tensor.from_elements {n} : tensor<i64>")
     _ops(lines, op.body)
     results = list(op.body.results)
-    again = lines.let("arith.constant true") if op.condition is None else _scalar_of(
+    again = lines.let("arith.constant true") if op.condition is None else scalar_of(
         lines, results.pop(0))
     following = lines.let(f"arith.addi {n}, {lines.let('arith.constant 1 : i64')} : i64")
-    carried = [_as(lines, v, w) for v, w in zip(results, op.results)]
+    carried = [as_type(lines, v, w) for v, w in zip(results, op.results)]
     lines.put(f"scf.yield {', '.join([following, again, *carried])} : {all_types}")
     lines.depth -= 1
     lines.put("}")
@@ -491,10 +481,18 @@ def _check(lines: Lines, op: Check) -> None:
         lines.put(f"// {op.kind}: {' '.join(text.splitlines())}")
         return
     message = text.replace("\\", "\\\\").replace('"', '\\22').replace("\n", "\\0A")
-    lines.put(f'cf.assert {_scalar_of(lines, op.condition)}, "{message}"')
+    lines.put(f'cf.assert {scalar_of(lines, op.condition)}, "{message}"')
+
+
+def _tasks(lines: Lines, op: Tasks) -> None:
+    """One after the other: there is no such op upstream."""
+    for r in op.tasks:
+        _ops(lines, r)
+    for v, w in zip(op.results, [v for r in op.tasks for v in r.results]):
+        lines.names[v] = as_type(lines, w, v)
 
 
 _PRINTERS = {
     Generic: _generic, Scatter: _scatter, Constant: _constant, Sort: _sort, Scan: _scan,
-    Random: _random, Foreign: _foreign, If: _if, Loop: _loop, Check: _check,
+    Random: _random, Foreign: _foreign, If: _if, Loop: _loop, Check: _check, Tasks: _tasks,
 }

@@ -120,6 +120,18 @@ class Lines:
         return f"func.call @{name}({', '.join(args)}) : ({', '.join(types)}) -> {result}"
 
 
+def scalar_of(lines: Lines, value: Value) -> str:
+    """The number in a 0-d tensor."""
+    return lines.let(f"tensor.extract {lines.name_of(value)}[] : {tensor_type(value)}")
+
+
+def as_type(lines: Lines, v: Value, like: Value) -> str:
+    """v with the type of another Value, some of whose sizes are known only at run time."""
+    old, new = tensor_type(v), tensor_type(like)
+    name = lines.name_of(v)
+    return name if old == new else lines.let(f"tensor.cast {name} : {old} to {new}")
+
+
 class ScalarPrinter:
     """Prints expressions at one place: `index` gives the i64 name of a loop index; `given` names
     that some nodes (block arguments, the accumulator) have already."""

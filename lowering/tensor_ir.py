@@ -283,6 +283,26 @@ class Loop(TensorOp):
         return [self.body]
 
 
+class Tasks(TensorOp):
+    """Regions that may run side by side; results = those of all, one after the other."""
+
+    __slots__ = ("tasks",)
+
+    def __init__(self, tasks: list[Region], results: list[Value] | None = None):
+        self.tasks = tasks
+        if results is None:
+            results = [Value(v.shape, v.dtype) for r in tasks for v in r.results]
+        self.results = results
+        for v in results:
+            v.op = self
+
+    def operands(self) -> list[Value]:
+        return []
+
+    def regions(self) -> list[Region]:
+        return self.tasks
+
+
 class Check(TensorOp):
     """Fails the run with `message` unless the 0-d bool condition holds. Of the kinds 'print' and
     'warn', tells the message and goes on. Stays in program order. `where`: a line of source."""

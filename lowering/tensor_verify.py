@@ -11,8 +11,8 @@ from lowering.index_algebra import IndexAlgebra
 from lowering.random_words import WINDOW
 from lowering.sizes import Size, at_least
 from lowering.tensor_ir import (
-    Check, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, TensorProgram,
-    Value,
+    Check, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks, TensorOp,
+    TensorProgram, Value,
 )
 from llvm_backend.kernel import BINARY, COMPARE, UNARY
 from runtime.dtypes import bf16, bool_, f16, i32, i64
@@ -87,6 +87,10 @@ def _op(op: TensorOp, known: set[Value]) -> None:
         for r in op.regions():
             _region(r, known)
             _same_types(op.results, r.results)
+    elif isinstance(op, Tasks):
+        for r in op.regions():
+            _region(r, known)
+        _same_types(op.results, [v for r in op.regions() for v in r.results])
     elif isinstance(op, Loop):
         _require(op.body.params[:1] != [] and op.body.params[0].dtype is i64, "no loop counter")
         _same_types(op.body.params[1:], op.inits)
