@@ -46,6 +46,24 @@ def _ps_roi_align(dtype):
                           ratio])
 
 
+@own("torchvision::roi_pool")
+def _roi_pool(dtype):
+    shift = torch.tensor([0, 3, 3, 3, 3])  # some leave the image
+    if dtype in FLOATS:
+        for n, scale in ((7, 0.5), (5, 1.0), (0, 0.5)):
+            yield Sample([torch.rand(2, 3, 20, 24, dtype=dtype), _rois(n, dtype) - shift * (n == 5),
+                          scale, 3, 4])
+
+
+@own("torchvision::ps_roi_pool")
+def _ps_roi_pool(dtype):
+    shift = torch.tensor([0, 3, 3, 3, 3])
+    if dtype in FLOATS:
+        for n, scale in ((7, 0.5), (5, 1.0)):
+            boxes = _rois(n, dtype) - shift * (n == 5)
+            yield Sample([torch.rand(2, 24, 20, 24, dtype=dtype), boxes, scale, 3, 4])
+
+
 @own("torchvision::deform_conv2d")
 def _deform_conv2d(dtype):
     if dtype not in FLOATS:

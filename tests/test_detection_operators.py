@@ -102,6 +102,24 @@ def plain_roi(x: np.ndarray, where: np.ndarray, scale: float, bins: tuple[int, i
     return out
 
 
+def plain_bins(x: np.ndarray, where: np.ndarray, scale: float, bins: tuple[int, int],
+               last: int) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    """(k, p, q) of all bins, and the pixels of the image in it, in all channels."""
+    out = []
+    for k, p, q in np.ndindex(len(where), *bins):
+        image, x1, y1, x2, y2 = where[k]
+        cuts = []
+        for low, high, b, n, size in ((y1, y2, p, bins[0], x.shape[2]),
+                                      (x1, x2, q, bins[1], x.shape[3])):
+            start, end = (math.copysign(math.floor(abs(c * scale) + 0.5), c) for c in (low, high))
+            length = max(end - start + last, 1) / n
+            cuts.append([int(min(max(edge + start, 0), size - 1 + last)) for edge in (
+                math.floor(b * length), math.ceil((b + 1) * length))])
+        (top, bottom), (left, right) = cuts
+        out.append(((k, p, q), x[int(image), :, top:bottom, left:right]))
+    return out
+
+
 def plain_deformable(x, weight, offset, mask, bias, stride, pad, dilation, groups, offset_groups):
     _, _, oh, ow = offset.shape
     n, channels = x.shape[:2]
@@ -154,6 +172,31 @@ def test_regions_whose_bins_have_channels_of_their_own(engine: str, ratio: int) 
     found, channels = run(engine, "torchvision::ps_roi_align", [x, where], 0.5, 2, 3, ratio)
     wanted = plain_roi(x, where, 0.5, (2, 3), ratio, 0.5, -math.inf, True)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert channels[3].ravel().tolist() == list(range(12)) and channels.dtype == np.int32
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_largest_element_of_each_bin(engine: str) -> None:
+    x, where = RANDOM.rand(2, 3, 12, 15).astype(np.float32), rois(5, 2, 40)
+    found, places = run(engine, "torchvision::roi_pool", [x, where], 0.5, 2, 3)
+    for (k, p, q), pixels in plain_bins(x, where, 0.5, (2, 3), 1):
+        for c in range(3):
+            wanted = pixels[c].max() if pixels[c].size else 0
+            assert found[k, c, p, q] == wanted
+            place = places[k, c, p, q]
+            assert place == -1 if not pixels[c].size else (
+                x[int(where[k, 0]), c].ravel()[place] == wanted)
+    assert places.dtype == np.int32
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_mean_of_each_bin_in_channels_of_its_own(engine: str) -> None:
+    x, where = RANDOM.rand(2, 12, 12, 15).astype(np.float32), rois(5, 2, 40)
+    found, channels = run(engine, "torchvision::ps_roi_pool", [x, where], 0.5, 2, 3)
+    for (k, p, q), pixels in plain_bins(x, where, 0.5, (2, 3), 0):
+        for c in range(2):
+            own = pixels[(c * 2 + p) * 3 + q]
+            assert abs(found[k, c, p, q] - (own.mean() if own.size else 0)) < 1e-5
     assert channels[3].ravel().tolist() == list(range(12)) and channels.dtype == np.int32
 
 

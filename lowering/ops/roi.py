@@ -137,8 +137,7 @@ def _pooled(x: Value, rois: Value, sides: list[_Samples], channels: int,
     channels are read at the same positions."""
     rows, columns = sides
     dtype = compute_dtype(x.dtype)
-    image = compute((rois.shape[0],), lambda k: _within(E.cast(E.load(rois, [k, 0]), i64),
-                                                        x.shape[0]))
+    image = _image(x, rois)
 
     def sample(k: Expr, p: Expr, q: Expr, c: Expr, s: Expr, t: Expr) -> Expr:
         n, plane = E.load(image, [k]), channel(c, p, q)
@@ -161,3 +160,128 @@ def _pooled(x: Value, rois: Value, sides: list[_Samples], channels: int,
     total = generic((rois.shape[0], rows.bins, columns.bins, channels, rows.most, columns.most), 4,
                     sample(*index), "add", mean)
     return cast(total, x.dtype)
+
+
+@aten("roi_pool(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
+      "int pooled_width) -> (Tensor, Tensor)", namespace="torchvision")
+def roi_pool(x, rois, spatial_scale, pooled_height, pooled_width):
+    """(k, c, pooled_height, pooled_width): the largest element of each bin, 0 of one without
+    pixels (Girshick 2015); and (i32) where in its plane the first such is, -1 where there is none.
+    Corners are rounded to whole pixels, both within the box."""
+    _check(x, rois)
+    sides = _bins(x, rois, spatial_scale, pooled_height, pooled_width, 1)
+    shape = (rois.shape[0], x.shape[1], pooled_height, pooled_width)
+    image = _image(x, rois)
+    low = E.const(-float("inf"), compute_dtype(x.dtype))
+
+    def read(i: tuple[Expr, ...]) -> tuple[Expr, Expr, Expr]:
+        """Whether the pixel is in the bin, its value, and its place."""
+        k, c, p, q, s, t = i
+        (y, in_rows), (z, in_columns) = (
+            side.at(k, b, n) for side, b, n in zip(sides, (p, q), (s, t)))
+        value = E.cast(E.load(x, [E.load(image, [k]), c, y, z]), low.dtype)
+        return in_rows & in_columns, value, y * x.shape[3] + z
+
+    domain = (*shape, sides[0].most, sides[1].most)
+    index = E.identity(6)
+    inside, value, place = read(index)
+    most = generic(domain, 4, E.select(inside, value, low), "max")
+    far = E.const(1 << 62, i64)
+    found = inside & E.eq(value, E.load(most, index[:4]))
+    first = generic(domain, 4, E.select(found, place, far), "min")
+    empty = [side.empty for side in sides]
+
+    def nothing(k: Expr, c: Expr, p: Expr, q: Expr) -> Expr:
+        return E.load(empty[0], [k, p]) | E.load(empty[1], [k, q])
+
+    largest = compute(shape, lambda *i: E.select(
+        nothing(*i), E.const(0, low.dtype), E.load(most, i)))
+    where = compute(shape, lambda *i: E.cast(E.select(
+        nothing(*i), E.const(-1, i64), E.load(first, i)), i32))
+    return cast(largest, x.dtype), where
+
+
+@aten("ps_roi_pool(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
+      "int pooled_width) -> (Tensor, Tensor)", namespace="torchvision")
+def ps_roi_pool(x, rois, spatial_scale, pooled_height, pooled_width):
+    """The mean of each bin, 0 of one without pixels, where each bin has channels of its own (Dai et
+    al. 2016); and (i32) which channel each result was taken from."""
+    _check(x, rois)
+    if x.shape[1] % (pooled_height * pooled_width):
+        raise RuntimeError("input channels must be a multiple of pooling height * pooling width")
+    sides = _bins(x, rois, spatial_scale, pooled_height, pooled_width, 0)
+    shape = (rois.shape[0], x.shape[1] // (pooled_height * pooled_width), pooled_height,
+             pooled_width)
+    image, dtype = _image(x, rois), compute_dtype(x.dtype)
+
+    def channel(c: Expr, p: Expr, q: Expr) -> Expr:
+        return (c * pooled_height + p) * pooled_width + q
+
+    k, c, p, q, s, t = index = E.identity(6)
+    (y, in_rows), (z, in_columns) = (
+        side.at(k, b, n) for side, b, n in zip(sides, (p, q), (s, t)))
+    value = E.cast(E.load(x, [E.load(image, [k]), channel(c, p, q), y, z]), dtype)
+    count = E.load(sides[0].count, [k, p]) * E.load(sides[1].count, [k, q])
+    mean = E.acc(dtype) / E.cast(E.maximum(count, 1), dtype)
+    domain = (*shape, sides[0].most, sides[1].most)
+    total = generic(domain, 4, E.select(in_rows & in_columns, value, E.const(0, dtype)), "add",
+                    mean)
+    return (cast(total, x.dtype),
+            compute(shape, lambda k, c, p, q: E.cast(channel(c, p, q), i32)))
+
+
+@dataclass
+class _Bins:
+    """The pixels of each bin in one spatial dim: (k, bins) Values of the first one and how many;
+    `most`: of all bins, at most."""
+
+    first: Value
+    count: Value
+    empty: Value
+    most: Dim
+    n: int
+
+    def at(self, k: Expr, b: Expr, s: Expr) -> tuple[Expr, Expr]:
+        """Pixel s of a bin, and whether it has so many."""
+        return (_within(E.load(self.first, [k, b]) + s, self.n),
+                s < E.load(self.count, [k, b]))
+
+
+def _bins(x: Value, rois: Value, scale: float | Value, rows: int, columns: int,
+          last: int) -> list[_Bins]:
+    """The bins of both dims; last: 1 where a box ends with the pixel of its corner, 0 before, and
+    then the image before its last pixel (torchvision has it so)."""
+    dtype = compute_dtype(x.dtype)
+    factor = E.const(scale, dtype) if not isinstance(scale, Value) else E.cast(
+        E.load(scale), dtype)
+    k, found = rois.shape[0], []
+    for first, n, bins in ((2, x.shape[2], rows), (1, x.shape[3], columns)):
+        start, end = (compute((k,), lambda r, c=c: _rounded(
+            E.cast(E.load(rois, [r, c]), dtype) * factor)) for c in (first, first + 2))
+
+        def edge(r: Expr, b: Expr, way: str, start=start, end=end, bins=bins, n=n) -> Expr:
+            length = E.maximum(E.load(end, [r]) - E.load(start, [r]) + last, 1)
+            size = length / bins
+            at = E.cast(E.unary(way, E.cast(b, dtype) * size), i64)
+            return E.minimum(E.maximum(at + E.cast(E.load(start, [r]), i64), 0), n - 1 + last)
+
+        begin = compute((k, bins), lambda r, b: edge(r, b, "floor"))
+        count = compute((k, bins), lambda r, b: E.maximum(
+            edge(r, b + 1, "ceil") - E.load(begin, [r, b]), 0))
+        empty = compute((k, bins), lambda r, b: E.load(count, [r, b]) <= 0)
+        most: Dim = 0 if k == 0 else Size(compute(
+            (), lambda w=reduce("max", count, None, False): E.maximum(E.load(w), 0)))
+        found.append(_Bins(begin, count, empty, most, n))
+    return found
+
+
+def _rounded(x: Expr) -> Expr:
+    """To the nearest whole number, halves away from 0."""
+    whole = E.unary("floor", E.unary("abs", x) + 0.5)
+    return E.select(x < 0, -whole, whole)
+
+
+def _image(x: Value, rois: Value) -> Value:
+    """(k): which image each box is of."""
+    return compute((rois.shape[0],), lambda k: _within(E.cast(E.load(rois, [k, 0]), i64),
+                                                       x.shape[0]))

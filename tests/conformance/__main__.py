@@ -1,6 +1,6 @@
 """The long tables against PyTorch, as Markdown; exit status 1 if a line does not hold.
 
-python -m tests.conformance [archives|programs|memory|operators|modules|models|sizes|detection]...
+python -m tests.conformance [archives|programs|memory|operators|modules|models|scripted|sizes|detection]...
     [--only TEXT] [--seconds S]
 """
 
@@ -13,8 +13,8 @@ import platform
 import sys
 
 from tests.conformance import (
-    corpus_table, detection_table, memory_table, operators_table, programs_table, sizes_table,
-    table,
+    corpus_table, detection_table, memory_table, operators_table, programs_table,
+    scripted_table, sizes_table, table,
 )  # fmt: skip
 
 # table -> (title, module with CASES, cases that share a process)
@@ -22,7 +22,7 @@ SUITES = {
     "modules": ("torch.nn modules", "modules_table", 16),
     "models": ("torchvision classification", "torchvision_table", 1),
 }
-TABLES = ("archives", "programs", "memory", "operators", *SUITES, "sizes", "detection")
+TABLES = ("archives", "programs", "memory", "operators", *SUITES, "scripted", "sizes", "detection")
 
 
 def main() -> int:
@@ -52,6 +52,9 @@ def main() -> int:
             continue
         if name == "operators":
             failed += operators_table.print_table(options.only)
+            continue
+        if name == "scripted":
+            failed += scripted_table.print_table(options.only, options.seconds)
             continue
         if name == "sizes":
             failed += sizes_table.print_table(options.only, options.seconds)

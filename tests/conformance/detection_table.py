@@ -3,8 +3,8 @@
 python -m tests.conformance detection [--only TEXT]
 
 Results of detectors are compared as sets: each detection must have one of the other side's whose
-label is the same and whose box, score, mask and keypoints are near. A model runs in a process of
-its own.
+label is the same and whose box, score, mask and keypoints are near. A model runs, with all its
+sizes, in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ MODELS: dict[str, tuple[str, dict[str, Any], list[tuple[int, int]]]] = {
     "fcn_resnet50": ("segmentation", {}, [(96, 96)]),
     "raft_small": ("optical_flow", {}, [(128, 128)]),
     "fasterrcnn_mobilenet_v3_large_320_fpn": ("detection", {}, [(160, 160), (120, 200)]),
-    "ssdlite320_mobilenet_v3_large": ("detection", {}, [(160, 160)]),
+    "ssdlite320_mobilenet_v3_large": ("detection", {}, [(160, 160), (200, 120)]),
     "retinanet_resnet50_fpn": ("detection", SMALL, [(160, 160), (128, 192)]),
-    "fcos_resnet50_fpn": ("detection", SMALL, [(160, 160)]),
-    "keypointrcnn_resnet50_fpn": ("detection", SMALL, [(160, 160)]),
-    "maskrcnn_resnet50_fpn": ("detection", SMALL, [(160, 160)]),
+    "fcos_resnet50_fpn": ("detection", SMALL, [(160, 160), (128, 192)]),
+    "keypointrcnn_resnet50_fpn": ("detection", SMALL, [(160, 160), (120, 200)]),
+    "maskrcnn_resnet50_fpn": ("detection", SMALL, [(160, 160), (128, 192)]),
 }
 
 
@@ -131,13 +131,25 @@ def _distance(a: dict, j: int, b: dict, k: int, size: tuple[int, int]) -> float:
     return worst
 
 
-def measure(name: str, size: tuple[int, int]) -> dict[str, Any]:
-    """The row of a model and a size."""
+def measure(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a model, one a size."""
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        archive = Path(folder) / "model.pt"
+        torch.jit.save(torch.jit.script(build(name)), str(archive))
+        script = torch.jit.load(str(archive)).eval()
+        for size in MODELS[name][2]:
+            yield measure_size(name, archive, script, size)
+
+
+def measure_size(name: str, archive: Path, script: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """The row of an archive, which `script` is, for a size."""
     import torch
 
     import aot
 
-    torch.set_num_threads(1)
     kind = MODELS[name][0]
     image = np.random.RandomState(0).rand(3, *size).astype(np.float32)
     if kind == "detection":
@@ -146,35 +158,32 @@ def measure(name: str, size: tuple[int, int]) -> dict[str, Any]:
         args = (image[None], image[None, :, :, ::-1].copy())
     else:
         args = (image[None],)
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        archive, library = Path(folder) / "model.pt", Path(folder) / "model.so"
-        torch.jit.save(torch.jit.script(build(name)), str(archive))
-        script = torch.jit.load(str(archive)).eval()
-        tensors = _map(args, torch.from_numpy)
-        wanted = _map(script(*tensors), lambda t: t.numpy())
-        begun = time.perf_counter()
-        compiled = aot.compile(str(archive), args)
-        row: dict[str, Any] = {"seconds": time.perf_counter() - begun}
-        compiled.save(str(library))
-        sections = subprocess.run(["size", "-A", str(library)], capture_output=True, text=True,
-                                  check=True).stdout
-        row["kilobytes"] = int(re.search(r"\.text\s+(\d+)", sections)[1]) / 1024
-        found = compiled(*args)
-        if kind == "detection":
-            row["count"] = len(wanted[1][0]["labels"])
-            row["error"] = compare(found[1][0], wanted[1][0], size)
-        else:
-            pairs = list(zip(_leaves(found), _leaves(wanted), strict=True))
-            row["error"] = max(float(np.abs(x - y).max() / max(1.0, np.abs(y).max()))
-                               for x, y in pairs)
-        taken: tuple[list[float], list[float]] = ([], [])
-        for _ in range(5):
-            for run, times in ((lambda: compiled(*args), taken[0]),
-                               (lambda: script(*tensors), taken[1])):
-                begun = time.perf_counter()
-                run()
-                times.append((time.perf_counter() - begun) * 1e3)
-        row["ours"], row["torchscript"] = (min(t[1:]) for t in taken)
+    tensors = _map(args, torch.from_numpy)
+    wanted = _map(script(*tensors), lambda t: t.numpy())
+    begun = time.perf_counter()
+    compiled = aot.compile(str(archive), args)
+    row: dict[str, Any] = {"seconds": time.perf_counter() - begun}
+    library = archive.with_suffix(".so")
+    compiled.save(str(library))
+    sections = subprocess.run(["size", "-A", str(library)], capture_output=True, text=True,
+                              check=True).stdout
+    row["kilobytes"] = int(re.search(r"\.text\s+(\d+)", sections)[1]) / 1024
+    found = compiled(*args)
+    if kind == "detection":
+        row["count"] = len(wanted[1][0]["labels"])
+        row["error"] = compare(found[1][0], wanted[1][0], size)
+    else:
+        pairs = list(zip(_leaves(found), _leaves(wanted), strict=True))
+        row["error"] = max(float(np.abs(x - y).max() / max(1.0, np.abs(y).max()))
+                           for x, y in pairs)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(5):
+        for run, times in ((lambda: compiled(*args), taken[0]),
+                           (lambda: script(*tensors), taken[1])):
+            begun = time.perf_counter()
+            run()
+            times.append((time.perf_counter() - begun) * 1e3)
+    row["ours"], row["torchscript"] = (min(t[1:]) for t in taken)
     return row
 
 
@@ -202,8 +211,9 @@ def print_table(only: str = "", seconds: float = 240.0) -> int:
     for name, (_, _, sizes) in MODELS.items():
         if only not in name:
             continue
-        for size in sizes:
-            row = _run(name, size, seconds)
+        rows, problem = run_apart("tests.conformance.detection_table", [name], seconds)
+        rows += [{"problem": problem}] * (len(sizes) - len(rows))
+        for size, row in zip(sizes, rows):
             problem = row.get("problem") or (
                 "" if row["error"] <= TOLERANCE else f"error above {TOLERANCE:g}")
             failed += bool(problem)
@@ -216,23 +226,25 @@ def print_table(only: str = "", seconds: float = 240.0) -> int:
     return failed
 
 
-def _run(name: str, size: tuple[int, int], seconds: float) -> dict[str, Any]:
-    """One row, in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.detection_table", name,
-               *map(str, size)]
+def run_apart(module: str, words: list[str], seconds: float) -> tuple[list[dict], str]:
+    """The rows that a module prints as JSON, a line each, in a process of its own, and why there
+    are no more of them."""
     environment = {**os.environ, "AOT_CACHE": "0"}
+    done = subprocess.Popen([sys.executable, "-W", "ignore", "-m", module, *words], cwd=ROOT,
+                            env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
     try:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                              timeout=seconds)
+        out, err = done.communicate(timeout=seconds)
+        ended = f"ended with status {done.returncode}"
     except subprocess.TimeoutExpired:
-        return {"problem": f"not done after {seconds:.0f} s"}
-    last = done.stdout.strip().splitlines()[-1:]
-    if done.returncode or not last:
-        text = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])
-        errors = [line for line in text if re.match(r"[\w.]*(Error|Failure)\b", line)]
-        return {"problem": " ".join((errors or text[-1:])[0].split())[:200].replace("|", "/")}
-    return json.loads(last[0])
+        done.kill()
+        out, err = done.communicate()
+        ended = f"not done after {seconds:.0f} s"
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    errors = [line for line in err.splitlines() if re.match(r"[\w.]*(Error|Failure)\b", line)]
+    return rows, " ".join((errors or [ended])[0].split())[:200].replace("|", "/")
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3])))))
+    for row in measure(sys.argv[1]):
+        print(json.dumps(row), flush=True)
