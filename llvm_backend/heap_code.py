@@ -7,7 +7,7 @@ Programs without a heap have none of this, and no undefined malloc and free.
 
 from __future__ import annotations
 
-from llvm_backend.program import Program
+from llvm_backend.program import HostAllocate, Program, all_statements
 
 HEAD_BYTES = 64  # the part of an instance that aot.h lays out
 VERSION_AT = 56  # where in it the number of the code's version is, if it has several
@@ -25,9 +25,10 @@ def block_address(program: Program, block: int) -> str:
     return f"getelementptr i8, ptr %instance, i64 {heap_offset(program) + BLOCK_BYTES * block}"
 
 
-def grow(block: str, count: str, row_bytes: int) -> str:
+def grow(block: str, count: str, row_bytes: int, keep: bool) -> str:
     """The instruction that makes a block large enough; its value is false without memory."""
-    return f"call i1 @.grow(ptr {block}, i64 {count}, i64 {row_bytes})"
+    name = "extend" if keep else "grow"
+    return f"call i1 @.{name}(ptr {block}, i64 {count}, i64 {row_bytes})"
 
 
 # Where there are no rows (count 0, or less: then for so many) there are zeros: positions held
@@ -82,6 +83,45 @@ none:
 """
 
 
+# By half more than there was, so that a block that grows row by row is moved a few times only.
+_EXTEND = """
+define internal i1 @.extend(ptr %block, i64 %count, i64 %row) #1 {
+entry:
+  %product = call {i64, i1} @llvm.umul.with.overflow.i64(i64 %count, i64 %row)
+  %needed = extractvalue {i64, i1} %product, 0
+  %over = extractvalue {i64, i1} %product, 1
+  %large = icmp ugt i64 %needed, 4611686018427387904
+  %never = or i1 %over, %large
+  br i1 %never, label %none, label %compare
+compare:
+  %hasp = getelementptr i8, ptr %block, i64 8
+  %has = load i64, ptr %hasp, align 8
+  %enough = icmp uge i64 %has, %needed
+  br i1 %enough, label %good, label %make
+make:
+  %old = load ptr, ptr %block, align 8
+  %half = lshr i64 %has, 1
+  %longer = add i64 %has, %half
+  %least = call i64 @llvm.smax.i64(i64 %longer, i64 %needed)
+  %more = add i64 %least, 127
+  %size = and i64 %more, -64
+  %new = call ptr @malloc(i64 %size)
+  %failed = icmp eq ptr %new, null
+  br i1 %failed, label %none, label %move
+move:
+  call void @llvm.memcpy.p0.p0.i64(ptr %new, ptr %old, i64 %has, i1 false)
+  call void @free(ptr %old)
+  store ptr %new, ptr %block, align 8
+  store i64 %size, ptr %hasp, align 8
+  br label %good
+good:
+  ret i1 true
+none:
+  ret i1 false
+}
+"""
+
+
 def heap_functions(program: Program) -> str:
     """`@.grow` and `NAME_release`; nothing for a program without a heap."""
     if not program.heap_blocks:
@@ -93,7 +133,9 @@ def heap_functions(program: Program) -> str:
                   f"  call void @free(ptr %p{k})",
                   f"  call void @llvm.memset.p0.i64(ptr align 8 %b{k}, i8 0, i64 {BLOCK_BYTES}, "
                   "i1 false)"]
-    return _GROW + "\n".join([
+    extends = any(isinstance(s, HostAllocate) and s.keep
+                  for m in program.methods for s in all_statements(m.body))
+    return _GROW + _EXTEND * extends + "\n".join([
         "", f"define void @{program.name}_release(ptr %instance) #1 {{", "entry:",
         "  %made = call i1 @.usable(ptr %instance)",
         "  br i1 %made, label %all, label %done",

@@ -356,7 +356,7 @@ class _Body:
     def allocate(self, s: HostAllocate) -> None:
         block = self.fresh(block_address(self.program, s.block))
         count = self.fresh(f"load i64, ptr {self.pointer(s.count)}, align 8")
-        there = self.fresh(grow(block, count, s.row_bytes))
+        there = self.fresh(grow(block, count, s.row_bytes, s.keep))
         good, bad = self.labels("room", "none")
         self.lines.append(f"  br i1 {there}, label %{good}, label %{bad}")
         self.start(bad)

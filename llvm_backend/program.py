@@ -94,13 +94,15 @@ class HostCheck:
 
 @dataclass
 class HostAllocate:
-    """Makes a block of the heap at least max(1, count) rows long; what it held is lost.
+    """Makes a block of the heap at least max(1, count) rows long; what it held is lost, unless it
+    is to `keep` that: it then becomes longer by so much that many small steps cost little.
 
     count: an i64 slot. Ends the run with AOT_OUT_OF_MEMORY where there is no such memory."""
 
     block: int
     count: Slot
     row_bytes: int
+    keep: bool = False
 
 
 @dataclass

@@ -13,7 +13,8 @@ from lowering import build as B
 from lowering import expr as E
 from lowering.abstract import AbstractTensor, Raised, Rows, describe, is_number, number_type
 from lowering.ops.creation import tensor as tensor_of
-from lowering.tensor_ir import Value
+from lowering.sizes import Size
+from lowering.tensor_ir import Grow, Value
 from runtime.dtypes import DType, bool_, f64, i64
 
 if TYPE_CHECKING:
@@ -93,9 +94,19 @@ def _element_text(rows: Rows) -> str:
 
 
 def _joined(ev: Evaluator, rows: Rows, other: AbstractTensor) -> AbstractTensor:
-    if rows.data.shape[0] == 0:
+    """The rows with those of another list behind them: in a loop they grow where they lie."""
+    n = rows.data.shape[0]
+    if n == 0:
         return other
-    return _call(ev, "aten::cat", [rows.data, other], 0)
+    if not isinstance(n, Size):
+        return _call(ev, "aten::cat", [rows.data, other], 0)
+    data, new = ev.memory.read(rows.data), ev.memory.read(other)
+
+    def build() -> Value:
+        longer = B.append(Grow(data, n + new.shape[0])).out
+        return B.insert(longer, new, [n, *(0 for _ in new.shape[1:])])
+
+    return ev.memory.tensor(ev.memory.build(build))
 
 
 def _append(ev: Evaluator, x: list, value: Any) -> list:
@@ -158,8 +169,9 @@ def _set(ev: Evaluator, x: list, i: object, value: Any) -> list:
         raise Raised("list assignment index out of range")
     place, data = _position(ev, rows, i), ev.memory.read(rows.data)
     row = ev.memory.read(_row(ev, rows, value))
-    changed = ev.memory.build(lambda: B.compute(data.shape, lambda k, *r: E.select(
-        E.eq(k, E.load(place)), E.load(row, [0, *r]), E.load(data, [k, *r]))))
+    changed = ev.memory.build(lambda: B.scatter(
+        data, (1, *data.shape[1:]), lambda k, *r: [E.load(place), *r],
+        lambda k, *r: E.load(row, [0, *r])))
     _put(ev, x, ev.memory.tensor(changed), rows.number)
     return x
 
@@ -167,11 +179,24 @@ def _set(ev: Evaluator, x: list, i: object, value: Any) -> list:
 def _pop(ev: Evaluator, x: list, i: object = -1) -> object:
     """The element; those behind it move up."""
     rows = x[0]
+    if type(i) is int and i == -1:
+        return _pop_last(ev, x)
     element, place, data = _get(ev, x, i), _position(ev, rows, i), ev.memory.read(rows.data)
     left = ev.memory.build(lambda: B.pointwise(lambda n: E.maximum(n - 1, 0), _count(ev, rows)))
     size = B.as_size(left)
     shorter = ev.memory.build(lambda: B.compute((size, *data.shape[1:]), lambda k, *r: E.load(
         data, [E.minimum(E.select(k < E.load(place), k, k + 1), E.const(data.shape[0]) - 1), *r])))
+    _put(ev, x, ev.memory.tensor(shorter), rows.number)
+    return element
+
+
+def _pop_last(ev: Evaluator, x: list) -> object:
+    rows = x[0]
+    element, data = _get(ev, x, -1), ev.memory.read(rows.data)
+    left = ev.memory.build(lambda: B.pointwise(lambda n: E.maximum(n - 1, 0), _count(ev, rows)))
+    size = B.as_size(left)
+    shorter = ev.memory.build(lambda: B.compute(
+        (size, *data.shape[1:]), lambda *k: E.load(data, k)))
     _put(ev, x, ev.memory.tensor(shorter), rows.number)
     return element
 

@@ -54,11 +54,12 @@ class Assert:
 
 @dataclass
 class Allocate:
-    """Room for `memory`, `count` rows of row_bytes."""
+    """Room for `memory`, `count` rows of row_bytes; `keep`: it goes on holding what it holds."""
 
     memory: MemoryBuffer
     count: MemoryBuffer
     row_bytes: int
+    keep: bool = False
 
 
 @dataclass
@@ -238,7 +239,7 @@ def host(nodes: list[Node]) -> list[HostStmt]:
             parts = (p if isinstance(p, str) else TextHole(slot(p[0]), p[1]) for p in n.message)
             out.append(HostCheck(slot(n.condition), tuple(parts), n.kind))
         elif isinstance(n, Allocate):
-            out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes))
+            out.append(HostAllocate(n.memory.index, slot(n.count), n.row_bytes, n.keep))
         elif isinstance(n, Deliver):
             out.append(HostDeliver(n.output, n.memory.index, [slot(m) for m in n.sizes]))
         elif isinstance(n, ForeignCall):

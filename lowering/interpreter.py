@@ -16,7 +16,7 @@ from lowering import interpreter_scalar as scalar
 from lowering.interpreter_contract import contract
 from lowering.interpreter_expr import Array, Block, Env, IndexForms
 from lowering.tensor_ir import (
-    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort,
+    Check, Constant, Foreign, Generic, Grow, If, Loop, Random, Region, Scan, Scatter, Sort,
     Tasks, TensorOp, TensorProgram, Value, with_sizes,
 )  # fmt: skip
 from lowering import expr as E
@@ -113,6 +113,10 @@ def run_op(op: TensorOp, env: Env) -> list[Array]:
     if isinstance(op, Random):
         count = evaluate(op.count, lambda s: int(env[s.value]))
         return [untemper(draw(env[op.state], count)).view(np.int32)]
+    if isinstance(op, Grow):
+        rows = evaluate(op.out.shape[0], lambda s: int(env[s.value]))
+        base = env[op.base]
+        return [np.concatenate([base, np.zeros((rows - len(base), *base.shape[1:]), base.dtype)])]
     if isinstance(op, Foreign):
         return _foreign(op, env)
     if isinstance(op, If):

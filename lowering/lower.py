@@ -20,10 +20,9 @@ from lowering.index_algebra import contiguous_strides
 from lowering.insertion_room import inside, order_around, room_of, root_of
 from lowering.passes.row_groups import RowGroup, consecutive_row_groups
 from lowering.region_state import RegionState
-from lowering.lower_kernels import Kernels, steps
-from lowering.schedule.alias import view_of
+from lowering.lower_kernels import steps
 from lowering.schedule.dynamic import schedule_dynamic, schedule_dynamic_scan
-from lowering.schedule.fill import around, insertions, is_constant_fill, loads_of
+from lowering.schedule.fill import around, insertions, is_constant_fill
 from lowering.schedule.layout import result_order
 from lowering.schedule.loops import schedule_loops
 from lowering.schedule.memory import Constants, StateSlots
@@ -34,12 +33,13 @@ from lowering.schedule.scan import schedule_scan
 from lowering.schedule.scatter import schedule_scatter
 from lowering.schedule.sort import schedule_sort
 from lowering.schedule.sort_dynamic import schedule_dynamic_sort, scratch_values
-from lowering.schedule.storage import MemoryBuffer, Storage, ordered_strides
+from lowering.schedule.storage import MemoryBuffer, Storage
 from lowering.lower_foreign import foreign_call
-from lowering.lower_sizes import abi_shape, allocate, block_of, elements_of, number_in_memory
+from lowering.lower_places import Places
+from lowering.lower_sizes import abi_shape, allocate, elements_of, number_in_memory
 from lowering.sizes import Size, is_dynamic
 from lowering.tensor_ir import (
-    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
+    Check, Constant, Foreign, Generic, Grow, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
     TensorOp, TensorProgram, Value,
 )
 from lowering.value_infos import input_infos, output_infos
@@ -77,12 +77,7 @@ def lower_programs(programs: list[TensorProgram], target: Target, name: str, opt
                    blocks, kept.fingerprint(), kept.generator(), programs[0].strings)
 
 
-def _row_major(v: Value, order: tuple[int, ...] | None) -> bool:
-    kept = [d for d in range(v.ndim) if v.shape[d] != 1]
-    return order is None or [d for d in order if v.shape[d] != 1] == kept
-
-
-class _Lowering:
+class _Lowering(Places):
     """One program's worth of state."""
 
     def __init__(self, target: Target, optimize: bool,
@@ -90,9 +85,7 @@ class _Lowering:
         self.kept = kept
         self.target = target if optimize else replace(target, vector_bytes=1)
         self.optimize = optimize
-        self.storages: dict[Value, Storage] = {}
-        self.residents: dict[MemoryBuffer, list[Value]] = {}
-        self.kernels = Kernels(self.target, optimize, self.storages)
+        super().__init__(self.target, optimize)
         self.progress, self.total, self.done = progress, total, 0
 
     # Regions
@@ -150,40 +143,6 @@ class _Lowering:
             nodes += self.kernels.copy(v, where)
         return nodes
 
-    def _place(self, v: Value, memory: MemoryBuffer, strides: tuple[int, ...] | None = None,
-               offset: int = 0) -> None:
-        self.storages[v] = Storage(memory, strides or contiguous_strides(v.shape), offset)
-        self.residents.setdefault(memory, []).append(v)
-
-    def _new(self, v: Value, order: tuple[int, ...] | None = None,
-             state: RegionState | None = None) -> None:
-        """Places v in fresh memory: the caller's if it is a result of the program and row-major."""
-        if state is not None and v in state.direct and _row_major(v, order):
-            self._place(v, state.direct.pop(v))
-            return
-        memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
-        self._place(v, memory, ordered_strides(v.shape, order) if order else None)
-
-    # Sizes of run time
-
-    def _new_dynamic(self, v: Value, order: tuple[int, ...] | None = None,
-                     state: RegionState | None = None) -> list[Node]:
-        """Places v in a block of the heap of its own, and makes that large enough; in the caller's
-        memory if it is a row-major result of the program that has a place there."""
-        if state is not None and v in state.direct and _row_major(v, order):
-            self._place(v, state.direct.pop(v))
-            return []
-        memory = block_of(v)
-        self._place(v, memory, ordered_strides(v.shape, order) if order else None)
-        return allocate(v, memory, self.storages, self.kernels.name())
-
-    def _fresh(self, v: Value) -> list[Node]:
-        """Places v in memory of its own, wherever that has to be."""
-        if is_dynamic(v.shape):
-            return self._new_dynamic(v)
-        self._new(v)
-        return []
-
     def _deliver(self, output: int, v: Value) -> list[Node]:
         """Hands v's block to the caller; a view of something else is copied first."""
         nodes, memory = self._alone(v, self.storages[v].buffer.space == "heap")
@@ -194,17 +153,6 @@ class _Lowering:
                 nodes += before
                 sizes.append(slot)
         return [*nodes, Deliver(output, memory, sizes)]
-
-    def _alone(self, v: Value, stays: bool = True) -> tuple[list[Node], MemoryBuffer]:
-        """A memory that holds v row-major from its start, and what puts it there; v's own, if it
-        `stays` and does."""
-        where = self.storages[v]
-        if stays and where == Storage(where.buffer, contiguous_strides(v.shape)):
-            return [], where.buffer
-        dense = Value(v.shape, v.dtype)
-        nodes = self._fresh(dense)
-        copied = self.kernels.copy(v, self.storages[dense]) if v.numel else []
-        return [*nodes, *copied], self.storages[dense].buffer
 
     def _dynamic(self, op: Generic, state: RegionState) -> list[Node]:
         """A Generic over or onto a size of run time."""
@@ -279,6 +227,8 @@ class _Lowering:
                 self._new(op.out, None, state)
             return nodes + steps([schedule_random(
                 op, self.storages, self.target, self.kernels.name())])
+        if isinstance(op, Grow):
+            return self._grow(op, state)
         if isinstance(op, Foreign):
             nodes = []
             for v in op.results:
@@ -347,51 +297,6 @@ class _Lowering:
         return steps(self.kernels.shapes.kernels(nests, lambda shapes, form: schedule_row_group(
             shapes, form, self.target, self.kernels.name()), form))
 
-    def _as_view(self, op: Generic, state: RegionState) -> bool:
-        """A pure copy with an affine address needs no code: its Value is placed on the operand's
-        memory. Not where memory is written by somebody else later, or is the caller's to read."""
-        if op.out in self.storages or op.body.op == "load" and op.body.attr in state.carried:
-            return False
-        where = view_of(op, self.storages)
-        if where is not None:
-            self._place(op.out, where.buffer, where.strides, where.offset)
-        return where is not None
-
-    def _place_on_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> bool:
-        """Puts op's result where its base is, if nobody needs the base afterwards. Returns whether
-        the base has to be copied (Scatter's schedule does that itself)."""
-        if op.out in self.storages:
-            return True
-        if base in state.roomy:
-            where = self.storages[base]
-            self._place(op.out, where.buffer, where.strides, where.offset)
-            state.roomy.add(op.out)
-            return False
-        if self._reuse_base(op, base, state):
-            return False
-        self._new(op.out)
-        return True
-
-    def _reuse_base(self, op: Generic | Scatter, base: Value, state: RegionState) -> bool:
-        """Places op's result on its base's memory, if that is possible."""
-        source = self.storages[base]
-        free = source.buffer.space in ("arena", "heap") and all(
-            state.last_use.get(v, -1) <= state.position
-            and v not in state.outer and v not in state.carried
-            for v in self.residents[source.buffer])
-        reads = [v for v in op.operands() if v is not base]
-        if any(isinstance(op, Scatter) or x.args != op.write or op.combiner is not None
-               for x in loads_of(op, base)):
-            free = False  # it would read what it has overwritten
-        free = free and source.separates(base.shape)
-        if free and all(self.storages[v].buffer is not source.buffer for v in reads):
-            self._place(op.out, source.buffer, source.strides, source.offset)
-            return True
-        if state.in_place.get(base) is op.out:
-            self._place(op.out, source.buffer, source.strides, source.offset)
-            return True
-        return False
-
     def _fill(self, base: Value, order: tuple[int, ...], state: RegionState) -> list[Node]:
         """Places a constant base with its dims in this order, and writes what no insertion of the
         chain covers."""
@@ -450,20 +355,13 @@ class _Lowering:
                 message.append((memory, part.form))
         return [*nodes, Assert(condition, message, op.kind)]
 
-    def _dense(self, v: Value) -> tuple[list[Node], MemoryBuffer]:
-        """A memory that holds v alone, row-major, and what puts it there."""
-        where = self.storages[v]
-        if where == Storage(where.buffer, contiguous_strides(v.shape)) and (
-                where.buffer.size == v.numel):
-            return [], where.buffer
-        memory = MemoryBuffer(v.dtype, max(v.numel, 1), "arena")
-        return self.kernels.copy(v, Storage(memory, contiguous_strides(v.shape))), memory
-
     def _if(self, op: If, state: RegionState) -> list[Node]:
-        self._new_results(op, state)
+        taken = self._new_results(op, state)
         results = [self.storages[v].buffer for v in op.results]
         nodes, condition = self._dense(op.condition)
-        branches = [self._region(r, results, RegionState(r)) for r in (op.then, op.otherwise)]
+        branches = [self._region(r, results, RegionState(r, flows=[
+            (taken[v], end) for v, end in zip(op.results, r.results) if v in taken]))
+            for r in (op.then, op.otherwise)]
         return [*nodes, Branch(condition, *branches)]
 
     def _tasks(self, op: Tasks, state: RegionState) -> list[Node]:
@@ -473,18 +371,12 @@ class _Lowering:
                  for r in op.tasks]
         return tasks[0] if len(tasks) == 1 else [SideBySide(tasks)]
 
-    def _new_results(self, op: If | Loop | Tasks, state: RegionState) -> None:
-        """Places the results; blocks of the heap are made large enough where they are written."""
-        for v in op.results:
-            if is_dynamic(v.shape):
-                self._place(v, block_of(v))
-            else:
-                self._new(v, None, state)
-
     def _loop(self, op: Loop, state: RegionState) -> list[Node]:
         nodes: list[Node] = []
-        self._new_results(op, state)
+        taken = self._new_results(op, state)
         for v, init in zip(op.results, op.inits):
+            if v in taken:
+                continue
             where = Storage(self.storages[v].buffer, contiguous_strides(init.shape))
             if where.buffer.space == "heap":
                 nodes += allocate(init, where.buffer, self.storages, self.kernels.name())

@@ -53,8 +53,9 @@ def number_in_memory(n: Size, storages: Mapping[Value, Storage],
 
 
 def allocate(v: Value, memory: MemoryBuffer, storages: Mapping[Value, Storage],
-             name: str) -> list[Node]:
-    """Makes room for all elements of v, and for one row where a size turns out to be 0."""
+             name: str, keep: bool = False) -> list[Node]:
+    """Makes room for all elements of v, and for one row where a size turns out to be 0; `keep`:
+    what the memory holds stays, and there are rows."""
     row = v.dtype.bytes
     for n in v.shape:
         row *= max(n, 1) if isinstance(n, int) else 1
@@ -64,9 +65,9 @@ def allocate(v: Value, memory: MemoryBuffer, storages: Mapping[Value, Storage],
         return [Allocate(memory, MemoryBuffer(i64, 1, "constant", data=count), row)]
     count = numel(sizes)
     assert isinstance(count, Size)
-    if len(sizes) == 1 or all(at_least(n, 1) for n in sizes):
+    if keep or len(sizes) == 1 or all(at_least(n, 1) for n in sizes):
         nodes, slot = number_in_memory(count, storages, name)
-        return [*nodes, Allocate(memory, slot, row)]
+        return [*nodes, Allocate(memory, slot, row, keep)]
     slot = MemoryBuffer(i64, 1, "arena")
     coder = Coder(name, (), storages)
     b = coder.b

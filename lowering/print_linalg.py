@@ -27,7 +27,7 @@ from lowering.print_linalg_scalar import (
 from lowering.print_linalg_slices import as_slice
 from lowering.sizes import Size
 from lowering.tensor_ir import (
-    Check, Constant, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
+    Check, Constant, Foreign, Generic, Grow, If, Loop, Random, Region, Scan, Scatter, Sort, Tasks,
     TensorOp, TensorProgram, Value,
 )
 from runtime.dtypes import DType, bool_, i64
@@ -494,5 +494,7 @@ def _tasks(lines: Lines, op: Tasks) -> None:
 
 _PRINTERS = {
     Generic: _generic, Scatter: _scatter, Constant: _constant, Sort: _sort, Scan: _scan,
-    Random: _random, Foreign: _foreign, If: _if, Loop: _loop, Check: _check, Tasks: _tasks,
+    Random: _random, Foreign: _foreign,
+    Grow: lambda lines, op: _named("grow", lines, op, op.operands(), "rows"),
+    If: _if, Loop: _loop, Check: _check, Tasks: _tasks,
 }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lowering.flows import flow
 from lowering.passes.rewriting import users
 from lowering.schedule.fill import loads_of
 from lowering.schedule.storage import MemoryBuffer
 from lowering.sizes import is_dynamic
-from lowering.tensor_ir import Check, Foreign, Generic, Region, Scatter, TensorOp, Value
+from lowering.tensor_ir import Check, Foreign, Generic, Region, TensorOp, Value
 
 
 class RegionState:
     """Who reads what, and how long, within one region. direct: where results of the program that
     are not placed yet end; carried: the params are what a loop carries from turn to turn; kept: so
-    many last params and results are what the program keeps from call to call."""
+    many last params and results are what the program keeps from call to call; flows: Values from
+    outside, each with the result that takes its place (flows.py)."""
 
     def __init__(self, region: Region, direct: dict[Value, MemoryBuffer] | None = None,
-                 carried: bool = False, kept: int = 0):
+                 carried: bool = False, kept: int = 0,
+                 flows: Sequence[tuple[Value, Value]] = ()):
         self.position = 0
         self.roomy: set[Value] = set()  # placed early, for what will be inserted: insertion_room.py
         self.settled: set[int] = set()  # insertions of what lies there already
@@ -30,17 +35,15 @@ class RegionState:
         self.only_reader = {v: ops[0] if len(ops) == 1 else None for v, ops in readers.items()}
         self.outer = set(region.reads()) - set(region.params)
         self.carried = set(region.params) if carried else set()
-        # A carried tensor that one op rewrites in place, as the loop's next value of it, after all
-        # others have read it.
+        # What a loop carries, or an outer flow, that becomes its next value in its own memory.
         self.in_place: dict[Value, Value] = {}
         pairs = zip(region.params[::-1], region.results[::-1]) if carried else ()
-        for p, v in pairs:
-            op = v.op
-            if isinstance(op, (Generic, Scatter)) and op.base is p and id(op) in index and (
-                    readers[v] == [None]) and not loads_of(op, p) and all(
-                    r is op or r is not None and index[id(r)] < index[id(op)]
-                    for r in readers[p]):
-                self.in_place[p] = v
+        for p, v in (*pairs, *flows):
+            links = flow(region, p, v, readers, index) if readers.get(v, []).count(None) else None
+            if links:
+                self.in_place.update(links)
+                self.carried.update(links)
+        self.follows = {v: u for u, v in self.in_place.items()}
         # So it is with state, unless the call may fail later: it then leaves the state as it was.
         after = next((k for k in range(end, 0, -1) if _may_fail(region.ops[k - 1])), 0)
         for p, v in zip(region.params[::-1][:kept], region.results[::-1][:kept]):

@@ -1,8 +1,9 @@
 """TensorOps: what a model computes, as loop nests over immutable tensor Values.
 
 Almost everything is a `Generic`: one perfect loop nest whose body is a scalar expression. What is
-no loop nest is a short list of named ops (Sort, Scan, Scatter, Random, Foreign), and around them
-stand If, Loop and Check. Ops stand in Regions in an order that computes every Value before its use.
+no loop nest is a short list of named ops (Sort, Scan, Scatter, Random, Grow, Foreign), and around
+them stand If, Loop, Tasks and Check. Ops stand in Regions in an order that computes every Value
+before its use.
 
 A dim is an int or a Size (lowering/sizes.py), known only at run time. An op over or onto such a dim
 reads the Values that it depends on: `operands` and `Region.reads` list them.
@@ -217,6 +218,19 @@ class Random(TensorOp):
 
     def operands(self) -> list[Value]:
         return [self.state, *size_values((self.count,))]
+
+
+class Grow(TensorOp):
+    """base with more rows: out has `rows` of them, those after base's own hold anything."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Value, rows: Dim):
+        self.base = base
+        self.results = [Value((rows, *base.shape[1:]), base.dtype, self)]
+
+    def operands(self) -> list[Value]:
+        return list(dict.fromkeys([*with_sizes([self.base]), *size_values(self.out.shape)]))
 
 
 class Foreign(TensorOp):

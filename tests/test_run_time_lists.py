@@ -297,3 +297,60 @@ def _same_fields(found, expected):
     _same(list(found[0].values()), list(expected[0].values()))
     _same(tuple(found[1]), tuple(expected[1]))
     _same(found[2], expected[2])
+
+
+def pushed(x, n: int):
+    """A stack: two on, one off, now and then; and a list that is written in the middle."""
+    stack: List[int] = []
+    total = 0
+    for i in range(n):
+        stack.append(i)
+        if i % 3 != 0:
+            stack.append(2 * i)
+        if len(stack) > 5:
+            total += stack.pop()
+            stack[2] = total
+    return stack, total
+
+
+def kept_as_it_was(x, n: int):
+    """The list before, after it has grown; a part of it; two names for one list."""
+    some: List[float] = []
+    for i in range(n):
+        before = some.copy()
+        some.append(float(x[i % 3]) + i)
+        part = some[: len(before)]
+        if len(part) > 3:
+            some.append(sum(before) - 2 * sum(part) + before[-1])
+    return some
+
+
+def rows_within(x, n: int):
+    all: List[Tensor] = []
+    for i in range(n):
+        for j in range(i):
+            all.append(x * j + i)
+        if i % 2 == 0:
+            all.append(x)
+        all[0] = all[-1] + 1
+    return torch.stack(all)
+
+
+@pytest.mark.parametrize("program", [pushed, kept_as_it_was, rows_within],
+                         ids=lambda f: f.__name__)
+def test_lists_grow_where_they_lie(program) -> None:
+    scripted = torch.jit.script(program)
+    compiled = aot.compile(scripted, inputs=["x:f32[3]", "n:int"])
+    for n in (1, 2, 7, 40):
+        expected = scripted(torch.from_numpy(X), n)
+        for call in (compiled, compiled.interpret):
+            _same(call(X, n), expected)
+
+
+def test_an_append_costs_the_same_however_long_the_list_is() -> None:
+    """A million of them: a list that was copied each time would take hours."""
+    compiled = aot.compile(torch.jit.script(pushed), inputs=["x:f32[3]", "n:int"])
+    assert "@.extend(" in compiled.text("llvm")
+    found, total = compiled(X, 600_000)
+    expected, expected_total = pushed(torch.from_numpy(X), 600_000)
+    assert total == expected_total and list(found) == expected

@@ -7,8 +7,8 @@ from typing import Callable, Iterable, Iterator
 from lowering import expr as E
 from lowering.expr import Expr
 from lowering.tensor_ir import (
-    Check, Foreign, Generic, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp, Value,
-    with_sizes,
+    Check, Foreign, Generic, Grow, If, Loop, Random, Region, Scan, Scatter, Sort, TensorOp,
+    Value, with_sizes,
 )
 from lowering.sizes import symbols
 
@@ -72,6 +72,9 @@ def replace_values(region: Region, change: Callable[[Value], Value]) -> None:
             op.x = change(op.x)
         elif isinstance(op, Random):
             op.state = change(op.state)
+        elif isinstance(op, Grow):
+            in_sizes(op.out.shape)
+            op.base = change(op.base)
         elif isinstance(op, Foreign):
             in_sizes(n for v in op.results for n in v.shape)
             op.arguments = [_changed(x, change) for x in op.arguments]
