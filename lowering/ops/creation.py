@@ -222,7 +222,8 @@ def arange_step(start, end, step=1, *, dtype=None, **place):
 
 def _arange_of_run_time(start, end, step, out: DType) -> Value:
     """Whole numbers between bounds that only the run knows; the sign of the step is known."""
-    first, last, by = (E.load(x) if isinstance(x, Value) else E.const(x) for x in (start, end, step))
+    first, last, by = (E.load(x) if isinstance(x, Value) else E.const(x)
+                       for x in (start, end, step))
     up = True
     if isinstance(step, Value):
         if not at_least(as_size(step), 1):
