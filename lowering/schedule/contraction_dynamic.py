@@ -1,10 +1,11 @@
 """Schedules a Product whose rows are counted by sizes of run time: the tiles of contraction.py at
 positions that the kernel computes.
 
-A row of n results is covered by as many whole tiles as fit; what is left is done by a tile of half
-the rows, or one more whole tile, that ends where the row ends: it computes again what the tile
-before has computed, to the same values. Rows shorter than a tile take the halves, rows shorter than
-those go one by one. So three bodies serve all sizes.
+A row of n results is covered by as many whole tiles as fit; what is left is done by the smallest
+of a tile's halves, quarters and so on that holds it, or one more whole tile. It ends where the row
+ends: it computes again what the tile before has computed, to the same values. Rows shorter than a
+tile take as many of the largest part that is no longer than they are. So the bodies of a tile and
+its halves, together twice a tile's code, serve all sizes.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ class _Strips:
     count: KValue
     first: KValue
     last: KValue
+
+
+def _halved(size: int) -> list[int]:
+    """size, half of it, and so on until 1, rounded up."""
+    return [size, *_halved((size + 1) // 2)] if size > 1 else [1]
 
 
 class _DynamicContraction(Contraction):
@@ -244,28 +250,23 @@ class _DynamicContraction(Contraction):
         over(0, p, ())
 
     def _strips(self, n: KValue, size: int) -> list[_Strips]:
-        b, zero = self.b, self.b.const(0)
+        b, zero, one = self.b, self.b.const(0), self.b.const(1)
         if size == 1 or not self._may_repeat():
             return [_Strips(1, n, zero, n)]
-        half = (size + 1) // 2
+        sizes = _halved(size)
         whole, left = b.binary("idiv", n, size), b.binary("irem", n, size)
         fits = b.binary("ge", n, size)
-        more = b.binary("and", fits, b.binary("gt", left, half))
-        count = b.add(whole, b.select(more, b.const(1), zero))
-        found = [_Strips(size, count, zero, b.binary("sub", n, size))]
-        # A half at the end of a row of whole tiles, or as many halves as a shorter row takes.
-        one = b.select(b.binary("gt", left, 0), b.const(1), zero)
-        one = b.select(more, zero, one)
-        if half == 1:
-            found.append(_Strips(1, b.select(fits, b.select(more, zero, left), n),
-                                 b.select(fits, b.mul(whole, size), zero), n))
-            return found
-        short = b.binary("ge", n, half)
-        halves = b.select(short, ceiling(b, n, half), zero)
-        first = b.select(fits, b.binary("sub", n, half), zero)
-        last = b.select(fits, zero, b.binary("sub", n, half))
-        found.append(_Strips(half, b.select(fits, one, halves), first, last))
-        found.append(_Strips(1, b.select(short, zero, n), zero, n))
+        more = b.binary("and", fits, b.binary("gt", left, sizes[1]))
+        found = [_Strips(size, b.add(whole, b.select(more, one, zero)), zero,
+                         b.binary("sub", n, size))]
+        for larger, s, smaller in zip(sizes, sizes[1:], [*sizes[2:], 0]):
+            # One at the end of a row of whole tiles, or as many as a shorter row takes.
+            end = b.binary("and", b.binary("gt", left, smaller), b.binary("le", left, s))
+            short = b.binary("and", b.binary("ge", n, s), b.binary("lt", n, larger))
+            count = b.select(fits, b.select(end, one, zero),
+                             b.select(short, ceiling(b, n, s), zero))
+            rest = b.binary("sub", n, s)
+            found.append(_Strips(s, count, b.select(fits, rest, zero), b.select(fits, zero, rest)))
         return found
 
     def _may_repeat(self) -> bool:
