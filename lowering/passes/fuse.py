@@ -76,7 +76,7 @@ def _inline_once(op: Generic, readers: dict[Value, list], here: set[int]) -> boo
     for v in dict.fromkeys(x.attr for e in (op.body, op.post) if e is not None
                            for x in E.walk(e) if x.op == "load"):
         p = v.op
-        if is_pointwise(p) and id(p) in here and _may_inline(p, op, readers):
+        if is_pointwise(p) and id(p) in here and _may_inline(p, op, readers, here):
             taken[v] = p
     if not taken:
         return False
@@ -100,6 +100,8 @@ def _inline_once(op: Generic, readers: dict[Value, list], here: set[int]) -> boo
         for u in v.op.operands():
             if op not in readers.setdefault(u, []):
                 readers[u].append(op)
+            if not readers[v]:
+                readers[u] = [r for r in readers[u] if r is not v.op]
     op.body, op.post = body, post
     return True
 
@@ -110,7 +112,7 @@ def _affine_factors(body: Expr, algebra: IndexAlgebra) -> bool:
         all(a.op == "index" for a in algebra.affine(i)[0]) for x in pair for i in x.args)
 
 
-def _may_inline(p: Generic, op: Generic, readers: dict[Value, list]) -> bool:
+def _may_inline(p: Generic, op: Generic, readers: dict[Value, list], here: set[int]) -> bool:
     if not E.loads(p.body):
         return not (is_product(op) and _reads_in_body(op, p.out))
     if _is_copy(p):
@@ -119,6 +121,8 @@ def _may_inline(p: Generic, op: Generic, readers: dict[Value, list]) -> bool:
         return False
     if any(not _can_take(r, p) for r in readers[p.out]):
         return False
+    if _ends_a_product(p, readers, here):
+        return False
     cost = sum(_COST.get(x.op, 1) for x in E.walk(p.body)
                if x.op not in ("load", "index", "const", "size"))
     n_loads = len(E.loads(p.body))
@@ -126,6 +130,22 @@ def _may_inline(p: Generic, op: Generic, readers: dict[Value, list]) -> bool:
     if points <= 1:
         return True
     return points <= 4 and (cost + 2 * n_loads) <= _CHEAP
+
+
+def _ends_a_product(p: Generic, readers: dict[Value, list], here: set[int]) -> bool:
+    """Whether p will be applied as a product is written, at no cost. Its readers are left with
+    plain memory: views of that are free, where views of a computation would make it several."""
+    for v in p.operands():
+        if id(v.op) not in here or readers[v] != [p]:
+            continue
+        reads = {x for x in E.walk(p.body) if x.op == "load" and x.attr is v}
+        if len(reads) != 1 or not (
+                is_product(v.op) and v.op.write is None
+                or is_pointwise(v.op) and _ends_a_product(v.op, readers, here)):
+            continue
+        if _as_permutation(*reads, p) is not None or _as_reshape(*reads, v.op, p) is not None:
+            return True
+    return False
 
 
 def _affine_copy(p: Generic) -> bool:
