@@ -11,15 +11,14 @@ instruction: each alone is a long chain, whose latency would show.
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import chain
 from typing import Callable, Iterator
 
 from llvm_backend import math_exp, math_log, math_pow, math_special, math_trig
-from llvm_backend.kernel import For, If, Instr, Kernel, KValue, Stmt
+from llvm_backend.kernel import For, If, Instr, Kernel, Stmt
+from llvm_backend.math_normal import around_erf
 from llvm_backend.math_values import MathEmitter, V
 from llvm_backend.target import Target
-from runtime.dtypes import f32
 
 MATH: dict[str, Callable[..., V]] = {
     **{name: getattr(math_exp, name) for name in ("exp", "exp2", "expm1", "tanh", "sinh", "cosh")},
@@ -48,12 +47,12 @@ def expand_only(kernel: Kernel, target: Target, ops: frozenset[str]) -> Kernel:
 
 
 class _Expansion:
-    """One kernel's. `sums`: what computes 1 + erf(x), by its erf, which nothing else reads."""
+    """One kernel's. `wholes`: what is expanded in an erf's place: the last instruction of a larger
+    function around it, the rule for that, and its argument. `gone` are all that it replaces."""
 
     def __init__(self, kernel: Kernel, target: Target, ops: frozenset[str]):
         self.target, self.ops = target, ops
-        self.sums = _sums_with_one(kernel) if "erf" in ops else {}
-        self.gone = set(self.sums.values())
+        self.wholes, self.gone = around_erf(kernel) if "erf" in ops else ({}, set())
 
     def block(self, statements: list[Stmt]) -> list[Stmt]:
         out: list[Stmt] = []
@@ -90,13 +89,12 @@ class _Expansion:
     def _expanded(self, s: Instr) -> list[Stmt]:
         out: list[Stmt] = []
         e = MathEmitter(out, self.target)
-        whole = self.sums.get(s)
-        rule = MATH[s.op] if whole is None else math_special.one_plus_erf
-        result = rule(*[V(e, a) for a in s.args])
+        whole, rule, args = self.wholes.get(s, (s, MATH[s.op], s.args))
+        result = rule(*[V(e, a) for a in args])
         last = out[-1]
         if not isinstance(last, Instr) or last.result is not result.k:
             raise AssertionError(f"the expansion of {s.op} does not end with its result")
-        last.result = (whole or s).result
+        last.result = whole.result
         return out
 
 
@@ -115,38 +113,6 @@ def _interleaved(parts: list[list[Stmt]]) -> list[Stmt]:
     if any(isinstance(s, For) for s in chain(*parts)) or len(set(map(len, parts))) > 1:
         return list(chain(*parts))
     return list(chain(*zip(*parts)))
-
-
-def _sums_with_one(kernel: Kernel) -> dict[Instr, Instr]:
-    """Additions of 1 by the erf of f32 that only they read."""
-    uses: Counter[KValue] = Counter()
-    adds: list[tuple[Instr, Instr]] = []
-
-    def walk(statements: list[Stmt]) -> None:
-        for s in statements:
-            if isinstance(s, Instr):
-                uses.update(s.args)
-                if s.op == "add":
-                    a, b = s.args
-                    adds.extend((x.producer, s) for x, y in ((a, b), (b, a))
-                                if isinstance(x.producer, Instr) and x.producer.op == "erf"
-                                and x.dtype is f32 and _is_one(y))
-            elif isinstance(s, For):
-                uses.update([*s.inits, *s.yields])
-                walk(s.body)
-            else:
-                walk(s.then)
-                walk(s.otherwise)
-
-    walk(kernel.body)
-    return {erf: add for erf, add in adds if uses[erf.result] == 1}
-
-
-def _is_one(v: KValue) -> bool:
-    p = v.producer
-    while isinstance(p, Instr) and p.op == "broadcast":
-        p = p.args[0].producer
-    return isinstance(p, Instr) and p.op == "const" and p.attrs["value"] == 1
 
 
 def _with_body(f: For, body: list[Stmt]) -> For:

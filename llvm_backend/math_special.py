@@ -31,15 +31,6 @@ def erf(x: V) -> V:
     return where(size <= 1.0, inner, with_sign(1.0 - _erfc_positive(size), x))
 
 
-def one_plus_erf(x: V) -> V:
-    """1 + erf(x) of f32, which the normal distribution and GELU have: 2^P(-x) for x <= 0 and
-    2 - 2^P(x) above, with an absolute error of a unit in 1's last place, as a sum's would be."""
-    size = abs(x)
-    rest = exp2_of_small(polynomial(size, tables.LOG2_ERFC_F32))
-    rest = where(size > 4.0, 0.0, rest)
-    return where(x > 0.0, 2.0 - rest, rest)
-
-
 def _erfc_positive(size: V) -> V:
     """exp(-x^2) P(t) / (1 + 2 x), t = (x - 4) / (x + 4), x >= 0 (Shepherd, Laframboise 1981)."""
     c = size.minimum(28.0)

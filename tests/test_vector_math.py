@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from llvm_backend.expand_math import MATH
+from llvm_backend.expand_math import MATH, expand_math
 from llvm_backend.jit import KernelLibrary, check_runs_here
 from llvm_backend.kernel import KernelBuilder
 from llvm_backend.native import resolve_target
@@ -292,6 +292,42 @@ def test_one_plus_erf_is_as_good_as_a_sum(target, one_first):
     bound = ULPS["erf"][0] * 2.0**-24 + 2.0**-24
     assert error.max() <= bound, x[known][np.argmax(error)]
     assert error[x[known] < -1].max() <= 2.0**-24 and (got[x < -4] == 0).all()
+
+
+@pytest.mark.parametrize("k, c", [(0.5, math.sqrt(0.5)), (1.0, 1.0), (3.0, 0.25)])
+@pytest.mark.parametrize("order", ("(k x) s", "x s", "s (x k)"))
+def test_gelu_is_one_function(target, k, c, order):
+    """k x (1 + erf(c x)) as it may be written, beside what it comes to step by step in f64."""
+    lanes = target.lanes(f32.bytes)
+    x = np.concatenate([samples("erf", f32, 1)[0], np.linspace(-40, 40, 801),
+                        [INF, -INF, NAN, 0.0, 1e30, -1e30]])
+    x = np.resize(x, -(-x.size // lanes) * lanes).astype(np.float32)
+    b = KernelBuilder("gelu")
+    given, out = b.buffer("x", f32, x.size, False), b.buffer("y", f32, x.size, True)
+    with b.loop(0, x.size, lanes) as f:
+        v = b.load(given, f.counter, lanes)
+        number = [b.const(n, f32, lanes) for n in (k, c, 1.0)]
+        total = b.binary("add", number[2], b.unary("erf", b.binary("mul", v, number[1])))
+        if order == "(k x) s":
+            y = b.binary("mul", b.binary("mul", number[0], v), total)
+        elif order == "x s":
+            y = b.binary("mul", b.binary("mul", v, total), number[0])
+        else:
+            y = b.binary("mul", total, b.binary("mul", v, number[0]))
+        b.store(out, f.counter, y)
+    assert not any(s.op in ("erf", "div") for s in expand_math(b.kernel, target).body[-1].body)
+    got = np.zeros_like(x)
+    KernelLibrary([b.kernel], target).functions[0](x, got)
+    with np.errstate(all="ignore"):
+        wide = x.astype(float)
+        want = k * wide * np.array([math.erfc(-float(v) * c) for v in x])
+    want[x == -INF] = 0
+    assert np.isnan(got[np.isnan(x)]).all() and (got[x == INF] == INF).all()
+    known = np.isfinite(want)
+    # the sum and two products round, too, by half a unit each at least
+    bound = 2 * k * np.abs(wide[known]) * (ULPS["erf"][0] + 2) * 2.0**-24 + 1e-37
+    worst = np.argmax(np.abs(got[known] - want[known]) / bound)
+    assert np.abs(got[known] - want[known])[worst] <= bound[worst], (x[known][worst], k, c)
 
 
 def test_every_operation_has_a_bound():

@@ -45,9 +45,9 @@ def is_long(e: Expr) -> bool:
 
 
 def vectors_at_a_time(target: Target) -> int:
-    """So many vectors go through a long expression side by side: each is one chain of operations,
-    that would be waited for, and has a few values that want registers."""
-    return max(1, target.vector_registers // 5)
+    """So many vectors go through a long expression side by side: each is one chain of
+    operations, that would be waited for, and has a few values that want registers."""
+    return max(1, target.vector_registers // 16)
 
 
 def _may_wait(nest: Nest, accs: list[KValue]) -> bool:
