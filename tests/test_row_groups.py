@@ -137,3 +137,28 @@ def test_extremes_of_rows_keep_nan(columns, cpu, combiner) -> None:
     program = TensorProgram("forward", region, ["x"], "", "")
     found, = run_compiled(program, [x], True, cpu)
     np.testing.assert_array_equal(found, getattr(x, combiner)(1))
+
+
+def test_what_ends_a_product_stays_with_it() -> None:
+    """x w + bias, read three times in other orders of dims: the sums are written with their bias,
+    and the readers read memory."""
+    rng = np.random.default_rng(0)
+    x, w, bias, other = (rng.standard_normal(s).astype(np.float32)
+                         for s in ((20, 24), (24, 36), (36,), (4, 20, 5)))
+    region = Region([Value(a.shape, f32) for a in (x, w, bias, other)])
+    with B.collect(region):
+        y = B.generic((20, 36, 24), 2, E.load(region.params[0], [I(0), I(2)])
+                      * E.load(region.params[1], [I(2), I(1)]), "add")
+        y = B.pointwise(lambda s, c: s + c, y, region.params[2])
+        y = B.generic((20, 3, 4, 3), 4, E.load(y, [I(0), I(1) * 12 + I(2) * 3 + I(3)]))
+        parts = [B.generic((4, 20, 3), 3, E.load(y, [I(1), k, I(0), I(2)])) for k in range(3)]
+        region.results = [B.generic((4, 3, 5, 20), 3, E.load(p, [I(0), I(3), I(1)])
+                                    * E.load(region.params[3], [I(0), I(3), I(2)]), "add")
+                          for p in parts]
+    program = TensorProgram("forward", region, ["x", "w", "bias", "other"], "", "")
+    expected = run_program(program, [x, w, bias, other])
+    found = run_compiled(program, [x, w, bias, other], True)
+    assert all(isinstance(op, Generic) and op.combiner == "add" for op in region.ops)
+    assert [op.post is not None for op in region.ops] == [True, False, False, False]
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 * np.abs(want).max())
