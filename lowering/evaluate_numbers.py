@@ -14,6 +14,7 @@ from lowering import expr as E
 from lowering.abstract import Raised, describe, number_type
 from lowering.evaluate_sizes import note_emptiness, of_sizes
 from lowering.objects import DeviceValue, EnumValue
+from lowering.ops.vector import gcd
 from lowering.tensor_ir import Value
 from lowering.types import Bool, Float, Int
 from runtime.dtypes import DType, bool_, f64, i64
@@ -355,6 +356,12 @@ def _run_time(ev: Evaluator, kind: str, args: list, kwargs: dict) -> object:
         return convert(ev, args[0], bool)
     if kwargs or not all(isinstance(x, (int, float, Value)) for x in args):
         raise KeyError(kind)
+    if kind == "aten::divmod":
+        return tuple(_run_time(ev, k, args, {}) for k in ("aten::floordiv", "aten::remainder"))
+    if kind == "aten::gcd" and all(number_type(x) is int for x in args):
+        value = ev.memory.build(lambda: gcd(*map(ev.value_of, args)))
+        value.wrapped = True
+        return value
     if kind not in RUNTIME:
         if kind in KNOWN:
             raise ValueError(f"{kind} needs numbers that are known when compiling, found "

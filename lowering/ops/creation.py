@@ -221,21 +221,25 @@ def arange_step(start, end, step=1, *, dtype=None, **place):
 
 
 def _arange_of_run_time(start, end, step, out: DType) -> Value:
-    """Whole numbers between bounds that only the run knows; the sign of the step is known."""
+    """Whole numbers between bounds that only the run knows, and perhaps the step."""
     first, last, by = (E.load(x) if isinstance(x, Value) else E.const(x)
                        for x in (start, end, step))
-    up = True
+    up: bool | E.Expr = True
     if isinstance(step, Value):
         if not at_least(as_size(step), 1):
-            raise Unsupported("arange's step must be known at compile time, or be a size")
+            check(compute((), lambda: E.ne(by, 0)), "step must be nonzero")
+            up = by > 0
     elif step == 0:
         raise RuntimeError("step must be nonzero")
     else:
         up = step > 0
-    length, pace = (last - first, by) if up else (first - last, E.const(-step))
+    if isinstance(up, bool):
+        length, pace = (last - first, by) if up else (first - last, E.const(-step))
+    else:
+        length, pace = E.select(up, last - first, first - last), E.select(up, by, -by)
     check(compute((), lambda: length >= 0),
           "upper bound and lower bound inconsistent with step sign")
-    count = as_size(compute((), lambda: (E.maximum(length, 0) + pace - 1) // pace))
+    count = as_size(compute((), lambda: (E.maximum(length, 0) + pace - 1) // E.maximum(pace, 1)))
     return compute((count,), lambda i: E.cast(first + i * by, out))
 
 

@@ -216,7 +216,7 @@ def _pick(x: Value, dim: int, positions: np.ndarray) -> Value:
 @aten("roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor")
 def roll(x, shifts, dims=()):
     """Elements that leave a dim at its end come back at its start."""
-    shifts, dims = ([v] if isinstance(v, int) else list(v) for v in (shifts, dims))
+    shifts, dims = ([v] if isinstance(v, (int, Value)) else list(v) for v in (shifts, dims))
     if not shifts:
         raise RuntimeError("`shifts` required")
     if x.numel == 0 or x.ndim == 0:
@@ -231,10 +231,14 @@ def roll(x, shifts, dims=()):
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, "
                            f"dims:{len(dims)}")
-    total = [0] * x.ndim
+    total: list = [0] * x.ndim
     for s, d in zip(shifts, dims):
-        total[dim_of(d, x.ndim)] += s
-    back = [(-t) % n for t, n in zip(total, x.shape)]
+        total[dim_of(d, x.ndim)] += E.load(s) if isinstance(s, Value) else s
+    back = [-t % E.const(n) if isinstance(t, E.Expr) else (-t) % n
+            for t, n in zip(total, x.shape)]
+    if any(isinstance(b, E.Expr) for b in back):  # no view: places are not known
+        return compute(x.shape, lambda *i: E.load(
+            x, [(e + b) % n for e, b, n in zip(i, back, x.shape)]))
     return reindex(x, x.shape, lambda *i: [(e + b) % n if b else e
                                            for e, b, n in zip(i, back, x.shape)])
 
