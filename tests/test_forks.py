@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,16 @@ def test_writes_and_prints_stay_in_order(capfd: pytest.CaptureFixture) -> None:
         np.testing.assert_allclose(found, X @ X * 2, rtol=1e-4, atol=1e-4)
         assert seen.tolist() == [3 * turn + 3] * 3
     assert capfd.readouterr().out.split("\n") == ["step 1", "step 2"] * 3 + [""]
+
+
+@aot.jit.script
+def of_operators(x: Tensor):
+    a = aot.jit.fork(aot.sin, x)
+    b = aot.jit.fork(aot.add, x, other=2.0)
+    return aot.jit.wait(a) * aot.jit.wait(b)
+
+
+def test_operators_are_forked_too(tmp_path: Path) -> None:
+    aot.jit.save(of_operators, tmp_path / "m.pt")
+    for call in (of_operators, aot.jit.load(tmp_path / "m.pt"), aot.compile(of_operators, (X,))):
+        np.testing.assert_allclose(np.asarray(call(X)), np.sin(X) * (X + 2), rtol=1e-5, atol=1e-6)

@@ -15,7 +15,7 @@ from aot.script.python_objects import scope_of
 from aot.script.qualified import qualified_name
 from aot.script.resolution import Resolver, StatedConstant
 from aot.script.source import Source
-from aot.script.values import FunctionRef, MethodRef, ModuleItems, Overloads, Several
+from aot.script.values import FunctionRef, MethodRef, ModuleItems, Operator, Overloads, Several
 from lowering import types
 from lowering.graph import Function, Value
 from lowering.graph_builder import Builder
@@ -255,6 +255,8 @@ class Modules:
         if function is None and isinstance(target, Value) and isinstance(target.type, ClassType):
             found = self.member(target.type, "forward", node, env)
             target, function = MethodRef(target, "forward", found), found
+        if isinstance(target, Operator) and target.receiver is None:
+            return self._fork_operator(env, target.name, rest, node)
         if function is None:
             raise env.error("fork expects a function, a method or a module", node)
         self.ready(function, node, env)
@@ -285,6 +287,25 @@ class Modules:
             env.graph.unique_name(None)
         return env.op("prim::fork", inputs, types.FutureType(function.returns),
                       {"Subgraph": graph})
+
+    def _fork_operator(self, env: FunctionCompiler, name: str, call: ast.Call,
+                       node: ast.Call) -> Value:
+        """An operator's call as a graph of its own."""
+        args, kwargs = env.arguments(call)
+        inputs = [*args, *kwargs.values()]
+        inner = FunctionCompiler(env.source, env.resolver)
+        params = [inner.builder.add_param(inner.graph.block, v.type) for v in inputs]
+        for param, value in zip(params, inputs):
+            plain = re.sub(r"\.\d+$", "", value.name)
+            if not plain.isdigit():
+                inner.graph.set_name(param, plain)
+                inner.graph.set_name(param, f"{plain}.1")
+        out = inner.operator(name, params[:len(args)], node,
+                             dict(zip(kwargs, params[len(args):])))
+        inner.builder.set_outputs(inner.graph.block, [out])
+        env.at(node)
+        return env.op("prim::fork", inputs, types.FutureType(out.type),
+                      {"Subgraph": inner.graph})
 
     # --- containers ---------------------------------------------------------------------------
 
