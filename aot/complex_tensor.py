@@ -19,6 +19,7 @@ from aot import dtypes as names
 from aot.dispatch import SPECIAL, NotReal, call
 from aot.printing import complex_text
 from aot.tensor_core import Tensor
+from lowering.objects import TensorData
 from runtime import dtypes
 
 _DTYPES = {dtypes.f32: names.complex64, dtypes.f64: names.complex128}
@@ -31,6 +32,12 @@ class ComplexTensor:
 
     def __init__(self, pairs: Tensor, name: str = "") -> None:
         self._pairs, self._made_by = pairs, name
+
+    @classmethod
+    def from_numpy(cls, array: np.ndarray) -> ComplexTensor:
+        """The complex numbers of an array; its memory, where it is contiguous."""
+        pairs = np.ascontiguousarray(array)[..., None].view(array.real.dtype)
+        return cls(Tensor._of_data(TensorData.from_numpy(pairs)))
 
     # What it is
 

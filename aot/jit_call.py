@@ -281,6 +281,8 @@ def _wrapped(x: Any) -> Any:
     if isinstance(x, TensorData):
         return Tensor._of_data(x)
     if hasattr(x, "__array_interface__") and hasattr(x, "shape"):
+        if x.dtype.kind == "c":
+            return torch_bridge.complex_of(x)
         return Tensor._of_data(TensorData.from_numpy(x))
     if isinstance(x, NamedTupleValue):
         return NamedTupleValue(map(_wrapped, x), x.type)

@@ -5,6 +5,7 @@ Nothing here imports PyTorch. Tensors change hands through DLPack, without a cop
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 import warnings
@@ -107,6 +108,11 @@ def style_of(values: Any) -> str:
     return "tensor"
 
 
+def complex_of(x: np.ndarray) -> Any:
+    """An array of complex numbers as our tensor, whose module few programs need."""
+    return importlib.import_module("aot.complex_tensor").ComplexTensor.from_numpy(x)
+
+
 def take(x: Any) -> Any:
     """An argument as programs have it: tensors are ours, dtypes and layouts are numbers."""
     if isinstance(x, Tensor) or x is None or isinstance(x, (bool, int, float, str)):
@@ -114,6 +120,8 @@ def take(x: Any) -> Any:
     if isinstance(x, np.generic):
         x = np.asarray(x)
     if isinstance(x, np.ndarray):
+        if x.dtype.kind == "c":
+            return complex_of(x)
         return Tensor._of_data(TensorData.from_numpy(x))
     if isinstance(x, TensorData):
         return Tensor._of_data(x)
@@ -144,6 +152,10 @@ def give_back(x: Any, style: str, module_of: Callable[[ScriptObject], Any]) -> A
         if style == "torch":
             return to_torch(x)
         return x._data.numpy() if style == "numpy" else x
+    if style != "tensor" and type(x).__name__ == "ComplexTensor":
+        if style == "torch":
+            return sys.modules["torch"].view_as_complex(to_torch(x._pairs))
+        return x.numpy()
     if isinstance(x, NamedTupleValue):
         return NamedTupleValue([give_back(v, style, module_of) for v in x], x.type)
     if isinstance(x, tuple):

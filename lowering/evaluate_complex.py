@@ -2,8 +2,8 @@
 
 TensorOps know real dtypes only. A complex tensor is a real tensor with a last dim of 2; what is
 done to it is done to the real and imaginary parts. That serves rotary embeddings (polar,
-view_as_complex, products, view_as_real), absolute values and angles; a compiled model cannot take
-or return one.
+view_as_complex, products, view_as_real), spectra, absolute values and angles; a compiled model
+cannot take one. What it returns are the pairs, told apart by its structure text.
 """
 
 from __future__ import annotations

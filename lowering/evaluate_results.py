@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowering.abstract import AbstractTensor, Choice, Maybe, Unknown, describe, is_number
+from lowering.abstract import (
+    AbstractComplex, AbstractTensor, Choice, Maybe, Unknown, describe, is_number,
+)  # fmt: skip
 from lowering.evaluate_lists import rows_of
 from lowering.objects import DeviceValue, NamedTupleValue
 from lowering.tensor_ir import Value
@@ -23,6 +25,9 @@ def flatten(ev: Evaluator, x: object, leaves: list[Value]) -> str:
     if isinstance(x, AbstractTensor):
         leaves.append(ev.memory.read(x))
         return "T"
+    if isinstance(x, AbstractComplex):
+        leaves.append(ev.memory.read(x.pairs))
+        return "C"
     if is_number(x):
         leaves.append(ev.value_of(x))
         return "T"

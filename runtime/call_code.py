@@ -30,7 +30,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from runtime.description import MethodDescription, ValueInfo
-from runtime.structure import Constant, Leaf, Structure, leaf_count
+from runtime.structure import Constant, Leaf, Structure, complex_numbers, leaf_count
 
 _FITS = ("type({x}) is ndarray and {x}.dtype is t{k} and {x}.shape == s{k} "
          "and (flags := {x}.flags).c_contiguous and flags.aligned")
@@ -105,7 +105,9 @@ def call_function(method: MethodDescription, results: Structure, address: str,
 def _expression(results: Structure, outputs: Iterator[str], names: dict[str, Any]) -> str:
     """Python's expression for a structure of the next outputs."""
     if isinstance(results, Leaf):
-        return {"L": "{}.tolist()", "R": "list({})"}.get(results.kind, "{}").format(next(outputs))
+        forms = {"L": "{}.tolist()", "R": "list({})", "C": "complex_numbers({})"}
+        names["complex_numbers"] = complex_numbers
+        return forms.get(results.kind, "{}").format(next(outputs))
     if isinstance(results, Constant):
         return repr(results.value)
     there = next(outputs) if results.kind == "optional" else ""

@@ -5,6 +5,7 @@
               | "?" structure                        None unless the next value, a bool, is true
               | "L"                                  the next value, a tensor, as a list of numbers
               | "R"                                  the same as a list of tensors, its rows
+              | "C"                                  the next value, a tensor of pairs, as complex
               | "N"                                  None
               | string                               this constant string
               | "(" [structure {"," structure}] ")"  tuple
@@ -23,13 +24,16 @@ from collections import namedtuple
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator
 
+import numpy as np
+
 from runtime.errors import InputError, RuntimeFailure
 
 
 @dataclass(frozen=True)
 class Leaf:
     """The next value of the flat list: "T" a tensor or number, "S" a string; a tensor whose first
-    dim is a list, "L" of numbers, "R" of tensors."""
+    dim is a list, "L" of numbers, "R" of tensors; "C" one whose last dim has the real and the
+    imaginary part of a complex number."""
 
     kind: str = "T"
 
@@ -100,7 +104,7 @@ def _parse(tokens: list[tuple[str, Any]], at: int, text: str) -> tuple[Structure
         return Group("optional", (inner,)), end
     name = ""
     if kind == "word" and tokens[at + 1][0] != "(":
-        if value not in ("T", "S", "L", "R", "N"):
+        if value not in ("T", "S", "L", "R", "C", "N"):
             raise _malformed(text)
         return (Constant(None) if value == "N" else Leaf(value)), at + 1
     if kind == "word":
@@ -228,8 +232,8 @@ def build(structure: Structure, leaves: Iterator[Any]) -> Any:
     """The Python value of a structure; takes the values it needs from `leaves`, in order."""
     if isinstance(structure, Leaf):
         value = next(leaves)
-        return {"L": lambda: value.tolist(), "R": lambda: list(value)}.get(
-            structure.kind, lambda: value)()
+        return {"L": lambda: value.tolist(), "R": lambda: list(value),
+                "C": lambda: complex_numbers(value)}.get(structure.kind, lambda: value)()
     if isinstance(structure, Constant):
         return structure.value
     there = structure.kind != "optional" or next(leaves)
@@ -243,3 +247,9 @@ def build(structure: Structure, leaves: Iterator[Any]) -> Any:
     if structure.kind == "named":
         return structure.type(*items)
     return tuple(items)
+
+
+def complex_numbers(pairs: np.ndarray) -> np.ndarray:
+    """Pairs (..., 2) of f32 or f64 as complex numbers (...), in the same memory if contiguous."""
+    pairs = np.ascontiguousarray(pairs)
+    return pairs.view(np.result_type(pairs.dtype, np.complex64))[..., 0]

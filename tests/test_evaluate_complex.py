@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 
+import aot
 from tests.conftest import import_torch
 from tests.evaluated_functions import compare
 
@@ -83,3 +87,26 @@ def test_products_powers_and_roots():
         return [torch.view_as_real(p) for p in parts], torch.view_as_real(a)
 
     compare(f, X, X.flip(0))
+
+
+def test_results_are_complex():
+    def f(x: Tensor):
+        z = torch.complex(x, x * 2)
+        return z, [z[0].conj(), z.to(torch.complex128)], z.abs()
+
+    scripted = torch.jit.script(f)
+    compiled = aot.compile(scripted, example_inputs=(X,), cache=False)
+    loaded = aot.jit.load(_saved(scripted))
+    for run in (compiled, loaded):
+        for given in (X, X.numpy()):
+            whole, (first, wide), size = run(given)
+            assert type(whole) is type(given) and str(wide.dtype).endswith("complex128")
+            np.testing.assert_array_equal(np.asarray(whole), X.numpy() * (1 + 2j))
+            np.testing.assert_array_equal(np.asarray(first), X[0].numpy() * (1 - 2j))
+
+
+def _saved(scripted) -> io.BytesIO:
+    buffer = io.BytesIO()
+    torch.jit.save(scripted, buffer)
+    buffer.seek(0)
+    return buffer

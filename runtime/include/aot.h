@@ -178,6 +178,7 @@ typedef struct aot_value_info {
  *               | "?" structure                        None unless the next value, a bool, is true
  *               | "L"                                  the next value, a tensor, as a list of numbers
  *               | "R"                                  the same as a list of tensors, its rows
+ *               | "C"                                  the next value, a tensor of pairs, as complex
  *               | "N"                                  None
  *               | string                               this constant string
  *               | "(" [structure {"," structure}] ")"  tuple: "(T)" has one member, "()" none
