@@ -3,7 +3,7 @@
 A tile of R rows and V vectors does R*V multiply-adds a step and needs V loads of b, R of a (or R*V
 when a runs along the vector dim too). The model takes the larger of the arithmetic, the loads and
 the latency bound, and counts what the edges waste. Rows of a whose lines fall into few sets of the
-first-level cache drive one another out of it; then loads come from the second.
+first-level cache drive one another out of it: then all their loads come from the second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llvm_backend.target import Target
 
 _FMA_LATENCY = 4
 _LOAD_PORTS = 2
-_FAR_LOADS = 6  # loads that a row too many costs: it drives out another, that one the next
+_FAR_LOADS = 4  # loads that take as long as one from the second-level cache
 _PERIOD, _WAYS = 4096, 12  # bytes after which addresses share a set of L1, lines that a set holds
 
 
@@ -103,7 +103,7 @@ def _cost(tile: Tile, outer: int, inner: int, vectors: int, a_runs: bool,
 
 def _step(rows: int, vectors: int, a_runs: bool, target: Target, near: int) -> float:
     work = rows * vectors
-    loads = vectors + (work if a_runs else rows + _FAR_LOADS * max(0, rows - near))
+    loads = vectors + (work if a_runs else rows if rows <= near else _FAR_LOADS * rows)
     return max(work / target.fma_ports, loads / _LOAD_PORTS, _FMA_LATENCY) + 0.25
 
 
