@@ -129,6 +129,17 @@ def test_against_pytorch(body: str) -> None:
                 np.testing.assert_allclose(a, b, 1e-4, 1e-4, err_msg=f"{run} {sizes}")
 
 
+def test_sequences_shorter_than_what_is_unrolled() -> None:
+    module, function, root, _ = scripted(next(b for b in BODIES if "torch.gru" in b))
+    specs = as_specs(tuple(map(parse_input, INPUTS.values())))
+    for steps in (1, 3):
+        arrays = arguments({"N": 2, "M": 3, "H": 2, "W": steps})
+        expected = flat(module(*map(torch.from_numpy, arrays)))
+        found = flat(optimised(evaluate(function, root, specs), arrays))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+
+
 def test_one_artifact_for_all_sizes(tmp_path) -> None:
     module, _, _, archive = scripted("return x @ self.w, torch.cat([x, y], 1), z.mean([2, 3])")
     (tmp_path / "m.pt").write_bytes(archive)

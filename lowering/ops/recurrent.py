@@ -93,7 +93,7 @@ def _run(step: Step, d: Direction, x: Value, states: list[Value], out: Value, of
         return [written, *states]
 
     carried = [out, *states]
-    if steps <= UNROLLED:
+    if isinstance(steps, int) and steps <= UNROLLED:
         for t in range(steps):
             carried = advance(E.const(t), carried[0], carried[1:])
     else:
