@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lowering.evaluator import Evaluator
 
 Signal = AbstractTensor | AbstractComplex
+_MOST_PARTS = 16  # of frames that overlap, added part by part
 
 
 def _value(ev: Evaluator, x: object) -> tuple[Value, bool]:
@@ -249,11 +250,26 @@ def _istft(ev: Evaluator, x: object, n_fft: int, hop_length: int | None = None,
 
 
 def _overlap(ev: Evaluator, signals: AbstractTensor, total: int, hop: int) -> AbstractTensor:
-    """(batch, frames, n) to (batch, total): frame k begins at k * hop."""
-    batch, _, n = signals.shape
-    columns = apply(ev, "aten::transpose", [signals, 1, 2], {})
-    y = apply(ev, "aten::col2im", [columns, [1, total], [1, n], [1, 1], [0, 0], [1, hop]], {})
-    return apply(ev, "aten::view", [y, [batch, total]], {})  # type: ignore[return-value]
+    """(batch, frames, n) to (batch, total): frame k begins at k * hop. Each is cut into parts as
+    long as a hop; the parts of one number lie beside another, and only so many meet in a place."""
+    batch, frames, n = signals.shape
+    parts = -(-n // hop)
+
+    def do(name: str, x: object, *args: object) -> AbstractTensor:
+        return apply(ev, f"aten::{name}", [x, *args], {})  # type: ignore[return-value]
+
+    if parts > _MOST_PARTS:
+        columns = do("transpose", signals, 1, 2)
+        y = do("col2im", columns, [1, total], [1, n], [1, 1], [0, 0], [1, hop])
+        return do("view", y, [batch, total])
+    if parts * hop > n:
+        signals = do("constant_pad_nd", signals, [0, parts * hop - n])
+    cut = do("view", signals, [batch, frames, parts, hop])
+    sums = None
+    for k in range(parts):
+        part = do("constant_pad_nd", do("select", cut, 2, k), [0, 0, k, parts - 1 - k])
+        sums = part if sums is None else do("add", sums, part)
+    return do("slice", do("view", sums, [batch, -1]), 1, 0, total)
 
 
 TABLE: dict[str, Callable] = {
