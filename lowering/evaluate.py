@@ -24,7 +24,7 @@ from lowering.evaluate_sizes import AssumedSizes
 from lowering.sizes import Number, assumptions, of_dim
 from lowering.tensor_ir import Region, State, TensorProgram, Value
 from runtime.dtypes import DType, bool_, f64, i64
-from runtime.errors import CompileError
+from runtime.errors import AlwaysRaises, CompileError
 from runtime.named_dims import NamedDim
 
 __all__ = ["InputSpec", "evaluate", "evaluate_methods", "run_method"]
@@ -94,6 +94,8 @@ def _with_state(methods: Sequence[tuple[Function, Sequence[InputSpec]]], table: 
     if growing:
         warn_of_growth(sorted(growing))
     programs = []
+    if all(v.raised for variants in found for v in variants):
+        raise AlwaysRaises(f"the program raises for these inputs: {found[0][0].raised}")
     for (function, _), variants, given in zip(methods, found, values):
         name = function.name.rpartition(".")[2]  # 'forward' of '__torch__.Net.forward'
         programs.append(assemble(name, variants, table.live, given, form))
@@ -174,7 +176,11 @@ def _evaluate(function: Function, module: ScriptObject | None, inputs: Sequence[
                 raise CompileError(ev.problems_text()) from None
             if isinstance(e, Raised):
                 message = f"{e.message}\n{e.where}".rstrip()
-                return Variant(Region(ev.memory.root.params), state=ev.state, raised=message)
+                root = ev.memory.root
+                ev.fail(e)
+                return Variant(Region(root.params), given.names, given.numbers, {},
+                               arguments_text(texts), "N", ev.state, list(dims), message,
+                               failing=Region(root.params, root.ops))
             if isinstance(e, CompileError):
                 raise
             raise CompileError(f"{function.name}: {e}") from None  # the result cannot be told

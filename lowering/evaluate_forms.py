@@ -9,7 +9,7 @@ The forms are those that calls can reach from the archive's state, in any order 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from lowering import expr as E
 from lowering.program_state import Entered, Key, read_values
 from lowering.tensor_ir import Constant, If, Region, State, TensorProgram, Value
 from runtime.dtypes import bool_, i64
-from runtime.errors import AlwaysRaises, CompileError
+from runtime.errors import CompileError
 from runtime.named_dims import NamedDim
 
 # A state that takes more is one that grows; each form is a copy of all methods.
@@ -42,6 +42,7 @@ class Variant:
     raised: str = ""
     following: int | None = 0
     growing: list[str] = field(default_factory=list)  # what then differs
+    failing: Region | None = None  # what it does until it raises, and the failure
 
     def changes(self, live: set[Key]) -> dict[State, tuple[Value | None, Value | None]]:
         """What the variant reads or changes of the state, with the values before and after."""
@@ -60,8 +61,8 @@ def assemble(name: str, variants: list[Variant], live: set[Key], values: dict[St
              form: State) -> TensorProgram:
     """The program of a method; `values` are the parameters of the state, `form` its number."""
     good = [v for v in variants if not v.raised]
-    if not good:
-        raise AlwaysRaises(f"the program raises for these inputs: {variants[0].raised}")
+    if not good:  # it does what it does before it raises
+        good = variants = [replace(variants[0], raised="", region=variants[0].failing)]
     first, written = good[0], sorted({k for v in good for k in v.written})
     for v in good:
         v.region.results += [v.written.get(k, v.region.params[k]) for k in written]

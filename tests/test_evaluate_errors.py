@@ -7,6 +7,7 @@ from typing import List
 import numpy as np
 import pytest
 
+import aot
 from lowering.evaluate import InputSpec, evaluate, run_method
 from runtime.dtypes import f32
 from runtime.errors import CompileError, RuntimeFailure
@@ -174,3 +175,28 @@ def test_a_complex_result_is_refused():
         return x.to(torch.complex64)
 
     assert "complex Tensor" in refused(f, X)
+
+
+def test_a_method_that_always_raises_stands_beside_others(capfd: pytest.CaptureFixture) -> None:
+    class Moved(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(2))
+
+        def forward(self, x: Tensor):
+            self.seen.add_(1)
+            return x + self.seen
+
+        @torch.jit.export
+        def old(self, x: Tensor, k: int) -> Tensor:
+            print("old", k)
+            raise RuntimeError(f"use forward, not {k}")
+
+    compiled = aot.compile(torch.jit.script(Moved()), methods={
+        "forward": ["x:f32[2]"], "old": ["x:f32[2]", "k:int"]})
+    x = np.ones(2, np.float32)
+    assert compiled(x).tolist() == [2, 2]
+    with pytest.raises(RuntimeFailure, match="use forward, not 3"):
+        compiled.old(x, 3)
+    assert capfd.readouterr().out == "old 3\n"
+    assert compiled(x).tolist() == [3, 3]
