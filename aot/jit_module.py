@@ -142,6 +142,21 @@ class _Compiling(type):
         return module
 
 
+class HookedForward:
+    """`module.forward`: its texts are the method's, a call runs the module's hooks as well."""
+
+    def __init__(self, module: ScriptModule) -> None:
+        self.module = module
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.module._run_forward(args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "module":
+            raise AttributeError(name)
+        return getattr(self.module._forward(), name)
+
+
 class ScriptModule(Module, metaclass=_Compiling):
     """A module of an archive, or one traced or scripted here. Its attributes and methods are
     Python attributes of this object.
@@ -185,8 +200,12 @@ class ScriptModule(Module, metaclass=_Compiling):
         """A method by name; KeyError if the module has none of this name."""
         return Method(self, name, self.object.type.methods[name])
 
-    def forward(self, *args: object, **kwargs: object) -> object:
-        """Run `forward`, with the hooks the module was scripted with."""
+    @property
+    def forward(self) -> Any:  # type: ignore[override]
+        """The method `forward`, which runs with the hooks that the module was scripted with."""
+        return HookedForward(self)
+
+    def _run_forward(self, args: tuple, kwargs: dict[str, object]) -> object:
         cls = self.object.type
         method = self._overload(args) if "forward__0" in cls.methods else self._forward()
         if not cls.forward_pre_hooks and not cls.forward_hooks:

@@ -207,6 +207,14 @@ def test_calls() -> None:
         ours(x.numpy(), m=3)
 
 
+def test_forward_has_the_texts_and_runs_the_hooks() -> None:
+    module = aot.jit.script(aot.nn.Sequential(aot.nn.Linear(2, 2)))
+    assert module.forward.code == module.code
+    assert str(module.forward.graph) == str(module.graph)
+    x = aot.ones(1, 2)
+    assert module.forward(x).tolist() == module(x).tolist()
+
+
 def test_freeze() -> None:
     theirs, ours = both("block", "script")
     frozen = aot.jit.freeze(ours)

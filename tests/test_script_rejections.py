@@ -212,6 +212,20 @@ def test_rejected_module(tmp_path, source: str, reason: str, shown: str, column:
     assert text.endswith(f"\n  {place}\n    {lines[line - 1]}\n    {' ' * (indent + column)}^")
 
 
+def test_modules_are_not_run_over_beside_what_has_no_known_length(tmp_path) -> None:
+    with pytest.raises(ScriptError, match="statically determinable length"):
+        compile_text("""
+class M(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList([torch.nn.ReLU()])
+    def forward(self, xs: List[torch.Tensor]):
+        return [layer(x) for layer, x in zip(self.layers, xs)]
+def f(x):
+    return x
+torch.jit.script(M())""", tmp_path)
+
+
 def test_a_module_that_is_not_what_its_interface_says(tmp_path) -> None:
     with pytest.raises(ScriptError, match="'P' object has no attribute 'run'"):
         compile_text("""

@@ -11,6 +11,7 @@ import ast
 
 from aot.script.emit_graph import EmitGraph
 from aot.script.source import Source
+from aot.script.values import described
 from lowering import types
 from lowering.graph import Block, Node, Value
 from lowering.graph_builder import Builder
@@ -159,8 +160,8 @@ class Environment:
         if not isinstance(value, Value):
             outer = self.frame.parent.owner(name) if self.frame.parent is not None else None
             if outer is not None and name in outer.types:
-                raise self.error(f"Cannot re-assign '{name}' to a value of type "
-                                 f"{type(value).__name__} inside of an if or a loop", node)
+                raise self.error(f"Cannot re-assign '{name}' to "
+                                 f"{described(value)} inside of an if or a loop", node)
             self.frame.types.pop(name, None)
             self.frame.others[name] = value
             return

@@ -9,6 +9,7 @@ from aot.script.environment import EMPTY_LIST, Environment
 from aot.script.matching import Matcher, unpack_tuple
 from aot.script.values import (
     FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads, PythonObject, Several,
+    described,
 )
 from lowering import types
 from lowering.graph import Value
@@ -104,8 +105,7 @@ class Expressions(Environment):
                 f"Python value of type '{type(meaning.object).__name__}' cannot be used as a value."
                 " Perhaps it is a closed over global variable? If so, please consider passing it "
                 "in as an argument or use a local variable instead.", node)
-        name = type(meaning).__name__
-        raise self.error(f"{name} cannot be used as a value", node)
+        raise self.error(f"{described(meaning)} cannot be used as a value", node)
 
     def _name(self, node: ast.Name, hint: Type | None) -> object:
         self.at(node)

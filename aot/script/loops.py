@@ -7,7 +7,7 @@ from typing import Callable
 
 from aot.script.known_calls import KnownCalls
 from aot.script.matching import unpack_tuple
-from aot.script.values import Iteration, ModuleItems, Several
+from aot.script.values import Iteration, ModuleItems, Several, described
 from lowering import types
 from lowering.graph import Value
 from lowering.types import ClassType, DictType, ListType, TensorType, TupleType, Type
@@ -27,7 +27,7 @@ class Loops(KnownCalls):
         if isinstance(meaning, ModuleItems):
             return Several(self.resolver.module_members(self, meaning))
         if not isinstance(meaning, Value):
-            raise self.error(f"'{type(meaning).__name__}' object is not iterable", node)
+            raise self.error(f"{described(meaning)} is not iterable", node)
         type_ = meaning.type
         if isinstance(type_, (ListType, TensorType)) or type_ == types.Str:
             return meaning
@@ -41,15 +41,23 @@ class Loops(KnownCalls):
                 return Several(self.resolver.module_members(self, items))
         raise self.error(f"'{type_.annotation()}' object is not iterable", node)
 
-    def static_length(self, over: object) -> int | None:
-        """The number of steps where it is known while compiling: the loop is then unrolled."""
+    def static_length(self, over: object, node: ast.AST) -> int | None:
+        """The number of steps where it is known while compiling: the loop is then unrolled. What
+        is run over beside modules or tuples must be known as well."""
         if isinstance(over, Several):
             return len(over.items)
-        if isinstance(over, Iteration) and over.kind == "zip":
-            lengths = [self.static_length(p) for p in over.parts]
-            known = [n for n in lengths if n is not None]
-            return known[0] if known else None
-        return None
+        if not isinstance(over, Iteration) or over.kind != "zip":
+            return None
+        parts = _flat(over)
+        known = [len(p.items) for p in parts if isinstance(p, Several)]
+        if not known:
+            return None
+        for part in parts:
+            if not isinstance(part, Several) and getattr(part, "endless", None) is None:
+                raise self.error("Can not iterate over a module list or tuple with a value that "
+                                 "does not have a statically determinable length",
+                                 getattr(node, "iter", node))
+        return min(known)
 
     def length(self, over: object, node: ast.AST) -> Value:
         self.at(node)
@@ -89,7 +97,7 @@ class Loops(KnownCalls):
     def for_loop(self, over: object, node: ast.AST, bind: Callable, body: Callable) -> None:
         """Run `bind(element)` and `body()` for each element."""
         over = self.iterable(over, node)
-        count = self.static_length(over)
+        count = self.static_length(over, node)
         if count is not None:
             self._unroll(over, count, node, bind, body)
             return

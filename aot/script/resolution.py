@@ -14,7 +14,7 @@ from aot.script import names
 from aot.script.annotations import UnknownAnnotation, is_module_class, type_of_annotation
 from aot.script.values import (
     ClassRef, FunctionRef, Ignored, MethodRef, ModuleItems, Operator, Overloads, PythonObject,
-    Several, Special,
+    Several, Special, described,
 )
 from lowering import types
 from lowering.graph import Function, Value
@@ -164,7 +164,7 @@ class Resolver:
             raise env.error("dict.fromkeys is not supported", node)
         if isinstance(base, (Several,)):
             return env.attribute(env.as_value(base, node), name, node)
-        raise env.error(f"{type(base).__name__} has no attribute {name!r}", node)
+        raise env.error(f"{described(base)} has no attribute {name!r}", node)
 
     def _python_attribute(self, env, obj: object, name: str, node: ast.AST) -> object:
         if names.is_module(obj):
@@ -344,7 +344,7 @@ class Resolver:
             name = getattr(obj, "__name__", type(obj).__name__)
             raise env.error(f"Python builtin or object {name!r} is currently not supported in "
                             "Torchscript", node)
-        raise env.error(f"{type(target).__name__} cannot be called", node)
+        raise env.error(f"cannot call {described(target)}", node)
 
     def call_module(self, env, value: Value, node: ast.Call) -> Value:
         return self.program.call_module(env, value, node)

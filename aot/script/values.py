@@ -122,3 +122,19 @@ class Ignored:
     function: Function
     python: Callable | None
     receiver: Value | None = None
+
+
+def described(meaning: object) -> str:
+    """What an expression stands for, in a message to the user."""
+    if isinstance(meaning, Value):
+        return f"a value of type '{meaning.type.annotation()}'"
+    if isinstance(meaning, PythonObject):
+        return f"a Python object of type '{type(meaning.object).__name__}'"
+    for kinds, words in (
+        ((Operator, Special, FunctionRef, Overloads, Dispatch, Ignored, Cast), "a function"),
+        ((MethodRef,), "a method"), ((ClassRef,), "a class"), ((Several,), "a tuple"),
+        ((ModuleItems,), "a container of modules"), ((Iteration,), "range(), enumerate() or zip()"),
+    ):
+        if isinstance(meaning, kinds):
+            return words
+    return "this"
