@@ -170,13 +170,6 @@ def test_calls_are_named():
     assert "called from" in refused(Outer(), X)
 
 
-def test_a_complex_result_is_refused():
-    def f(x: Tensor):
-        return x.to(torch.complex64)
-
-    assert "complex Tensor" in refused(f, X)
-
-
 def test_a_method_that_always_raises_stands_beside_others(capfd: pytest.CaptureFixture) -> None:
     class Moved(torch.nn.Module):
         def __init__(self) -> None:
