@@ -1,6 +1,7 @@
 # make demo        compile the bundled digit classifier, link it into the C program, show what it reads
 # make test        every test that needs only numpy and llvmlite (and those that need PyTorch, where it is installed)
-# make conformance the long tables against PyTorch: archives, programs, memory, operators, modules, models, scripted, detection
+# make conformance the long tables against PyTorch: archives, programs, memory, operators, modules, models, scripted,
+#                  sizes, detection, cpus
 #                  (TABLES="archives memory models" for some of them)
 PYTHON ?= python3
 CC ?= cc

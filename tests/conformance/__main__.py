@@ -1,6 +1,7 @@
 """The long tables against PyTorch, as Markdown; exit status 1 if a line does not hold.
 
-python -m tests.conformance [archives|programs|memory|operators|modules|models|scripted|sizes|detection]...
+python -m tests.conformance
+    [archives|programs|memory|operators|modules|models|scripted|sizes|detection|cpus]...
     [--only TEXT] [--seconds S]
 """
 
@@ -13,7 +14,7 @@ import platform
 import sys
 
 from tests.conformance import (
-    corpus_table, detection_table, memory_table, operators_table, programs_table,
+    corpus_table, cpus_table, detection_table, memory_table, operators_table, programs_table,
     scripted_table, sizes_table, table,
 )  # fmt: skip
 
@@ -22,7 +23,8 @@ SUITES = {
     "modules": ("torch.nn modules", "modules_table", 16),
     "models": ("torchvision classification", "torchvision_table", 1),
 }
-TABLES = ("archives", "programs", "memory", "operators", *SUITES, "scripted", "sizes", "detection")
+TABLES = ("archives", "programs", "memory", "operators", *SUITES, "scripted", "sizes",
+          "detection", "cpus")
 
 
 def main() -> int:
@@ -61,6 +63,9 @@ def main() -> int:
             continue
         if name == "detection":
             failed += detection_table.print_table(options.only, options.seconds)
+            continue
+        if name == "cpus":
+            failed += cpus_table.print_table(options.only)
             continue
         title, suite, batch = SUITES[name]
         cases = importlib.import_module(f"tests.conformance.{suite}").CASES
