@@ -41,7 +41,7 @@ def make(name: str) -> tuple[Any, Any]:
             1, 16, 384)
     if name == "lstm":
         return nn.LSTM(128, 256), torch.randn(16, 1, 128)
-    return build(name, 128), torch.randn(1, 3, 128, 128)
+    return build(name, 96), torch.randn(1, 3, 96, 96)
 
 
 def check(archive: Path, cpu: str, linker: str, runner: tuple[str, ...],
