@@ -2,7 +2,7 @@
 
 Every product of a program (matrix products, convolutions) is compiled with the knobs that the cost
 model chooses and with others near them, and timed on this machine, weights coming from where they
-come from in the program. What is faster is kept in the database (aot/tuned.py), which compilations
+come from in the program. The fastest are kept in the database (aot/tuned.py), which compilations
 read.
 """
 
