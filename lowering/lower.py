@@ -208,7 +208,8 @@ class _Lowering(Places):
             return steps(schedule_sort(op, self.storages, self.target, self.kernels.name()))
         if isinstance(op, Scan) and is_dynamic(op.x.shape):
             nodes = self._new_dynamic(op.out)
-            return nodes + steps([schedule_dynamic_scan(op, self.storages, self.kernels.name())])
+            return nodes + steps([schedule_dynamic_scan(
+                op, self.storages, self.target, self.kernels.name())])
         if isinstance(op, Scan):
             for v in op.results:
                 self._new(v, None, state)

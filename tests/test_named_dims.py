@@ -62,6 +62,7 @@ z.roll(1, 3), torch.meshgrid(x[:, 0], y[0]), torch.tril(y), y.repeat(2, 3), y.re
 z.chunk(2, 1)[1], z.unbind(1)[2], y.index_select(1, i % y.size(1)), y.gather(1, i.expand(y.size(0), -1) % y.size(1))
 torch.arange(2, y.size(1) + 2), torch.arange(1, z.size(3), 2), torch.arange(x.size(0), -1, -2), z.chunk(2, 2)[1]
 torch.arange(0, z.size(3), z.size(2)), torch.tensor_split(z, 2, 3)[1], torch.pixel_unshuffle(z[:, :, :6, :6], 3)
+z.cumsum(1), z.cumprod(2), (z > 0).long().cumsum(0), y.half().cumsum(0), z.permute(0, 2, 3, 1).cumsum(2)
 torch.pixel_shuffle(z, 2), torch.nn.functional.unfold(z, [3, 3]), torch.group_norm(z, 2)
 """.strip().splitlines()
 

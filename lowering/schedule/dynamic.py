@@ -37,27 +37,49 @@ def schedule_dynamic(nests: list[Nest], storages: Mapping[Value, Storage], targe
     return coder.kernel, coder.memory
 
 
-def schedule_dynamic_scan(op: Scan, storages: Mapping[Value, Storage], name: str) -> Scheduled:
-    """The kernel of a Scan of a tensor of a run-time size: one element after the other."""
+def schedule_dynamic_scan(op: Scan, storages: Mapping[Value, Storage], target: Target,
+                          name: str) -> Scheduled:
+    """The kernel of a Scan of a tensor of a run-time size: one element after the other, rows that
+    lie side by side together."""
     coder = Coder(name, op.x.shape, storages)
     b, x, out = coder.b, storages[op.x], storages[op.out]
     i = E.identity(op.x.ndim)
     bounds = [coder.size(n) for n in op.x.shape]
     working = accumulator(op.x.dtype, op.combiner)
+    lanes = target.lanes(max(working.bytes, op.x.dtype.bytes, op.out.dtype.bytes, 4))
+    side = next((d for d in range(op.x.ndim) if d != op.dim and lanes > 1 and op.x.shape[d] != 1
+                 and x.strides[d] == 1 and out.strides[d] == 1), None)
 
     def over(dims: list[int], p: Point) -> None:
         if dims:
             with b.loop(0, bounds[dims[0]]) as f:
                 over(dims[1:], p.at(dims[0], f.counter))
+        elif side is None:
+            scan(p)
+        else:
+            strip(p, b.index(bounds[side]))
+
+    def strip(p: Point, n: KValue) -> None:
+        rest = b.binary("irem", n, lanes)
+        whole = b.binary("sub", n, rest)
+        with b.loop(0, whole, lanes) as f:
+            scan(p.at(side, f.counter).over(side, lanes))
+        if target.masked:
+            with b.if_(b.binary("gt", rest, 0)):
+                scan(p.at(side, whole).over(side, lanes, b.first_lanes(rest, lanes)))
             return
-        start = b.const(neutral_element(op.combiner, working), working)
+        with b.loop(whole, n) as f:
+            scan(p.at(side, f.counter))
+
+    def scan(p: Point) -> None:
+        start = b.const(neutral_element(op.combiner, working), working, p.lanes)
         with b.loop(0, bounds[op.dim], carried=[start]) as f:
             q = p.at(op.dim, f.counter)
-            v = b.cast(coder.load(x.buffer, x.address(i), q), working)
+            v = b.broadcast(b.cast(coder.load(x.buffer, x.address(i), q), working), p.lanes)
             f.yields = [combine(b, op.combiner, f.carried[0], v)]
             coder.store(out.buffer, out.address(i), b.cast(f.yields[0], op.out.dtype), q)
 
-    over([d for d in range(op.x.ndim) if d != op.dim], origin(op.x.ndim))
+    over([d for d in range(op.x.ndim) if d not in (op.dim, side)], origin(op.x.ndim))
     return coder.kernel, coder.memory
 
 
