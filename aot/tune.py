@@ -52,8 +52,8 @@ class Outcome:
 
 
 def tune_archive(path: Path, options: CompileOptions, progress: Progress) -> list[Outcome]:
-    """Measures the products of an archive's methods, and keeps what is faster than the cost
-    model's choice in the database. CompileError where that cannot be written."""
+    """Measures the products of an archive's methods, and keeps the fastest knobs of each in the
+    database. CompileError where it cannot be written."""
     database = tuned.database(options, make=True)
     if database is None:
         raise CompileError("--tune: there is no folder to keep what is found; give --tune-db FILE")
