@@ -219,3 +219,23 @@ def test_convolutions_with_fewer_multiplications(monkeypatch, cpu) -> None:
         expected = block(torch.from_numpy(x)).detach().numpy()
         found, = run_compiled(program, [x], True, cpu)
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_a_part_as_long_as_a_named_dim_is_as_long_as_that() -> None:
+    """Language models cut buffers of the longest sequence's size to the length of this one."""
+    class Positions(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("ids", torch.arange(64).unsqueeze(0))
+            self.table = torch.nn.Embedding(64, 4)
+
+        def forward(self, x):
+            n, t = x.shape
+            return self.table(self.ids[:, :t].expand(n, t)) + x.unsqueeze(-1)
+
+    module = Positions().eval()
+    traced = torch.jit.trace(module, torch.ones(2, 5), check_trace=False)
+    compiled = aot.compile(traced, inputs=["x:f32[N,T<=64]"], cache=False)
+    for shape in ((2, 5), (3, 64), (1, 1)):
+        x = torch.randn(shape)
+        np.testing.assert_allclose(compiled(x), module(x).detach(), rtol=1e-6)
