@@ -7,7 +7,7 @@ import operator
 from typing import Callable
 
 from lowering.expr import Expr
-from lowering.sizes import Number, Size, Unsupported, floordiv, maximum, minimum, mod, of_symbol
+from lowering.sizes import Number, Unsupported, floordiv, maximum, minimum, mod, of_symbol
 from lowering.tensor_ir import Constant, Generic, Value
 from runtime.dtypes import i64
 
@@ -18,13 +18,11 @@ _OPERATIONS: dict[str, Callable] = {
 
 
 def computed_size(value: Value) -> Number | None:
-    """The number in a 0-d i64 Value that is made of sizes and constants alone; None for others, and
-    where no size is in it."""
+    """The number in a 0-d i64 Value that is made of sizes and constants alone; None for others."""
     try:
-        found = _number(value)
+        return _number(value)
     except (Unsupported, RecursionError):
         return None
-    return found if isinstance(found, Size) else None
 
 
 def _number(value: Value) -> Number | None:

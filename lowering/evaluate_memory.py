@@ -243,7 +243,9 @@ class Memory:
         if not isinstance(x, Value):
             return x
         if x not in self.sizes:
-            size = computed_size(x) or (in_use(x) if x.dtype is dtypes.i64 else None)
+            size = computed_size(x)
+            if size is None and x.dtype is dtypes.i64:
+                size = in_use(x)
             if isinstance(size, int):
                 return size
             if size is not None:

@@ -119,7 +119,7 @@ def _bind(entry: Entry, kinds: tuple[str, ...], named: dict[str, str]) -> tuple[
         sources.append(source)
         makes = a.name == "output_size" or a.name == "size" and all(
             x.type != "Tensor" for x in entry.schema.arguments)
-        # A bound of a slice that is a tensor's size makes a dim that is known to be equal to others.
+        # A bound of a slice that is a size makes a dim that is known to be equal to others.
         converters.append((lambda ev, x: ev.memory.dim_of(x, False))
                           if entry.name == "aten::slice" and kind == "I"
                           else _converter(a, kind, makes))
