@@ -305,7 +305,17 @@ def mod(a: Number, b: Number) -> Number:
         return a - q * b
     if not at_least(b, 1):
         raise Unsupported(f"a size that is known only at run time cannot be divided by {b} here")
-    return _derive("mod", r, b, 0, b - 1 if isinstance(b, int) else None)
+    if isinstance(b, int):  # by quotients: what pads n to a multiple of b makes it b * ceil(n / b)
+        missing = divided(-r, b)[1]
+        if _leading(missing) < _leading(r):
+            return floordiv(missing + b - 1, b) * b - missing
+        return r - floordiv(r, b) * b
+    return _derive("mod", r, b, 0, None)
+
+
+def _leading(x: Number) -> int:
+    """The coefficient of the symbol that came first."""
+    return next((k for m, k in terms_of(x).items() if m), 0)
 
 
 def minimum(a: Number, b: Number) -> Number:

@@ -34,6 +34,7 @@ x + 1, x.sum(), x.sum(0), x.mean(1), x.softmax(0), x.t(), x.reshape(-1), x.view(
 x @ self.w, torch.relu(x @ self.w).sum(1), x @ x.t(), (x @ x.t()).softmax(1) @ x
 x.t() @ y, (x.t() @ y).softmax(-1), torch.cat([x, y], 1), torch.cat([x, x * 2]), y.flatten()
 torch.max_pool2d(z, 2) / torch.max_pool2d(z, 2)[..., -1:], z[:, :, ::4][:, :, -1:], y[:, -1:] * y
+torch.nn.functional.pad(z, (0, (4 - z.size(3) % 4) % 4)).view(-1, 4, z.size(2), (z.size(3) + 3) // 4, 4).sum(3)
 torch.cat([x, y], 1)[:, 2:], torch.stack([y, y + 1], 1), y.unsqueeze(1).expand(-1, 3, -1) * 2
 x.size(0), x.size(0) * 2 + y.shape[1], x.numel(), y.numel() // x.size(0)
 torch.zeros(x.size(0), y.size(1)), torch.arange(y.size(1)), torch.ones(x.size(0) * 2, 3)
@@ -45,6 +46,7 @@ torch.nn.functional.avg_pool2d(z, 3, 2, 1, True), torch.nn.functional.avg_pool2d
 torch.nn.functional.avg_pool2d(z, 3, 2, 1, False, False)
 torch.nn.functional.adaptive_avg_pool2d(z, [2, 3]), torch.nn.functional.adaptive_avg_pool2d(z, 1)
 torch.nn.functional.interpolate(z, scale_factor=2.0), z.sum([0, 2, 3])
+torch.nn.functional.interpolate(z, size=[5, z.size(3)]), torch.nn.functional.interpolate(z, size=[int(z.size(2) * 0.5), 6])
 torch.nn.functional.interpolate(z, size=[5, 6], mode="bilinear")
 torch.nn.functional.scaled_dot_product_attention(z, z, z)
 i.sort()[0], x.sort(0)[0], x.sort(1)[0], torch.topk(x, 2, 1)[0]
@@ -74,6 +76,9 @@ BODIES = [
     "n, w = z.size(0), self.w\nweights = [w[:, :4], w[:, :2], w[0, :6], w[1, :6]]\n"
     "weights = [x.contiguous() for x in weights]\n"
     "return torch.gru(z[:, :, 0].permute(2, 0, 1), torch.zeros(1, n, 2), weights, True, 1, 0.0, False, False, False)",
+    "h, w = torch.ceil(z.size(2) / 4) * 4, torch.floor(z.size(3) / 3.0) * 3\n"
+    "z = torch.nn.functional.interpolate(z, size=[h, w])\n"
+    "return z.reshape(z.size(0) * 4 * (h // 4), 4, w // 3, 3).transpose(1, 2)",
     "h, w = z.shape[-2:]\nassert h > 2, 'too small'\nreturn z[:, :, :h // 2, w // 2:]",
 ]
 

@@ -87,10 +87,11 @@ def source_positions(n: int, out: int, align_corners: bool, scale: float | None,
     return step * k if align_corners else step * (k + real(0.5)) - real(0.5)
 
 
-def _nearest(n: int, out: int, scale: float | None, exact: bool) -> np.ndarray:
-    """Positions are computed in f32 for every dtype."""
-    if is_dynamic((n, out)) and n != out:
-        return nearest_tap(n, out, scale, exact)
+def _nearest(n: Number, out: Number, scale: float | None, exact: bool) -> np.ndarray | Value | None:
+    """Positions are computed in f32 for every dtype. None: each element is where it was."""
+    if is_dynamic((n, out)):
+        same = n == out and (not exact or scale in (None, 1.0))
+        return None if same else nearest_tap(n, out, scale, exact)
     step = source_scale(n, out, False, scale, np.float32)
     k = np.arange(out).astype(np.float32)
     at = np.floor((k + np.float32(0.5)) * step if exact else k * step)
@@ -216,7 +217,7 @@ def _resize_nearest(x: Value, out: Sequence[int], scales, exact: bool) -> Value:
     tables = [_nearest(n, t, s, exact) for n, t, s in zip(x.shape[2:], out, scales)]
     shape = (*x.shape[:2], *out)
     return reindex(x, shape, lambda *i: [
-        *i[:2], *(positions_at(t, p) for t, p in zip(tables, i[2:]))
+        *i[:2], *(p if t is None else positions_at(t, p) for t, p in zip(tables, i[2:]))
     ])
 
 
