@@ -201,6 +201,8 @@ def arange_step(start, end, step=1, *, dtype=None, **place):
     """start, start + step, ... below end; i64 unless a float is among them."""
     if any(isinstance(x, Value) for x in (start, end, step)) and all(
             type(x) is int or isinstance(x, Value) and x.dtype is i64 for x in (start, end, step)):
+        if (type(start), start, type(step), step) == (int, 0, int, 1):
+            return arange(end, dtype=dtype)  # as many as `end`, the number that it is elsewhere
         return _arange_of_run_time(start, end, step, dtype or i64)
     _known_numbers("arange's bounds", start, end, step)
     if not all(math.isfinite(x) for x in (start, end, step)):
