@@ -129,7 +129,7 @@ def squeeze(x):
 def squeeze_dims(x, dim):
     """Drops those of the dims whose size is 1."""
     dims = [dim_of(d, x.ndim) for d in ([dim] if isinstance(dim, int) else dim)]
-    _check_not_one([x.shape[d] for d in dims])
+    _check_not_one([x.shape[d] for d in dims if x.ndim])  # a 0-d tensor takes dim 0 too
     return views.reshape(x.shape, [n for k, n in enumerate(x.shape) if n != 1 or k not in dims])
 
 
