@@ -26,6 +26,7 @@ from lowering.tensor_ir import Region, State, TensorProgram, Value
 from runtime.dtypes import DType, bool_, f64, i64
 from runtime.errors import AlwaysRaises, CompileError
 from runtime.named_dims import NamedDim
+from runtime.structure import text_of
 
 __all__ = ["InputSpec", "evaluate", "evaluate_methods", "run_method"]
 
@@ -198,6 +199,11 @@ class _Inputs:
     tensors: dict[int, AbstractTensor] = field(default_factory=dict)
 
 
+def _constant_text(spec: InputSpec) -> str:
+    """What stands in an argument's structure for a constant in it: strings stand for themselves."""
+    return text_of(spec.value if isinstance(spec.value, str) else None, lambda x: False)
+
+
 def _argument(ev: Evaluator, spec: InputSpec, name: str, given: _Inputs,
               shared: dict) -> tuple[object, str | None]:
     """An argument's abstract value and the text of its structure (None: it is compiled in). Its
@@ -208,7 +214,8 @@ def _argument(ev: Evaluator, spec: InputSpec, name: str, given: _Inputs,
         keys = spec.keys if spec.kind == "dict" else range(len(spec.items))
         parts = [_argument(ev, s, f"{name}.{k}", given, shared)
                  for s, k in zip(spec.items, keys)]
-        values, texts = [v for v, _ in parts], [t or "N" for _, t in parts]
+        values = [v for v, _ in parts]
+        texts = [t or _constant_text(s) for s, (_, t) in zip(spec.items, parts)]
         if spec.kind == "list":
             return values, f"[{','.join(texts)}]"
         if spec.kind == "tuple":

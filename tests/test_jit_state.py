@@ -173,3 +173,17 @@ def test_weights_that_change_all_the_time() -> None:
         assert module(x).item() == 22 and None not in models_of(function)
         module.weight.fill_(1)
         assert module(x).item() == 2
+
+
+def _told(texts: List[str], by: Dict[str, str], x: aot.Tensor) -> aot.Tensor:
+    n = len(by["key"])
+    for t in texts:
+        n += len(t)
+    return x * n
+
+
+def test_strings_in_containers_are_arguments() -> None:
+    told = aot.jit.script(_told)
+    for _ in range(3):
+        assert told(["ab", "c"], {"key": "it's"}, aot.ones(1)).item() == 7
+        assert told(["abc"], {"key": ""}, aot.ones(1)).item() == 3

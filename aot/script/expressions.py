@@ -146,8 +146,8 @@ class Expressions(Environment):
         if isinstance(type_, (ClassType, InterfaceType)):
             return self.resolver.object_attribute(self, base, name, node)
         if isinstance(type_, TupleType) and type_.fields and name in type_.fields:
-            parts = self.builder.node("prim::TupleUnpack", [base], type_.elements).outputs
-            return parts[type_.fields.index(name)]
+            at = type_.fields.index(name)
+            return self.op("prim::TupleIndex", [base, self.constant(at)], type_.elements[at])
         if isinstance(type_, EnumType):
             if name == "name":
                 return self.op("prim::EnumName", [base], types.Str)

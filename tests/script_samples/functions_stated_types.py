@@ -1,80 +1,89 @@
 """What values are converted to where a type is stated, what variables are on the paths that
 meet, and dicts of pairs. Compiled by PyTorch and by this project, and compared
 (test_script_against_torch.py)."""
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 
-def fa(x: Tensor):
+class Pair(NamedTuple):
+    h: Tensor
+    n: int
+
+def f0(s: Pair, x):
+    if s.n > 2:
+        s = Pair(s.h + x, s.n - 1)
+    return s.h * s.n, s
+
+def f1(x: Tensor):
     t = 0.0
     t += x.item()
     return t
 
-def fb(x: Tensor):
+def f2(x: Tensor):
     t: float = 0.0
     t = x.item()
     return t
 
-def fc(x: Tensor) -> float:
+def f3(x: Tensor) -> float:
     return x.item()
 
-def fd(x: Tensor) -> int:
+def f4(x: Tensor) -> int:
     t = 0
     for i in range(3):
         t = x.item()
     return t
 
-def fe(x: Tensor) -> int:
+def f5(x: Tensor) -> int:
     t = 0
     if bool(x.sum() > 1):
         t = x
     return t
 
-def ff(x: Tensor):
+def f6(x: Tensor):
     l: List[float] = []
     l.append(x.item())
     l[0] = x.item()
     return l
 
-def fg(x: Tensor, k: Optional[int], m: Optional[Tensor], a: Optional[float]):
+def f7(x: Tensor, k: Optional[int], m: Optional[Tensor], a: Optional[float]):
     if x is not None and m is not None and k is not None and a is not None:
         return m.size(0) + k + a
     return 0.0
 
-def fh(m: Optional[Tensor], k: Optional[int]):
+def f8(m: Optional[Tensor], k: Optional[int]):
     if k is not None and m is not None:
         return m.size(0) + k
     return 0
 
-def fi(zz: Optional[Tensor], k: Optional[int]):
+def f9(zz: Optional[Tensor], k: Optional[int]):
     if zz is None or k is None:
         return 0
     return zz.size(0) + k
 
-def fj(a: Optional[Tensor], b: Optional[Tensor], c: Optional[Tensor]):
+def f10(a: Optional[Tensor], b: Optional[Tensor], c: Optional[Tensor]):
     if (b is not None and a is not None) and c is not None:
         return a + b + c
     return torch.zeros(1)
 
-def fk(a: Optional[Tensor], b: Optional[Tensor], c: Optional[Tensor]):
+def f11(a: Optional[Tensor], b: Optional[Tensor], c: Optional[Tensor]):
     if c is not None and (b is not None and a is not None):
         return a + b + c
     return torch.zeros(1)
 
-def fl(a: List[int], b: List[Tensor], n: int):
+def f12(a: List[int], b: List[Tensor], n: int):
     a *= 2
     b *= n
     a += [1]
     return a * 2, b, 3 * a
 
-def fm(d: Dict[str, int]):
+def f13(d: Dict[str, int]):
     return dict(d)
 
-def fo(l: List[Tuple[str, int]]):
+def f14(l: List[Tuple[str, int]]):
     return dict(l)
 
-def fn(x: Tensor):
+def f15(x: Tensor):
     i: int = x.size(0)
     i = int(x.sum())
     f = float(x.sum())
@@ -84,59 +93,59 @@ def fn(x: Tensor):
         "{} {}".format(i, c), i ** 2, 2 ** i, f ** i
 
 
-def fp(x: Tensor):
+def f16(x: Tensor):
     t: float = 0.0
     t = 'a'
     return t
 
-def fq(x: Tensor):
+def f17(x: Tensor):
     t: float = 0.0
     if bool(x):
         t = x.item()
     return t
 
-def fr(x: Tensor) -> List[int]:
+def f18(x: Tensor) -> List[int]:
     return [int(v) for v in x]
 
-def fs(x: Tensor) -> Optional[float]:
+def f19(x: Tensor) -> Optional[float]:
     return x.item()
 
-def ft(x: Tensor) -> Tuple[float, int]:
+def f20(x: Tensor) -> Tuple[float, int]:
     return x.item(), x.size(0)
 
-def fu(x: Tensor) -> int:
+def f21(x: Tensor) -> int:
     return x
 
-def fv(x: Tensor) -> float:
+def f22(x: Tensor) -> float:
     y = x.item()
     if y > 0:
         return y
     return 0.0
 
-def fw(x: Tensor):
+def f23(x: Tensor):
     d: Dict[str, float] = {}
     d['a'] = x.item()
     k = {'a': x.item()}
     return d, k
 
-def fx(x: Tensor):
+def f24(x: Tensor):
     return [x.item() for _ in range(3)], torch.arange(x.item()), range(x.item()) if False else 1
 
-def fy(x: Tensor):
+def f25(x: Tensor):
     t = x.item()
     t = 2.0
     u = 1
     u = 'a'
     return t, u
 
-def fz(x: Optional[int]) -> int:
+def f26(x: Optional[int]) -> int:
     x = x if x is not None else 3
     y: Optional[int] = None
     if y is None:
         y = x
     return y + x
 
-def ga(x: Tensor):
+def f27(x: Tensor):
     y: Optional[Tensor] = None
     for i in range(3):
         if y is None:
@@ -147,79 +156,62 @@ def ga(x: Tensor):
         raise RuntimeError('no')
     return y
 
-def gb(x: Tensor, f: float):
+def f28(x: Tensor, f: float):
     return max(f, 1), min(x.item(), f), sum([1, 2]), abs(-f), round(f), pow(f, 2), f ** 2, \
         2 ** f, int(f) / 2, f // 1, f % 2, -f
 
-def gc(b: Optional[Tensor], a: Optional[Tensor]):
-    if b is None or a is None:
-        z = 1
-    else:
-        z = 2
-    if not (b is None) and not (a is None):
-        return b + a
-    if b is None and a is None:
-        return torch.zeros(z)
-    assert b is not None and a is not None
-    return b - a
-
-def gd(b: Optional[Tensor], a: Optional[Tensor]):
-    while b is not None and a is not None:
-        b = None
-    return b if b is not None and a is not None and a.dim() == 1 else a
-
-def ge(n: int):
+def f31(n: int):
     x: List[int] = [1]
     x = []
     return x
 
-def gf(n: int):
+def f32(n: int):
     x: Optional[int] = None
     x = None
     return x
 
-def gg(n: int):
+def f33(n: int):
     x: Optional[int] = 3
     if n > 2:
         x = None
     return x
 
-def gh(n: int):
+def f34(n: int):
     x: Union[int, str] = 3
     if n > 2:
         x = 'a'
     return x
 
-def gi(n: int):
+def f35(n: int):
     x: Dict[str, int] = {'a': 1}
     x = {}
     return x
 
-def gj(n: int):
+def f36(n: int):
     x: List[float] = [1., 2.]
     x = [i for i in range(n)]
     return x
 
-def gk(x: Tensor):
+def f37(x: Tensor):
     y: Optional[float] = None
     if x.dim() > 1:
         y = x.item()
     return y
 
-def gl(x: Tensor):
+def f38(x: Tensor):
     y: Tuple[float, int] = (1.0, 2)
     if x.dim() > 1:
         y = (x.item(), 3)
     return y
 
-def gm(x: Optional[Tensor]):
+def f39(x: Optional[Tensor]):
     if x is None:
         x = torch.ones(2)
     for i in range(3):
         x = x * 2
     return x
 
-def gn(x: Tensor, flag: bool):
+def f40(x: Tensor, flag: bool):
     y: Optional[int] = None
     while flag:
         if y is not None:
@@ -229,7 +221,7 @@ def gn(x: Tensor, flag: bool):
             y = 0
     return y
 
-def go(xs: List[Tensor]):
+def f41(xs: List[Tensor]):
     best: Optional[Tensor] = None
     ix = -1
     for i, x in enumerate(xs):
@@ -240,21 +232,21 @@ def go(xs: List[Tensor]):
         return best, ix
     return torch.zeros(1), ix
 
-def gp(xs: List[Optional[Tensor]]):
+def f42(xs: List[Optional[Tensor]]):
     out: List[Tensor] = []
     for x in xs:
         if x is not None:
             out.append(x)
     return out
 
-def gq(x: Tensor, h: Optional[Tuple[Tensor, Tensor]] = None):
+def f43(x: Tensor, h: Optional[Tuple[Tensor, Tensor]] = None):
     if h is None:
         z = torch.zeros_like(x)
         h = (z, z)
     a, b = h
     return a + b + x
 
-def gr(x: Tensor, d: Optional[Dict[str, List[Optional[Tensor]]]] = None):
+def f44(x: Tensor, d: Optional[Dict[str, List[Optional[Tensor]]]] = None):
     if d is not None:
         k = d['a']
         if k[0] is not None:
@@ -263,54 +255,36 @@ def gr(x: Tensor, d: Optional[Dict[str, List[Optional[Tensor]]]] = None):
             x = x + v
     return x
 
-def gs(x: Tensor):
+def f45(x: Tensor):
     d: Dict[int, float] = {}
     d[x.item()] = 1.0
     return d
 
-def gt(x: Tensor):
+def f46(x: Tensor):
     d: Dict[int, float] = {}
     return d.get(3, x.item())
 
-def gu(x: Tensor, i: int):
-    return x[i, [0, 1]], x[:, i, None, ..., 1:], x[[0, 1], i], x[None, [1], 2:, i]
-
-def gv(x: Tensor, m: Tensor):
-    x[m, 0] = 1
-    x[:, [0, 1]] = 2.0
-    x[0][1] = 3
-    x[..., 0] += 1
-    x[m] *= 2
-    x[1:, 0], x[0, 1:] = x[0, 0], x[1, 1]
-    return x
-
-def gw(x: Tensor):
+def f49(x: Tensor):
     return dict([(i, x * i) for i in range(3)])
 
-def gx(x: Tensor):
+def f50(x: Tensor):
     return {i: x * i for i in range(3)}, {str(i): j for i, j in enumerate([x, x])}
 
-def gy(x: Tensor, ks: List[str]):
+def f51(x: Tensor, ks: List[str]):
     return {k: len(k) for k in ks}
 
-def gz(ks: List[str], vs: List[int]):
+def f52(ks: List[str], vs: List[int]):
     return dict(zip(ks, vs))
 
-def ha(ks: Dict[str, int]):
-    return dict(ks.items()), list(ks.items())
-
-def hb():
-    return dict(a=1, b=2), dict([('a', 1)], b=2)
-
-def hc(c: bool, x: Tensor):
+def f55(c: bool, x: Tensor):
     y = x if c else None
     z: Optional[float] = 1.0 if c else None
     return y, z
 
-def hd(x: Tensor, y: Optional[Tensor]):
+def f56(x: Tensor, y: Optional[Tensor]):
     return [x.item(), 1.0], {'a': y}, {'a': x.item()}, [y], {1: [x.item()]}
 
-def he(c: bool, d: bool):
+def f57(c: bool, d: bool):
     x: Union[int, str] = 1
     y: Union[float, List[int]] = 1.5
     if c:
@@ -322,7 +296,7 @@ def he(c: bool, d: bool):
         x = i
     return x, y
 
-def hf(c: bool):
+def f58(c: bool):
     x: Union[int, str, float] = 1.0
     if c:
         x = 2
@@ -330,7 +304,7 @@ def hf(c: bool):
         x = 'a'
     return x
 
-def hg(c: bool):
+def f59(c: bool):
     x: Union[int, str] = 1
     if c:
         x = 2
@@ -338,7 +312,7 @@ def hg(c: bool):
         x = 'a'
     return x
 
-def hh(c: bool):
+def f60(c: bool):
     x: Any = 1
     if c:
         x = 'a'
@@ -346,19 +320,19 @@ def hh(c: bool):
         x = 'b'
     return x
 
-def hi(c: bool, x: Tensor):
+def f61(c: bool, x: Tensor):
     if c:
         y = x
     else:
         y = None
     return y
 
-def hj(c: bool, x: Tensor):
+def f62(c: bool, x: Tensor):
     if c:
         return x
     return None
 
-def hk(c: bool) -> Union[int, str]:
+def f63(c: bool) -> Union[int, str]:
     if c:
         return 1
     return 'a'
