@@ -336,3 +336,13 @@ def f63(c: bool) -> Union[int, str]:
     if c:
         return 1
     return 'a'
+
+def f200(x, n: int):
+    for i in range(0, 3, 2):
+        x = x + i
+    for i in range(2, 2, 2):
+        x = x * i
+    for j in range(n):
+        for i in range(5, 0, -2):
+            x = x + i
+    return x
