@@ -31,8 +31,8 @@ SMALL = {"min_size": 160, "max_size": 320}
 MODELS: dict[str, tuple[str, dict[str, Any], list[tuple[int, int]]]] = {
     "deeplabv3_mobilenet_v3_large": ("segmentation", {}, [(128, 128), (96, 160)]),
     "lraspp_mobilenet_v3_large": ("segmentation", {}, [(128, 128), (96, 160)]),
-    "fcn_resnet50": ("segmentation", {}, [(96, 96)]),
-    "raft_small": ("optical_flow", {}, [(128, 128)]),
+    "fcn_resnet50": ("segmentation", {}, [(96, 96), (64, 128)]),
+    "raft_small": ("optical_flow", {}, [(128, 128), (136, 160)]),
     "fasterrcnn_mobilenet_v3_large_320_fpn": ("detection", {}, [(160, 160), (120, 200)]),
     "ssdlite320_mobilenet_v3_large": ("detection", {}, [(160, 160), (200, 120)]),
     "retinanet_resnet50_fpn": ("detection", SMALL, [(160, 160), (128, 192)]),
@@ -54,7 +54,25 @@ def build(name: str) -> Any:
     model = getattr(getattr(torchvision.models, kind), name)(**none, **options).eval()
     if kind == "detection":
         spread(model)
+    else:
+        settle(model)
     return model
+
+
+def settle(model: Any) -> None:
+    """Norms of batches know the scale of what they are given: without that, deep layers give next
+    to nothing and every answer is right."""
+    import torch
+
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    with torch.no_grad():
+        image = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+        model(*([image] if hasattr(model, "classifier") else [image, image.flip(3)]))
+    for norm in norms:
+        norm.eval()
 
 
 def spread(model: Any) -> None:
