@@ -31,6 +31,21 @@ def grow(block: str, count: str, row_bytes: int, keep: bool) -> str:
     return f"call i1 @.{name}(ptr {block}, i64 {count}, i64 {row_bytes})"
 
 
+def _needed(rows: str) -> str:
+    """%needed bytes for the rows, %none where no memory holds them; %has is what the block has."""
+    return f"""  %product = call {{i64, i1}} @llvm.umul.with.overflow.i64(i64 {rows}, i64 %row)
+  %needed = extractvalue {{i64, i1}} %product, 0
+  %over = extractvalue {{i64, i1}} %product, 1
+  %large = icmp ugt i64 %needed, 4611686018427387904
+  %never = or i1 %over, %large
+  br i1 %never, label %none, label %compare
+compare:
+  %hasp = getelementptr i8, ptr %block, i64 8
+  %has = load i64, ptr %hasp, align 8
+  %enough = icmp uge i64 %has, %needed
+"""
+
+
 # Where there are no rows (count 0, or less: then for so many) there are zeros: positions held
 # within bounds may read them, and what they read may be a position.
 _GROW = """
@@ -44,17 +59,7 @@ entry:
   %minus = sub i64 0, %count
   %some = call i64 @llvm.smax.i64(i64 %count, i64 %minus)
   %rows = call i64 @llvm.smax.i64(i64 %some, i64 1)
-  %product = call {i64, i1} @llvm.umul.with.overflow.i64(i64 %rows, i64 %row)
-  %needed = extractvalue {i64, i1} %product, 0
-  %over = extractvalue {i64, i1} %product, 1
-  %large = icmp ugt i64 %needed, 4611686018427387904
-  %never = or i1 %over, %large
-  br i1 %never, label %none, label %compare
-compare:
-  %hasp = getelementptr i8, ptr %block, i64 8
-  %has = load i64, ptr %hasp, align 8
-  %enough = icmp uge i64 %has, %needed
-  %made = icmp ne i64 %has, 0
+""" + _needed("%rows") + """  %made = icmp ne i64 %has, 0
   %keep = and i1 %enough, %made
   br i1 %keep, label %good, label %make
 make:
@@ -87,17 +92,7 @@ none:
 _EXTEND = """
 define internal i1 @.extend(ptr %block, i64 %count, i64 %row) #1 {
 entry:
-  %product = call {i64, i1} @llvm.umul.with.overflow.i64(i64 %count, i64 %row)
-  %needed = extractvalue {i64, i1} %product, 0
-  %over = extractvalue {i64, i1} %product, 1
-  %large = icmp ugt i64 %needed, 4611686018427387904
-  %never = or i1 %over, %large
-  br i1 %never, label %none, label %compare
-compare:
-  %hasp = getelementptr i8, ptr %block, i64 8
-  %has = load i64, ptr %hasp, align 8
-  %enough = icmp uge i64 %has, %needed
-  br i1 %enough, label %good, label %make
+""" + _needed("%count") + """  br i1 %enough, label %good, label %make
 make:
   %old = load ptr, ptr %block, align 8
   %half = lshr i64 %has, 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 
 from aot.script.loops import Loops
-from aot.script.matching import unpack_tuple
+from aot.script.environment import unpack_tuple
 from aot.script.values import ModuleItems, Several
 from lowering import types
 from lowering.graph import Value
-from lowering.types import ClassType, DictType, ListType, OptionalType, TensorType, TupleType, Type
+from lowering.types import ClassType, DictType, ListType, TensorType, TupleType, Type
 
 _IN_PLACE = {ast.Add: "aten::add_", ast.Sub: "aten::sub_", ast.Mult: "aten::mul_",
              ast.Div: "aten::div_", ast.Mod: "aten::remainder_", ast.BitAnd: "aten::__iand__",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from aot.script.matching import unpack_tuple
+from aot.script.environment import unpack_tuple
 from aot.script.subscripts import Subscripts
 from aot.script.values import (
     Cast, ClassRef, Dispatch, FunctionRef, Ignored, MethodRef, Operator, Overloads, Several,

@@ -193,16 +193,13 @@ class Environment:
         if isinstance(value.type, types.TensorType) and wanted in IMPLICIT:
             return self.op(IMPLICIT[wanted], [value], wanted)
         if value.type == types.Number and wanted in FROM_NUMBER:
-            made = self.op(FROM_NUMBER[wanted], [value], wanted)
-            return made
+            return self.op(FROM_NUMBER[wanted], [value], wanted)
         if isinstance(wanted, types.TupleType) and isinstance(value.type, types.TupleType) and (
             len(wanted.elements) == len(value.type.elements)
             and not types.is_subtype(value.type, wanted)
         ):
-            made_of = is_node_of(value, "prim::TupleConstruct")
-            parts = value.node.inputs if made_of else self.builder.node(
-                "prim::TupleUnpack", [value], value.type.elements).outputs
-            parts = [self.converted(p, t) for p, t in zip(parts, wanted.elements)]
+            parts = [self.converted(p, t)
+                     for p, t in zip(unpack_tuple(self, value), wanted.elements)]
             return self.op("prim::TupleConstruct", parts, types.TupleType(
                 tuple(p.type for p in parts), wanted.name, wanted.fields))
         return value
@@ -214,3 +211,10 @@ def is_module(type_: Type) -> bool:
 
 def is_node_of(value: object, kind: str) -> bool:
     return isinstance(value, Value) and isinstance(value.node, Node) and value.node.kind == kind
+
+
+def unpack_tuple(env: Environment, value: Value) -> list[Value]:
+    """The elements of a tuple."""
+    if is_node_of(value, "prim::TupleConstruct"):
+        return list(value.node.inputs)
+    return list(env.builder.node("prim::TupleUnpack", [value], value.type.elements).outputs)

@@ -6,7 +6,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from aot.script.environment import EMPTY_LIST, Environment
-from aot.script.matching import Matcher, unpack_tuple
+from aot.script.environment import unpack_tuple
+from aot.script.matching import Matcher
 from aot.script.values import (
     FunctionRef, Iteration, MethodRef, ModuleItems, Operator, Overloads, PythonObject, Several,
     described,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from aot.script.calls import Calls
-from aot.script.environment import IMPLICIT
-from aot.script.matching import WARNINGS, unpack_tuple
+from aot.script.environment import unpack_tuple
+from aot.script.matching import WARNINGS
 from aot.script.values import Iteration, ModuleItems, Several
 from lowering import types
 from lowering.graph import Value
@@ -32,15 +32,11 @@ class KnownCalls(Calls):
         type_ = self.resolver.annotation(node.args[0], self)
         value = self.expression(node.args[1], type_)
         if not types.is_subtype(value.type, type_):
-            value = self.implicit(value, type_, node)
+            found, value = value.type, self.converted(value, type_)
+            if not types.is_subtype(value.type, type_):
+                raise self.error(f"expected an expression of type {type_.annotation()} but found "
+                                 f"{found.annotation()}", node)
         return self.as_stated(value, type_, node)
-
-    def implicit(self, value: Value, type_: Type, node: ast.AST) -> Value:
-        """A tensor where a number is stated is converted; an error for anything else."""
-        if isinstance(value.type, TensorType) and type_ in IMPLICIT:
-            return self.op(IMPLICIT[type_], [value], type_)
-        raise self.error(f"expected an expression of type {type_.annotation()} but found "
-                         f"{value.type.annotation()}", node)
 
     def as_stated(self, value: Value, type_: Type, node: ast.AST) -> Value:
         """None that is stated to be Optional becomes a constant of that type."""

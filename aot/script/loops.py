@@ -6,7 +6,7 @@ import ast
 from typing import Callable
 
 from aot.script.known_calls import KnownCalls
-from aot.script.matching import unpack_tuple
+from aot.script.environment import unpack_tuple
 from aot.script.values import Iteration, ModuleItems, Several, described
 from lowering import types
 from lowering.graph import Value

@@ -7,7 +7,9 @@ import itertools
 from dataclasses import dataclass
 from typing import Sequence
 
-from aot.script.environment import EMPTY_LIST, FROM_NUMBER, IMPLICIT, Environment, is_node_of
+from aot.script.environment import (
+    EMPTY_LIST, FROM_NUMBER, IMPLICIT, Environment, is_node_of, unpack_tuple,
+)
 from lowering import types
 from lowering.graph import Function, Parameter, Value
 from lowering.objects import TypedList
@@ -377,13 +379,6 @@ class Matcher:
         except Mismatch:
             return False
         return True
-
-
-def unpack_tuple(env: Environment, value: Value) -> list[Value]:
-    """The elements of a tuple."""
-    if is_node_of(value, "prim::TupleConstruct"):
-        return list(value.node.inputs)
-    return list(env.builder.node("prim::TupleUnpack", [value], value.type.elements).outputs)
 
 
 def schema_text(schema: OperatorSchema) -> str:

@@ -9,7 +9,7 @@ import re
 from aot.script.emit_graph import EmitGraph
 from aot.script.function import FunctionCompiler, signature_of
 from aot.script.marks import is_ignored, mark_of, overloads_of
-from aot.script.matching import unpack_tuple
+from aot.script.environment import unpack_tuple
 from aot.script.module_info import ModuleInfo, ModuleReader
 from aot.script.python_objects import scope_of
 from aot.script.qualified import qualified_name

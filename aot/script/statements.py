@@ -9,7 +9,7 @@ from aot.script.environment import Frame
 from aot.script.values import Several
 from lowering import types
 from lowering.graph import Value
-from lowering.types import ClassType, TensorType, Type, UnionType
+from lowering.types import ClassType, Type, UnionType
 
 _NO_LIMIT = 2**63 - 1
 

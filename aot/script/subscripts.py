@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from aot.script.conditions import Conditions
-from aot.script.matching import unpack_tuple
+from aot.script.environment import unpack_tuple
 from aot.script.values import ModuleItems, Several
 from lowering import types
 from lowering.graph import Value

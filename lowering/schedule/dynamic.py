@@ -21,7 +21,7 @@ from lowering.sizes import Size, nominal
 from lowering.tensor_ir import Scan, Value
 from llvm_backend.kernel import KValue
 from llvm_backend.target import Target
-from runtime.dtypes import f32, f64, i64
+from runtime.dtypes import f32, f64
 
 
 def schedule_dynamic(nests: list[Nest], storages: Mapping[Value, Storage], target: Target,
@@ -162,9 +162,7 @@ class _DynamicLoops(Loops):
         n = self.bounds[d]
         if isinstance(n, int):
             return super()._horizontal(dims, p, neutral)
-        combiner = self.nest.combiner
-        none = b.const(neutral, self.nest.body.dtype, lanes)
-        running = Running(b, combiner, none)
+        running = Running(b, self.nest.combiner, b.const(neutral, self.nest.body.dtype, lanes))
         rest = b.binary("irem", n, lanes)
         whole = b.binary("sub", n, rest)
         block = b.binary("sub", whole, b.binary("irem", whole, _WAYS * lanes))
@@ -183,16 +181,7 @@ class _DynamicLoops(Loops):
             with b.loop(block, whole, lanes, carried=states[0]) as f:
                 f.yields = joined([q.at(d, f.counter).over(d, lanes)], f.carried)
             states[0] = list(f.results)
-            if self.target.masked:
-                mask = b.first_lanes(rest, lanes)
-                v, = self._bodies([q.at(d, whole).over(d, lanes, mask)], lanes)
-                v = b.select(mask, v, none)
-            else:
-                with b.loop(whole, n, carried=[b.const(neutral, none.dtype)]) as f:
-                    v, = self._bodies([q.at(d, f.counter).over(None, 1)], 1)
-                    f.yields = [b.binary(combiner, f.carried[0], v)]
-                lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
-                v = b.select(lane0, b.broadcast(f.results[0], lanes), none)
+            v = self._rest(q, q.at(d, whole), (whole, n), rest, neutral)
             states[0] = running.joined(states[0], v)
             return sum(states, [])
 

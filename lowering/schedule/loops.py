@@ -251,21 +251,27 @@ class Loops:
                 w = (start - block) // lanes
                 v, = self._bodies([q.at(d, None, start).over(d, lanes)], lanes)
                 states[w] = running.joined(states[w], v)
-            if n > whole and self.target.masked:
-                mask = b.first_lanes(n - whole, lanes)
-                v, = self._bodies([q.at(d, None, whole).over(d, lanes, mask)], lanes)
-                states[0] = running.joined(states[0], b.select(mask, v, vector_neutral))
-            elif n > whole:
-                with b.loop(whole, n, carried=[b.const(neutral, dtype)]) as f:
-                    v, = self._bodies([q.at(d, f.counter).over(None, 1)], 1)
-                    f.yields = [b.binary(combiner, f.carried[0], v)]
-                lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
-                rest = b.select(lane0, b.broadcast(f.results[0], lanes), vector_neutral)
+            if n > whole:
+                rest = self._rest(q, q.at(d, None, whole), (whole, n), n - whole, neutral)
                 states[0] = running.joined(states[0], rest)
             return sum(states, [])
 
         inits = running.start * ways
         return running.whole(self._fold(dims, p, inits, row))
+
+    def _rest(self, q: Point, at: Point, span: tuple, count: int | KValue, neutral) -> KValue:
+        """The `count` elements behind a row's whole vectors, at `at`, in one vector: those from
+        span[0] to span[1] of `q`'s row. Lanes that have none hold `neutral`."""
+        d, lanes, b, dtype = self.vector, self.lanes, self.b, self.nest.body.dtype
+        if self.target.masked:
+            mask = b.first_lanes(count, lanes)
+            v, = self._bodies([at.over(d, lanes, mask)], lanes)
+            return b.select(mask, v, b.const(neutral, dtype, lanes))
+        with b.loop(*span, carried=[b.const(neutral, dtype)]) as f:
+            v, = self._bodies([q.at(d, f.counter).over(None, 1)], 1)
+            f.yields = [b.binary(self.nest.combiner, f.carried[0], v)]
+        lane0 = b.binary("eq", b.iota(lanes), b.const(0, i64, lanes))
+        return b.select(lane0, b.broadcast(f.results[0], lanes), b.const(neutral, dtype, lanes))
 
     def _position(self, p: Point) -> KValue:
         """argmin and argmax: the first position whose value beats the best so far."""

@@ -346,3 +346,6 @@ def f200(x, n: int):
         for i in range(5, 0, -2):
             x = x + i
     return x
+
+def f201(x):
+    return torch.jit.annotate(float, x.item()), torch.jit.annotate(int, x)
