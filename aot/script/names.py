@@ -7,7 +7,7 @@ import math
 import types as python_types
 import warnings
 
-from aot.script.values import Cast, Operator, PythonObject, Special
+from aot.script.values import Cast, Operator, Special
 from lowering import types
 from lowering.schema_table import schemas_of
 
@@ -114,7 +114,3 @@ def math_member(name: str) -> object | None:
 
 def is_module(obj: object) -> bool:
     return isinstance(obj, python_types.ModuleType)
-
-
-def namespace_of(obj: object) -> PythonObject:
-    return PythonObject(obj)
